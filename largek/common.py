@@ -1,0 +1,109 @@
+"""What every command shares: errors for the user, files that are whole or absent, seeds, progress."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+class InputError(Exception):
+    """Wrong input from the user. Commands print it as one line and exit with status 2."""
+
+
+@contextlib.contextmanager
+def exit_on_bad_input(program: str) -> Iterator[None]:
+    """Turn InputError and a full disk into one line on standard error and exit status 2."""
+    try:
+        yield
+    except InputError as error:
+        sys.exit(_complain(program, error))
+    except OSError as error:
+        if error.filename is None and error.strerror is None:
+            raise
+        sys.exit(_complain(program, f"{error.filename or 'disk'}: {error.strerror}"))
+
+
+def _complain(program: str, message: object) -> int:
+    print(f"{program}: error: {message}", file=sys.stderr)
+    return 2
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name only when the block ends without an exception."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value: object) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def write_jsonl(path: str | Path, rows: Iterable[dict]) -> None:
+    with whole_file(path) as temporary, temporary.open("w") as file:
+        for row in rows:
+            file.write(json.dumps(row) + "\n")
+
+
+def read_jsonl(path: str | Path, fields: Iterable[str] = ()) -> list[dict]:
+    """The rows of a JSONL file. Raises InputError naming file, line and field where one is broken or missing."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"{path}, line {number}: not JSON ({error})") from None
+        missing = [field for field in fields if field not in row]
+        if missing:
+            raise InputError(f"{path}, line {number}: expected the field {missing[0]!r}, found {', '.join(row)}")
+        rows.append(row)
+    return rows
+
+
+def derive_seed(*parts: object) -> int:
+    """A 63-bit seed from anything that prints the same everywhere; unlike `hash()` it is stable between processes."""
+    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+class Progress:
+    """A plain line now and then: what is done, how fast, and the time left."""
+
+    def __init__(self, label: str, total: int, unit: str, every: float = 5.0):
+        self.label, self.total, self.unit, self.every = label, total, unit, every
+        self.start = self.printed = time.monotonic()
+        self.first: int | None = None  # what was done before this process started
+
+    def update(self, done: int, note: str = "") -> None:
+        """Say that `done` of `total` are finished; prints at most once every `every` seconds, and at the end."""
+        now = time.monotonic()
+        if self.first is None:
+            self.first = done
+        if now - self.printed < self.every and done < self.total:
+            return
+        self.printed = now
+        elapsed, new = now - self.start, done - self.first
+        left = clock(elapsed / new * (self.total - done)) if new else "?"
+        when = f"{left} left" if done < self.total else f"took {clock(elapsed)}"
+        print(f"{self.label}: {done}/{self.total} {self.unit}, {note + ', ' if note else ''}{when}", flush=True)
+
+
+def clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

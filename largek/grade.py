@@ -1,0 +1,46 @@
+"""`largek grade`: a verdict on every answer of a file of samples. Touches no sample and needs no model."""
+
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from largek.common import InputError, Progress, whole_file
+from largek.sample import read_problems
+from largek.verify import judge, load_verifier
+
+# what is carried over from the samples, so that tables are made from grades alone
+CARRIED = ["model", "task", "split", "problem", "sample", "tokens", "entropy"]
+
+
+def run(samples: str, problems: list[str], output: str, verifier: str) -> None:
+    """Grade the samples of one parquet file. Raises InputError on a problem that is not in `problems`."""
+    sys.path.insert(0, "")  # module:function may name a file of the working directory
+    verify = load_verifier(verifier)
+    by_id = {row["id"]: row for row in read_problems(problems)}
+    try:
+        table = pq.read_table(samples)
+    except FileNotFoundError:
+        raise InputError(f"{samples}: no such file") from None
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{samples}: expected samples in parquet ({error})") from None
+
+    verdicts, memo, progress = [], {}, Progress(Path(output).stem, table.num_rows, "answers")
+    rows = zip(table["problem"].to_pylist(), table["text"].to_pylist(), table["finish"].to_pylist())
+    for done, (problem, text, finish) in enumerate(rows, 1):
+        if problem not in by_id:
+            raise InputError(f"{samples}: the problem {problem!r} is not in {', '.join(problems)}")
+        key = (problem, text, finish)
+        if key not in memo:
+            memo[key] = judge(verify, text, by_id[problem], finish == "length")
+        verdicts.append(memo[key])
+        if done % 1000 == 0 or done == table.num_rows:
+            progress.update(done)
+
+    graded = table.select(CARRIED)
+    graded = graded.append_column("outcome", pa.array([v.outcome for v in verdicts], pa.string()))
+    graded = graded.append_column("extracted", pa.array([v.extracted for v in verdicts], pa.string()))
+    graded = graded.append_column("sound", pa.array([v.sound for v in verdicts], pa.bool_()))
+    with whole_file(output) as temporary:
+        pq.write_table(graded, temporary, compression="zstd")

@@ -1,0 +1,33 @@
+"""Paths, and a small model that looks like the lab's."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["PYTHONPATH"] = str(ROOT / "workflow" / "scripts")
+os.environ["OMP_NUM_THREADS"] = "1"
+BIN = Path(sys.executable).parent
+
+
+def run(*command: object, cwd: Path = ROOT, **options) -> subprocess.CompletedProcess:
+    """Run a command of this environment; its output is text and not checked."""
+    program, *rest = map(str, command)
+    return subprocess.run([str(BIN / program), *rest], cwd=cwd, capture_output=True, text=True, **options)
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory) -> Path:
+    """A folder with an untrained model of the lab's architecture and its tokenizer."""
+    from pretrain_base import new_model, word_tokenizer
+
+    folder = tmp_path_factory.mktemp("small") / "model"
+    tokenizer = word_tokenizer()
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    new_model(shape | {"max_position_embeddings": 128}, tokenizer, seed=1).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,279 @@
+"""Tables, figures and the report. Nothing here needs a model.
+
+in:  <results>/grades/, passk/, losses/ and the run records of all models
+out: <results>/tables/{counts.parquet, models.csv, passk.csv, predictors.csv, guessing.csv}
+     <results>/figures/{name}.png
+     <results>/report.html
+"""
+
+
+rule tabulate:
+    """Join what was measured of every model."""
+    input:
+        script="workflow/scripts/tabulate.py",
+        study="workflow/scripts/study.py",
+        largek=["largek/common.py", "largek/passk.py"],
+        runs=config["runs"],
+        records=expand("<results>/models/{model}/run.json", model=MODELS),
+        losses=expand("<results>/losses/{model}.json", model=["base", *SFT]),
+        grades=expand("<results>/grades/{model}/block-{block}.parquet", model=MODELS, block=BLOCKS),
+        passk=expand("<results>/passk/{model}.csv", model=MODELS),
+    output:
+        counts="<results>/tables/counts.parquet",
+        models=report(
+            "<results>/tables/models.csv",
+            caption="../report/models.rst",
+            category="Tables",
+            labels={"table": "models"},
+        ),
+        passk="<results>/tables/passk.csv",
+    log:
+        "<results>/tables/tabulate.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        results=subpath(output.counts, ancestor=2),
+        models=MODELS,
+        gain_block=max(BLOCKS),
+        k=",".join(map(str, config["analysis"]["k"])),
+    shell:
+        r"""
+        python {input.script} \
+            --results {params.results:q} \
+            --runs {input.runs:q} \
+            --models {params.models} \
+            --gain-block {params.gain_block} \
+            --k {params.k} 2>&1 | tee {log:q}
+        """
+
+
+rule check_guessing:
+    """Grade every answer against the answers of the other problems of its task."""
+    input:
+        script="workflow/scripts/check_guessing.py",
+        largek=["largek/common.py", "largek/passk.py"],
+        grades=expand("<results>/grades/{model}/block-{block}.parquet", model=MODELS, block=BLOCKS),
+        problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
+    output:
+        report(
+            "<results>/tables/guessing.csv",
+            caption="../report/guessing.rst",
+            category="Tables",
+            labels={"table": "can answers be guessed?"},
+        ),
+    log:
+        "<results>/tables/check_guessing.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        results=subpath(output[0], ancestor=2),
+        models=MODELS,
+    shell:
+        r"""
+        python {input.script} \
+            --results {params.results:q} \
+            --models {params.models} \
+            --problems {input.problems:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule analyze:
+    """How well each pre-RL metric predicts the post-RL score."""
+    input:
+        script="workflow/scripts/analyze.py",
+        largek=["largek/common.py", "largek/passk.py"],
+        counts="<results>/tables/counts.parquet",
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/tables/predictors.csv",
+            caption="../report/predictors.rst",
+            category="Tables",
+            labels={"table": "predictors"},
+        ),
+    log:
+        "<results>/tables/analyze.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        tables=subpath(output[0], parent=True),
+        k=",".join(map(str, config["analysis"]["k"])),
+        scopes=json.dumps(config["analysis"]["scopes"]),
+        resamples=config["analysis"]["resamples"],
+        half_splits=config["analysis"]["half_splits"],
+    shell:
+        r"""
+        python {input.script} \
+            --tables {params.tables:q} \
+            --k {params.k} \
+            --scopes {params.scopes:q} \
+            --resamples {params.resamples} \
+            --half-splits {params.half_splits} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_sft_vs_rl:
+    """Post-SFT against post-RL score."""
+    input:
+        script="workflow/scripts/plot_sft_vs_rl.py",
+        style=FIGURE_FILES,
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/figures/sft_vs_rl.png",
+            caption="../report/sft_vs_rl.rst",
+            category="Figures",
+            labels={"figure": "1. post-SFT against post-RL"},
+        ),
+    log:
+        "<results>/figures/sft_vs_rl.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_scores:
+    """Score bars by epochs, unique examples and mix, with held-out loss below."""
+    input:
+        script="workflow/scripts/plot_scores.py",
+        style=FIGURE_FILES,
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/figures/scores.png",
+            caption="../report/scores.rst",
+            category="Figures",
+            labels={"figure": "2. scores by epochs, unique examples and mix"},
+        ),
+    log:
+        "<results>/figures/scores.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_correlation:
+    """Correlation of pass@k with the post-RL score as k grows."""
+    input:
+        script="workflow/scripts/plot_correlation.py",
+        style=FIGURE_FILES,
+        predictors="<results>/tables/predictors.csv",
+    output:
+        report(
+            "<results>/figures/correlation.png",
+            caption="../report/correlation.rst",
+            category="Figures",
+            labels={"figure": "3. correlation with post-RL as k grows"},
+        ),
+    log:
+        "<results>/figures/correlation.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_predictors:
+    """Predictors compared."""
+    input:
+        script="workflow/scripts/plot_predictors.py",
+        style=FIGURE_FILES,
+        predictors="<results>/tables/predictors.csv",
+    output:
+        report(
+            "<results>/figures/predictors.png",
+            caption="../report/predictors_figure.rst",
+            category="Figures",
+            labels={"figure": "4. predictors compared"},
+        ),
+    log:
+        "<results>/figures/predictors.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_passk:
+    """pass@k before and after RL."""
+    input:
+        script="workflow/scripts/plot_passk.py",
+        style=FIGURE_FILES,
+        passk="<results>/tables/passk.csv",
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/figures/passk.png",
+            caption="../report/passk.rst",
+            category="Figures",
+            labels={"figure": "5. pass@k before and after RL"},
+        ),
+    log:
+        "<results>/figures/passk.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --passk {input.passk:q} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_training:
+    """Reward, entropy, groups without variance and length over the GRPO steps."""
+    input:
+        script="workflow/scripts/plot_training.py",
+        style=FIGURE_FILES,
+        metrics=expand("<results>/models/{model}/metrics.jsonl", model=GRPO),
+    output:
+        report(
+            "<results>/figures/training.png",
+            caption="../report/training.rst",
+            category="Figures",
+            labels={"figure": "6. GRPO step by step"},
+        ),
+    log:
+        "<results>/figures/training.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --metrics {input.metrics:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule report:
+    """Snakemake's own report: figures and tables with captions, run times, the graph."""
+    input:
+        script="workflow/scripts/report.py",
+        tables=expand("<results>/tables/{name}.csv", name=["models", "predictors", "guessing"]),
+        figures=expand(
+            "<results>/figures/{name}.png",
+            name=["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training"],
+        ),
+    output:
+        "<results>/report.html",
+    log:
+        "<results>/report.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        config=json.dumps(config),
+    shell:
+        r"""
+        python {input.script} \
+            --config {params.config:q} \
+            --targets {input.tables:q} {input.figures:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """

@@ -1,0 +1,46 @@
+"""Read and validate the study's config and its sheet of runs.
+
+in:  config, the sheet it names, workflow/schemas/
+out: RUNS (the sheet, one row a run), lists of model names, constraints on wildcards
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(workflow.basedir, "workflow", "scripts")))
+from study import StudyError, read_runs, validate_study
+
+# Jobs find `python` and `largek` where this Snakemake is installed, and the lab as a module.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ["PYTHONPATH"] = str(Path(workflow.basedir, "workflow", "scripts"))
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+try:
+    validate_study(config)
+    RUNS = read_runs(config)
+except StudyError as error:
+    raise WorkflowError(str(error))
+
+# Regular expressions for the wildcard `run`; one that matches nothing stands for an empty list.
+NO_RUN = "(?!)"
+TRAINED_RUNS = "|".join(RUNS.index[RUNS["checkpoint"] == ""]) or NO_RUN
+IMPORTED_RUNS = "|".join(RUNS.index[RUNS["checkpoint"] != ""]) or NO_RUN
+
+SFT = [f"sft/{run}" for run in RUNS.index]
+GRPO = [f"grpo/{run}/seed-{seed}" for run in ["base", *RUNS.index] for seed in config["grpo_seeds"]]
+MODELS = ["base", *SFT, *GRPO]
+BLOCKS = range(config["sampling"]["blocks"])
+
+# Files that a rule's program imports; a change of their content is a change of the rule.
+TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py"]
+FIGURE_FILES = ["workflow/scripts/figures.py", "workflow/scripts/figure.mplstyle"]
+VERIFIER_FILES = ["workflow/scripts/lab/checker.py", "workflow/scripts/lab/problems.py"]
+
+
+wildcard_constraints:
+    run="[a-z0-9][a-z0-9.-]*",
+    seed="[0-9]+",
+    block="[0-9]+",
+    model=r"base|sft/[a-z0-9.-]+|grpo/[a-z0-9.-]+/seed-[0-9]+",

@@ -1,0 +1,72 @@
+"""Problems and SFT mixes.
+
+in:  the lab section of the config, the sheet of runs
+out: <results>/problems/{set}.jsonl
+     <results>/mixes/{run}/examples.jsonl, own_held_out.jsonl, statistics.json
+"""
+
+
+rule make_problems:
+    """Draw all sets of problems, disjoint as programs."""
+    input:
+        script="workflow/scripts/make_problems.py",
+        lab="workflow/scripts/lab/problems.py",
+    output:
+        base="<results>/problems/base.jsonl",
+        pool="<results>/problems/sft.jsonl",
+        validation="<results>/problems/validation.jsonl",
+        held_out="<results>/problems/common_held_out.jsonl",
+        rl="<results>/problems/rl.jsonl",
+        predict="<results>/problems/predict.jsonl",
+        outcome="<results>/problems/outcome.jsonl",
+    log:
+        "<results>/problems/make_problems.log",
+    benchmark:
+        "<results>/problems/make_problems.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        lab=json.dumps(config["lab"]),
+        seed=config["seed"],
+        folder=subpath(output.base, parent=True),
+    shell:
+        r"""
+        python {input.script} \
+            --lab {params.lab:q} \
+            --seed {params.seed} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+rule select_mix:
+    """Select one run's SFT examples, and held-out examples by the same rule."""
+    input:
+        script="workflow/scripts/select_mix.py",
+        pool="<results>/problems/sft.jsonl",
+        validation="<results>/problems/validation.jsonl",
+    output:
+        examples="<results>/mixes/{run}/examples.jsonl",
+        held_out="<results>/mixes/{run}/own_held_out.jsonl",
+        statistics="<results>/mixes/{run}/statistics.json",
+    log:
+        "<results>/mixes/{run}/select_mix.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        mix=lookup("run == '{run}'", within=RUNS, cols="mix"),
+        size=lookup("run == '{run}'", within=RUNS, cols="size"),
+        seed=lookup("run == '{run}'", within=RUNS, cols="sft_seed"),
+        family=config["homogeneous_family"],
+        held_out=config["held_out"],
+        folder=subpath(output.examples, parent=True),
+    shell:
+        r"""
+        python {input.script} \
+            --pool {input.pool:q} \
+            --validation {input.validation:q} \
+            --mix {params.mix} {params.size} \
+            --family {params.family} \
+            --held-out {params.held_out} \
+            --seed {params.seed} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
+        """

@@ -1,0 +1,161 @@
+"""Held-out loss, samples, grades and pass@k of every model. Only the first two need the model.
+
+in:  <results>/models/{model}/model, <results>/problems/, <results>/mixes/{run}/own_held_out.jsonl
+out: <results>/losses/{model}.json
+     <results>/samples/{model}/block-{block}.parquet   while it grows: block-{block}.parquet.partial/
+     <results>/grades/{model}/block-{block}.parquet
+     <results>/passk/{model}.csv
+
+The largek files that a command really uses are its inputs; largek/cli.py only reads the command line and is not.
+"""
+
+
+rule measure_loss:
+    """Held-out loss of an SFT checkpoint: on examples chosen as its own mix was, and on the common ones."""
+    wildcard_constraints:
+        run=TRAINED_RUNS,
+    input:
+        largek=["largek/common.py", "largek/loss.py", "largek/models.py"],
+        model="<results>/models/sft/{run}/model",
+        examples=[
+            "<results>/mixes/{run}/own_held_out.jsonl",
+            "<results>/problems/common_held_out.jsonl",
+        ],
+    output:
+        "<results>/losses/sft/{run}.json",
+    log:
+        "<results>/losses/sft/{run}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["threads"]["sample"]
+    resources:
+        gpu=config["gpus"],
+    params:
+        name="sft/{run}",
+    shell:
+        r"""
+        largek loss \
+            --model {input.model:q} \
+            --examples {input.examples:q} \
+            --name {params.name} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+use rule measure_loss as measure_loss_of_import with:
+    wildcard_constraints:
+        run=IMPORTED_RUNS,
+    input:
+        largek=["largek/common.py", "largek/loss.py", "largek/models.py"],
+        model="<results>/models/sft/{run}/model",
+        examples="<results>/problems/common_held_out.jsonl",
+
+
+use rule measure_loss as measure_loss_of_base with:
+    wildcard_constraints:
+        run=NO_RUN,
+    input:
+        largek=["largek/common.py", "largek/loss.py", "largek/models.py"],
+        model="<results>/models/base/model",
+        examples="<results>/problems/common_held_out.jsonl",
+    output:
+        "<results>/losses/base.json",
+    log:
+        "<results>/losses/base.log",
+    params:
+        name="base",
+
+
+rule sample:
+    """One block of answers to the predict and the outcome problems, from the base or an SFT checkpoint."""
+    wildcard_constraints:
+        model="base|sft/.+",
+    input:
+        largek=["largek/common.py", "largek/models.py", "largek/sample.py"],
+        model="<results>/models/{model}/model",
+        problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
+    output:
+        "<results>/samples/{model}/block-{block}.parquet",
+    log:
+        "<results>/samples/{model}/block-{block}.log",
+    benchmark:
+        "<results>/samples/{model}/block-{block}.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["threads"]["sample"]
+    resources:
+        gpu=config["gpus"],
+    params:
+        size=config["sampling"]["block_size"],
+        engine=config["sampling"]["engine"],
+        temperature=config["sampling"]["temperature"],
+        top_p=config["sampling"]["top_p"],
+        max_tokens=config["sampling"]["max_tokens"],
+        batch_size=config["sampling"]["batch_size"],
+        seed=config["seed"],
+    shell:
+        r"""
+        largek sample \
+            --model {input.model:q} \
+            --problems {input.problems:q} \
+            --samples $(({wildcards.block} * {params.size})):$((({wildcards.block} + 1) * {params.size})) \
+            --name {wildcards.model} \
+            --engine {params.engine} \
+            --temperature {params.temperature} \
+            --top-p {params.top_p} \
+            --max-tokens {params.max_tokens} \
+            --batch-size {params.batch_size} \
+            --seed {params.seed} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+use rule sample as sample_after_rl with:
+    wildcard_constraints:
+        model="grpo/.+",
+    input:
+        largek=["largek/common.py", "largek/models.py", "largek/sample.py"],
+        model="<results>/models/{model}/model",
+        problems="<results>/problems/outcome.jsonl",
+
+
+rule grade:
+    """A verdict on every answer of a block."""
+    input:
+        largek=["largek/common.py", "largek/grade.py", "largek/sample.py", "largek/verify.py"],
+        verifier=VERIFIER_FILES,
+        samples="<results>/samples/{model}/block-{block}.parquet",
+        problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
+    output:
+        "<results>/grades/{model}/block-{block}.parquet",
+    log:
+        "<results>/grades/{model}/block-{block}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        verifier=config["verifier"],
+    shell:
+        r"""
+        largek grade \
+            --samples {input.samples:q} \
+            --problems {input.problems:q} \
+            --verifier {params.verifier} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule estimate_passk:
+    """pass@k for every k up to n, from all blocks of a model."""
+    input:
+        largek=["largek/common.py", "largek/passk.py"],
+        grades=expand("<results>/grades/{{model}}/block-{block}.parquet", block=BLOCKS),
+    output:
+        "<results>/passk/{model}.csv",
+    log:
+        "<results>/passk/{model}.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        largek passk {input.grades:q} --output {output:q} 2>&1 | tee {log:q}
+        """

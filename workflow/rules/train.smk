@@ -1,0 +1,167 @@
+"""The base model, the SFT checkpoints and the models after RL.
+
+in:  <results>/problems/, <results>/mixes/{run}/, the recipes in config/sft/ and config/grpo/
+out: <results>/models/{base, sft/{run}, grpo/{run}/seed-{seed}}/ with model/, run.json and metrics.jsonl
+
+A model that failed is a folder with failed.json instead of weights. Checkpoints are not outputs: Snakemake deletes
+outputs before each attempt. They live in checkpoints/ beside the model (see workflow/scripts/training.py).
+"""
+
+
+rule pretrain_base:
+    """Train the lab's base model from scratch."""
+    input:
+        script="workflow/scripts/pretrain_base.py",
+        shared=TRAINING_FILES,
+        lab="workflow/scripts/lab/problems.py",
+        examples="<results>/problems/base.jsonl",
+        recipe=config["recipes"]["base"],
+    output:
+        model=directory("<results>/models/base/model"),
+        record="<results>/models/base/run.json",
+        metrics="<results>/models/base/metrics.jsonl",
+    log:
+        "<results>/models/base/train.log",
+    benchmark:
+        "<results>/models/base/benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["threads"]["base"]
+    resources:
+        gpu=config["gpus"],
+    params:
+        architecture=json.dumps(config["architecture"]),
+        seed=config["seed"],
+        report_to=config["report_to"],
+        folder=subpath(output.model, parent=True),
+    shell:
+        r"""
+        python {input.script} \
+            --examples {input.examples:q} \
+            --recipe {input.recipe:q} \
+            --architecture {params.architecture:q} \
+            --seed {params.seed} \
+            --threads {threads} \
+            --report-to {params.report_to} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+rule train_sft:
+    """Fine-tune the base model on one mix."""
+    wildcard_constraints:
+        run=TRAINED_RUNS,
+    input:
+        script="workflow/scripts/train_sft.py",
+        shared=[*TRAINING_FILES, "largek/models.py"],
+        base="<results>/models/base/model",
+        mix="<results>/mixes/{run}/examples.jsonl",
+        recipe=config["recipes"]["sft"],
+    output:
+        model=directory("<results>/models/sft/{run}/model"),
+        record="<results>/models/sft/{run}/run.json",
+        metrics="<results>/models/sft/{run}/metrics.jsonl",
+    log:
+        "<results>/models/sft/{run}/train.log",
+    benchmark:
+        "<results>/models/sft/{run}/benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["threads"]["sft"]
+    resources:
+        gpu=config["gpus"],
+    params:
+        epochs=lookup("run == '{run}'", within=RUNS, cols="epochs"),
+        seed=lookup("run == '{run}'", within=RUNS, cols="sft_seed"),
+        report_to=config["report_to"],
+        folder=subpath(output.model, parent=True),
+    shell:
+        r"""
+        python {input.script} \
+            --base {input.base:q} \
+            --mix {input.mix:q} \
+            --recipe {input.recipe:q} \
+            --epochs {params.epochs} \
+            --seed {params.seed} \
+            --threads {threads} \
+            --report-to {params.report_to} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+rule import_checkpoint:
+    """Let a person's own SFT model join the study: the folder that the sheet names."""
+    wildcard_constraints:
+        run=IMPORTED_RUNS,
+    input:
+        script="workflow/scripts/import_checkpoint.py",
+        checkpoint=lookup("run == '{run}'", within=RUNS, cols="checkpoint"),
+    output:
+        model=directory("<results>/models/sft/{run}/model"),
+        record="<results>/models/sft/{run}/run.json",
+    log:
+        "<results>/models/sft/{run}/import.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        folder=subpath(output.model, parent=True),
+    shell:
+        r"""
+        python {input.script} \
+            --checkpoint {input.checkpoint:q} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+rule train_grpo:
+    """Reinforcement learning from one SFT checkpoint; the reward is the grader's function."""
+    wildcard_constraints:
+        run="(?!base/).+",
+    input:
+        script="workflow/scripts/train_grpo.py",
+        shared=[*TRAINING_FILES, "largek/models.py", "largek/verify.py"],
+        verifier=VERIFIER_FILES,
+        start="<results>/models/sft/{run}/model",
+        problems="<results>/problems/rl.jsonl",
+        recipe=config["recipes"]["grpo"],
+    output:
+        model=directory("<results>/models/grpo/{run}/seed-{seed}/model"),
+        record="<results>/models/grpo/{run}/seed-{seed}/run.json",
+        metrics="<results>/models/grpo/{run}/seed-{seed}/metrics.jsonl",
+    log:
+        "<results>/models/grpo/{run}/seed-{seed}/train.log",
+    benchmark:
+        "<results>/models/grpo/{run}/seed-{seed}/benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: config["threads"]["grpo"]
+    resources:
+        gpu=config["gpus"],
+    params:
+        verifier=config["verifier"],
+        report_to=config["report_to"],
+        folder=subpath(output.model, parent=True),
+    shell:
+        r"""
+        python {input.script} \
+            --start {input.start:q} \
+            --problems {input.problems:q} \
+            --verifier {params.verifier} \
+            --recipe {input.recipe:q} \
+            --seed {wildcards.seed} \
+            --threads {threads} \
+            --report-to {params.report_to} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
+use rule train_grpo as train_grpo_from_base with:
+    wildcard_constraints:
+        run="base",
+    input:
+        script="workflow/scripts/train_grpo.py",
+        shared=[*TRAINING_FILES, "largek/models.py", "largek/verify.py"],
+        verifier=VERIFIER_FILES,
+        start="<results>/models/base/model",
+        problems="<results>/problems/rl.jsonl",
+        recipe=config["recipes"]["grpo"],

@@ -1,0 +1,63 @@
+"""What the figures share: style, colours by mix, names of runs, and saving whole files."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from largek.common import whole_file
+
+plt.style.use(Path(__file__).with_name("figure.mplstyle"))
+
+COLORS = {
+    "base": "#555555",
+    "random": "#0072b2",
+    "simple": "#d55e00",
+    "longest": "#009e73",
+    "mixed": "#cc79a7",
+    "homogeneous": "#e69f00",
+    "own checkpoint": "#000000",
+}
+BEFORE, AFTER = "#0072b2", "#d55e00"
+
+
+def save(figure: plt.Figure, path: str) -> None:
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def say_empty(path: str, why: str) -> None:
+    """A figure that says why there is nothing to show."""
+    figure, axis = plt.subplots(figsize=(6, 2))
+    axis.axis("off")
+    axis.text(0.5, 0.5, why, ha="center", va="center")
+    save(figure, path)
+
+
+def mix_of(row) -> str:
+    return "base" if row.stage == "base" or row.run == "base" else row.mix
+
+
+def read_runs(path: str) -> pd.DataFrame:
+    """One row a run: its row before RL, and its scores after RL as `post`, `post_lo`, `post_hi`, `rl_seeds`.
+
+    Scores are on outcome problems; after RL they are means over GRPO seeds, as are the ends of the intervals. Runs
+    that failed are left out.
+    """
+    models = pd.read_csv(path)
+    models = models[(models["status"] == "ok") & (models["split"] == "outcome")]
+    columns = {"pass@1": "post", "pass@1_lo": "post_lo", "pass@1_hi": "post_hi"}
+    after = models[models["stage"] == "grpo"].rename(columns=columns).groupby("run")
+    joined = after[list(columns.values())].mean().join(after.size().rename("rl_seeds"))
+    before = models[models["stage"] != "grpo"].merge(joined, on="run", how="inner")
+    before["kind"] = [mix_of(row) for row in before.itertuples()]
+    return before
+
+
+def sizes(runs: pd.DataFrame) -> str:
+    """What the intervals rest on, in words."""
+    problems, n, seeds = runs["problems"].iloc[0], runs["n"].iloc[0], int(runs["rl_seeds"].iloc[0])
+    return f"{problems} problems, n = {n} samples each, {seeds} GRPO seed{'s' if seeds > 1 else ''} a run"

@@ -1,0 +1,46 @@
+"""Figure 1: post-SFT against post-RL score, one point a run.
+
+python workflow/scripts/plot_sft_vs_rl.py --models results/smoke/tables/models.csv --output sft_vs_rl.png
+"""
+
+import argparse
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from figures import COLORS, read_runs, save, say_empty, sizes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", required=True)
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args()
+    runs = read_runs(args.models)
+    if runs.empty:
+        return say_empty(args.output, "no run has a score before and after RL")
+    figure, axis = plt.subplots(figsize=(6.4, 5))
+    for row in runs.itertuples():
+        x, lo, hi = (runs.loc[row.Index, name] for name in ("pass@1", "pass@1_lo", "pass@1_hi"))
+        axis.errorbar(
+            x,
+            row.post,
+            xerr=[[x - lo], [hi - x]],
+            yerr=[[row.post - row.post_lo], [row.post_hi - row.post]],
+            fmt="*" if row.kind == "base" else "o",
+            ms=11 if row.kind == "base" else 6,
+            color=COLORS[row.kind],
+            elinewidth=0.7,
+            alpha=0.9,
+        )
+        axis.annotate(row.run, (x, row.post), xytext=(5, 5), textcoords="offset points", fontsize=7.5)
+    ends = np.array([min(runs["pass@1_lo"].min(), runs["post_lo"].min()), runs["post_hi"].max()])
+    axis.plot(ends, ends, color="grey", lw=0.8, ls=":", label="no change")
+    axis.set(xlabel="pass@1 before RL (base or post-SFT)", ylabel="pass@1 after RL")
+    axis.set_title(f"{len(runs)} runs; {sizes(runs)};\nbars: 95 % bootstrap over problems")
+    axis.legend(loc="lower right")
+    save(figure, args.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Figure 6: reward, entropy, share of groups without variance and answer length over the GRPO steps of every run.
+
+python workflow/scripts/plot_training.py --metrics models/grpo/*/seed-1/metrics.jsonl --output training.png
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from figures import save, say_empty
+
+PANELS = {
+    "reward": "reward (share of right answers)",
+    "entropy": "entropy (nats a token)",
+    "frac_reward_zero_std": "groups without variance (share)",
+    "completions/mean_length": "answer length (tokens)",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--metrics", required=True, nargs="+", type=Path)
+    parser.add_argument("--output", required=True)
+    args = parser.parse_args()
+    metrics = {
+        path.parent.parent.name + ("" if path.parent.name == "seed-1" else f" {path.parent.name}"): pd.read_json(
+            path, lines=True
+        )
+        for path in args.metrics
+        if path.stat().st_size
+    }
+    if not metrics:
+        return say_empty(args.output, "no GRPO run has made a step")
+    figure, axes = plt.subplots(1, len(PANELS), figsize=(14, 3.8))
+    steps = max(len(rows) for rows in metrics.values())
+    window = max(1, steps // 20)
+    for axis, (column, title) in zip(axes, PANELS.items()):
+        for (run, rows), color in zip(sorted(metrics.items()), plt.cm.tab20.colors * 9):
+            smooth = rows[column].rolling(window, min_periods=1).mean()
+            axis.plot(rows["step"], smooth, color=color, lw=1.3, label=run)
+        axis.set(title=title, xlabel="GRPO step")
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
+    figure.suptitle(f"{len(metrics)} GRPO runs, running mean over {window} steps", fontsize=10)
+    save(figure, args.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Train the lab's base model from scratch: a small Llama decoder whose every token is one word.
+
+Reads worked examples (JSONL of {problem, solution}) and writes a folder that AutoModelForCausalLM and AutoTokenizer
+load like any other: models/base/{model/, run.json, metrics.jsonl}. The loss is on the solutions alone.
+
+    python workflow/scripts/pretrain_base.py --examples problems/base.jsonl --recipe config/sft/base.yaml \\
+        --architecture '{"hidden_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}' \\
+        --seed 1 --threads 2 --output models/base
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from trl import SFTConfig, SFTTrainer
+
+from lab.problems import WORDS
+from largek.common import exit_on_bad_input, read_jsonl
+from training import Training, fixed_settings, read_recipe
+
+SPECIAL = ("<pad>", "<eos>", "<unk>")
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word; pad, end and unknown are tokens of their own, and none is added to a prompt."""
+    vocabulary = {word: number for number, word in enumerate((*SPECIAL, *WORDS))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    pad, eos, unknown = SPECIAL
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=pad, eos_token=eos, unk_token=unknown, padding_side="left"
+    )
+
+
+def new_model(architecture: dict, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
+    """A Llama decoder with fresh weights. Rotary positions matter: GRPO pads on the left and passes no positions."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        num_key_value_heads=architecture["num_attention_heads"],
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        **architecture,
+    )
+    return LlamaForCausalLM(config)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--examples", required=True, type=Path)
+    parser.add_argument("--recipe", required=True, type=Path, help="fields of TRL's SFTConfig")
+    parser.add_argument("--architecture", required=True, type=json.loads, help="fields of LlamaConfig, as JSON")
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--threads", required=True, type=int)
+    parser.add_argument("--report-to", default="none")
+    parser.add_argument("--output", required=True, type=Path)
+    args = parser.parse_args()
+    with exit_on_bad_input("pretrain_base"):
+        recipe = read_recipe(args.recipe, SFTConfig, **fixed_settings(args.output, args.seed, args.report_to))
+        settings = {"sft": recipe.to_dict(), "architecture": args.architecture}
+        with Training(args.output, settings, {"examples": args.examples}, args.threads) as training:
+            if not training.finished.exists():
+                rows = read_jsonl(args.examples, ("problem", "solution"))
+                data = Dataset.from_list([{"prompt": r["problem"], "completion": f" {r['solution']}"} for r in rows])
+                tokenizer = word_tokenizer()
+                model = new_model(args.architecture, tokenizer, args.seed)
+                training.train(SFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer))
+            training.publish()
+
+
+if __name__ == "__main__":
+    main()

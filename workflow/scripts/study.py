@@ -1,0 +1,102 @@
+"""Read and check a study: its config against the schema, its sheet of runs row by row.
+
+Every complaint is one line that names the file, the key or row, and what was expected.
+"""
+
+import csv
+from pathlib import Path
+
+import jsonschema
+import pandas as pd
+import yaml
+
+SCHEMAS = Path(__file__).parents[1] / "schemas"
+COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "series", "checkpoint"]
+
+
+class StudyError(Exception):
+    """A config or a sheet that the study cannot be made from."""
+
+
+def complaint(where: str, error: jsonschema.ValidationError) -> str:
+    """One line for one violation, with the key's path."""
+    path = "/".join(map(str, error.absolute_path))
+    if error.validator == "additionalProperties":
+        allowed = ", ".join(error.schema["properties"])
+        unknown = sorted(set(error.instance) - set(error.schema["properties"]))[0]
+        key = f"{path}/{unknown}".lstrip("/")
+        return f"{where}: unknown key {key!r}, expected one of {allowed}"
+    if error.validator == "required":
+        missing = error.message.split("'")[1]
+        return f"{where}: missing key {f'{path}/{missing}'.lstrip('/')!r}"
+    return f"{where}: {path or 'the file'}: {error.message}"
+
+
+def validate(value: dict, schema: str, where: str) -> None:
+    """Raises StudyError with the best match of what is wrong."""
+    validator = jsonschema.Draft202012Validator(yaml.safe_load((SCHEMAS / schema).read_text()))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(value))
+    if error:
+        raise StudyError(complaint(where, error))
+
+
+def validate_study(config: dict) -> None:
+    """Raises StudyError unless the config is complete and has no key that nobody reads."""
+    where = f"config of study {config.get('study', '?')!r}"
+    # pathvars is Snakemake's own key and may be given with --config
+    validate({key: value for key, value in config.items() if key != "pathvars"}, "config.schema.yaml", where)
+    lab = config["lab"]
+    known = set(lab["families"])
+    for key, families in (
+        ("lab/base/families", lab["base"]["families"]),
+        ("homogeneous_family", [config["homogeneous_family"]]),
+    ):
+        strange = sorted(set(families) - known)
+        if strange:
+            raise StudyError(f"{where}: {key}: {strange[0]!r} is not one of lab/families: {', '.join(sorted(known))}")
+    samples = config["sampling"]["block_size"] * config["sampling"]["blocks"]
+    largest = max(config["analysis"]["k"])
+    if largest > samples - config["sampling"]["block_size"]:
+        raise StudyError(
+            f"{where}: analysis/k: k = {largest} is more than the {samples} samples a problem less the last block, "
+            "which is kept for the gain"
+        )
+    runs = read_runs(config).index
+    for scope, listed in config["analysis"]["scopes"].items():
+        strange = sorted(set(listed) - set(runs) - {"base"})
+        if strange:
+            raise StudyError(f"{where}: analysis/scopes/{scope}: {strange[0]!r} is not a run of {config['runs']}")
+
+
+def read_runs(config: dict) -> pd.DataFrame:
+    """The sheet of runs, all cells as text, indexed by run. Raises StudyError naming file, row and column."""
+    path = Path(config["runs"])
+    try:
+        with path.open(newline="") as file:
+            reader = csv.DictReader((line for line in file if not line.startswith("#")), delimiter="\t")
+            rows, columns = list(reader), reader.fieldnames or []
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file (the key 'runs' of the config names it)") from None
+    for missing in [name for name in COLUMNS if name not in columns]:
+        raise StudyError(f"{path}: missing column {missing!r}, expected {', '.join(COLUMNS)}")
+    for row in rows:
+        filled = {key: value for key, value in row.items() if value}
+        where = f"{path}, run {row['run']!r}"
+        validate(filled, "runs.schema.yaml", where)
+        if ("checkpoint" in filled) == ("mix" in filled):
+            raise StudyError(f"{where}: expected either a mix or a checkpoint")
+        if "mix" in filled and ("unique" in filled) == ("budget_tokens" in filled):
+            raise StudyError(f"{where}: expected either unique or budget_tokens")
+        for needed in [name for name in ("epochs", "sft_seed") if "mix" in filled and name not in filled]:
+            raise StudyError(f"{where}: missing {needed}")
+        if "checkpoint" in filled and not Path(filled["checkpoint"]).is_dir():
+            raise StudyError(f"{where}: checkpoint: no folder {filled['checkpoint']}")
+    names = [row["run"] for row in rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise StudyError(f"{path}: the run {name!r} is there twice")
+    sheet = pd.DataFrame(rows, columns=COLUMNS).fillna("").set_index("run", drop=False)
+    sheet["size"] = [
+        f"--unique {row.unique}" if row.unique else f"--budget-tokens {row.budget_tokens}" for row in sheet.itertuples()
+    ]
+    return sheet

@@ -1,0 +1,52 @@
+"""Fine-tune the base model on one mix with TRL's SFTTrainer.
+
+Reads a model folder or hub name and a mix (JSONL of {problem, solution}); writes into --output
+    model/          the SFT checkpoint
+    run.json        how it was made
+    metrics.jsonl   loss and more of every step
+
+    python workflow/scripts/train_sft.py --base models/base/model --mix mixes/random-1000/examples.jsonl \\
+        --recipe config/sft/lab.yaml --epochs 1 --seed 1 --threads 1 --output models/sft/random-1000
+"""
+
+import argparse
+from pathlib import Path
+
+from datasets import Dataset
+from trl import SFTConfig, SFTTrainer
+
+from largek.common import exit_on_bad_input, read_jsonl
+from largek.models import load
+from training import Training, fixed_settings, read_recipe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", required=True, type=Path)
+    parser.add_argument("--mix", required=True, type=Path)
+    parser.add_argument("--recipe", required=True, type=Path, help="fields of TRL's SFTConfig")
+    parser.add_argument("--epochs", required=True, type=float)
+    parser.add_argument("--seed", required=True, type=int)
+    parser.add_argument("--threads", required=True, type=int)
+    parser.add_argument("--report-to", default="none", help="a tracker that transformers knows, such as wandb")
+    parser.add_argument("--output", required=True, type=Path)
+    args = parser.parse_args()
+    with exit_on_bad_input("train_sft"):
+        fixed = fixed_settings(args.output, args.seed, args.report_to) | {"num_train_epochs": args.epochs}
+        recipe = read_recipe(args.recipe, SFTConfig, **fixed)
+        inputs = {"base": args.base, "mix": args.mix}
+        with Training(args.output, {"sft": recipe.to_dict()}, inputs, args.threads) as training:
+            if training.finished.exists():
+                pass  # a process that outlived its Snakemake has trained it
+            elif (args.base / "failed.json").exists():
+                training.give_up("the base model failed")
+            else:
+                rows = read_jsonl(args.mix, ("problem", "solution"))
+                data = Dataset.from_list([{"prompt": r["problem"], "completion": f" {r['solution']}"} for r in rows])
+                model, tokenizer = load(str(args.base))
+                training.train(SFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer))
+            training.publish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""What the three training scripts share: the training folder, resuming, the record of a run, progress.
+
+A model's folder, say models/sft/random-1000/, holds
+
+    model/ run.json metrics.jsonl   the outputs, put there together when the training is finished
+    checkpoints/                    while it trains: recipe.json, checkpoint-N/, metrics.jsonl; then finished/
+    training.lock                   held by the one process that may write here
+
+Snakemake deletes outputs before every attempt, so what a restart needs lives in checkpoints/, which it does not know.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+import torch
+import yaml
+from transformers import HfArgumentParser, PrinterCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils import logging as transformers_logging
+
+from largek.common import InputError, Progress, write_json
+
+# The script tabulate.py must not stand in for the package of that name, which torch imports when it exits.
+HERE = str(Path(__file__).parent)
+sys.path[:] = [*(path for path in sys.path if path != HERE), HERE]
+
+OUTPUTS = ("model", "run.json", "metrics.jsonl")
+PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors")
+
+
+class TrainingFailed(Exception):
+    """The training cannot give a usable model, for example because it diverged."""
+
+
+def read_recipe(path: Path, kind: type, **fixed) -> object:
+    """The trainer's own config class from a YAML file; `fixed` fields come from the study and may not be in the file.
+
+    Raises InputError on an unknown key, a key that the study sets, or a value of the wrong type.
+    """
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    for key in fixed:
+        if key in values:
+            raise InputError(f"{path}: {key!r} is set by the study, remove it here")
+    unknown = set(values) - {field for field in kind.__dataclass_fields__}
+    if unknown:
+        raise InputError(f"{path}: {sorted(unknown)[0]!r} is not a field of {kind.__name__}")
+    try:
+        return HfArgumentParser(kind).parse_dict({**values, **fixed}, allow_extra_keys=False)[0]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder with their names."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    total = hashlib.sha256()
+    for file in files:
+        total.update(str(file.relative_to(path)).encode())
+        total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def ancestors() -> list[int]:
+    return [process.pid for process in psutil.Process().parents()]
+
+
+class Training:
+    """One training folder, locked for the life of the block. Use as `with Training(...) as training:`."""
+
+    def __init__(self, folder: Path, settings: dict, inputs: dict[str, Path], threads: int):
+        """`settings` and the content of `inputs` are the recipe: a checkpoint made under another one is not resumed."""
+        self.folder, self.checkpoints = folder, folder / "checkpoints"
+        self.name = (
+            "/".join(folder.parts[folder.parts.index("models") + 1 :]) if "models" in folder.parts else str(folder)
+        )
+        scripts = {"script": Path(sys.argv[0]), "training": Path(__file__)}
+        hashes = {key: digest(path) for key, path in {**scripts, **inputs}.items()}
+        versions = {package: version(package) for package in PACKAGES}
+        self.recipe = {"settings": settings, "inputs": hashes, "threads": threads, "versions": versions}
+        self.recipe = json.loads(json.dumps(self.recipe, default=str))
+        torch.set_num_threads(threads)
+        transformers_logging.disable_progress_bar()
+
+    def __enter__(self) -> "Training":
+        self.started, self.family = time.time(), ancestors()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = (self.folder / "training.lock").open("a+")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.lock.seek(0)
+            print(
+                f"{self.name}: waiting for process {self.lock.read().strip()}, which is still training it", flush=True
+            )
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.lock.seek(0)
+        self.lock.truncate()
+        self.lock.write(f"{os.getpid()}\n")
+        self.lock.flush()
+        stored = self.checkpoints / "recipe.json"
+        if not stored.exists() or json.loads(stored.read_text()) != self.recipe:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+            write_json(stored, self.recipe)
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        self.lock.close()
+
+    @property
+    def finished(self) -> Path:
+        """The folder of the finished outputs; it exists only when they are whole."""
+        return self.checkpoints / "finished"
+
+    def last_checkpoint(self) -> str | None:
+        """The newest checkpoint that was written to its end. Metrics of later steps are forgotten."""
+        for broken in self.checkpoints.glob("checkpoint-*"):
+            if not (broken / "whole").exists():
+                shutil.rmtree(broken)
+        last = get_last_checkpoint(str(self.checkpoints))
+        step = int(last.rpartition("-")[2]) if last else 0
+        metrics = self.checkpoints / "metrics.jsonl"
+        rows = [line for line in metrics.read_text().splitlines() if line.endswith("}")] if metrics.exists() else []
+        metrics.write_text("".join(f"{row}\n" for row in rows if json.loads(row)["step"] <= step))
+        if last:
+            print(f"{self.name}: going on from step {step}", flush=True)
+        return last
+
+    def train(self, trainer) -> None:
+        """Train to the end from where it was left, then write the finished outputs."""
+        trainer.remove_callback(PrinterCallback)  # it prints every row; Watch prints one now and then
+        trainer.add_callback(Watch(self))
+        before = torch.get_num_threads()
+        try:
+            trainer.train(resume_from_checkpoint=self.last_checkpoint())
+            weights = trainer.model.state_dict()
+            if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
+                raise TrainingFailed("the weights are not finite")
+        except (TrainingFailed, RuntimeError) as error:
+            self.give_up(" ".join(str(error).split()))
+            return
+        assert torch.get_num_threads() == before, "a library changed the number of threads, so sums may differ"
+        model = self._fresh("unfinished") / "model"
+        trainer.model.save_pretrained(model)
+        trainer.processing_class.save_pretrained(model)
+        state = trainer.state
+        self.finish(status="ok", steps=state.global_step, tokens=state.num_input_tokens_seen or None)
+
+    def give_up(self, reason: str) -> None:
+        """Record a training that failed: a model folder without weights, which everything downstream understands."""
+        print(f"{self.name}: FAILED: {reason}", flush=True)
+        write_json(self._fresh("unfinished") / "model" / "failed.json", {"model": self.name, "reason": reason})
+        (self.checkpoints / "metrics.jsonl").touch()
+        self.finish(status="failed", reason=reason)
+
+    def _fresh(self, name: str) -> Path:
+        folder = self.checkpoints / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def finish(self, **facts) -> None:
+        """Write run.json and the metrics beside the model and give the three their final names, all or none."""
+        unfinished = self.checkpoints / "unfinished"
+        metrics = self.checkpoints / "metrics.jsonl"
+        rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+        facts.setdefault("seconds", sum(row.get("seconds", 0) for row in rows))
+        tokens = [row["num_tokens"] for row in rows if "num_tokens" in row]
+        facts["tokens"] = tokens[-1] if tokens else facts.get("tokens")
+        shutil.copy(metrics, unfinished / "metrics.jsonl")
+        record = {"model": self.name, **facts, "recipe": self.recipe, **environment()}
+        write_json(unfinished / "run.json", record)
+        os.replace(unfinished, self.finished)
+
+    def publish(self) -> None:
+        """Put the finished outputs where the workflow expects them and remove the checkpoints.
+
+        If whoever started this process is gone, nobody will record that it ended well; then the finished outputs stay
+        in checkpoints/ too, for the next attempt to find.
+        """
+        for name in OUTPUTS:
+            source, target = self.finished / name, self.folder / name
+            if target.is_dir():
+                shutil.rmtree(target)
+            temporary = self.folder / f".{name}.new"
+            shutil.rmtree(temporary, ignore_errors=True)
+            if source.is_dir():
+                shutil.copytree(source, temporary, copy_function=os.link)
+            else:
+                shutil.copy(source, temporary)
+            os.replace(temporary, target)
+        if ancestors() == self.family:
+            shutil.rmtree(self.checkpoints)
+
+
+class Watch(TrainerCallback):
+    """Appends every step's metrics to a file, prints a line now and then, and stops a training that diverges."""
+
+    def __init__(self, training: Training):
+        self.training = training
+        self.path = training.checkpoints / "metrics.jsonl"
+        self.clock = time.monotonic()
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.progress = Progress(self.training.name, state.max_steps, "steps")
+        self.progress.update(state.global_step)
+        self.clock = time.monotonic()
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if "train_runtime" in logs:  # the summary at the end
+            return
+        now = time.monotonic()
+        row = {"step": state.global_step, **logs, "seconds": round(now - self.clock, 3)}
+        self.clock = now
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        if any(not math.isfinite(logs.get(key, 0.0)) for key in ("loss", "grad_norm")):
+            raise TrainingFailed(f"diverged at step {state.global_step}: loss {logs['loss']}")
+        shown = [f"{key} {logs[key]:.3f}" for key in ("reward", "loss", "entropy") if key in logs]
+        self.progress.update(state.global_step, " ".join(shown))
+
+    def on_save(self, args, state, control, **kwargs):
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "whole").touch()
+
+
+def environment() -> dict:
+    """Where and from what a run was made."""
+
+    def git(*words: str) -> str | None:
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.strip()
+        return None
+
+    status = git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "dirty": None if status is None else bool(status),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+        "python": platform.python_version(),
+    }
+
+
+def fixed_settings(folder: Path, seed: int, report_to: str) -> dict:
+    """The fields of a trainer's config that the study sets."""
+    on_cpu = not torch.cuda.is_available()
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "run_name": str(folder),
+        "seed": seed,
+        "report_to": report_to,
+        "use_cpu": on_cpu,
+        "logging_strategy": "steps",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+    }
