@@ -6,34 +6,29 @@ The unbiased estimator of pass@k from n samples of which c are correct is 1 - C(
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammaln
 
 from largek.common import InputError, derive_seed, whole_file
 
 RESAMPLES = 2000
 
 
-def passk_table(n: int, ks: np.ndarray) -> np.ndarray:
-    """pass@k for every count c = 0..n (rows) and every k of `ks` (columns). Raises ValueError unless 1 <= k <= n."""
-    ks = np.asarray(ks)
-    if ks.size and (ks.min() < 1 or ks.max() > n):
-        raise ValueError(f"pass@k needs 1 <= k <= n = {n}, got k from {ks.min()} to {ks.max()}")
-    wrong = n - np.arange(n + 1)[:, None]
-    possible = wrong >= ks
-    rest = np.where(possible, wrong - ks, 0)
-    # log C(wrong, k) - log C(n, k); the k! cancel
-    log_fail = gammaln(wrong + 1) - gammaln(rest + 1) - gammaln(n + 1) + gammaln(n - ks + 1)
-    return np.where(possible, -np.expm1(np.minimum(log_fail, 0)), 1.0)
-
-
 def passk(n: np.ndarray, c: np.ndarray, ks: np.ndarray) -> np.ndarray:
-    """pass@k of each problem: shapes (problems,), (problems,), (ks,) -> (problems, ks)."""
-    n, c = np.asarray(n), np.asarray(c)
-    out = np.empty((len(n), len(ks)))
-    for size in np.unique(n):
-        rows = n == size
-        out[rows] = passk_table(int(size), ks)[c[rows]]
-    return out
+    """pass@k of each problem: shapes (problems,), (problems,), (ks,) -> (problems, ks).
+
+    The chance that k samples all fail is the product of 1 - c / (n - i) over i < k, summed here as logarithms: no
+    overflow at any n, and exact where c is 0 or k is 1. Raises ValueError unless 1 <= k <= n and 0 <= c <= n.
+    """
+    n, c, ks = np.asarray(n), np.asarray(c), np.asarray(ks)
+    if n.size and ks.size and not (ks.min() >= 1 and ks.max() <= n.min()):
+        raise ValueError(f"pass@k needs 1 <= k <= n = {n.min()}, got k from {ks.min()} to {ks.max()}")
+    if ((c < 0) | (c > n)).any():
+        raise ValueError("pass@k needs 0 <= correct <= n")
+    pairs, position = np.unique(np.stack([n, c]), axis=1, return_inverse=True)
+    size, right = pairs[0][:, None], pairs[1][:, None]
+    left = size - np.arange(ks.max() if ks.size else 0)  # samples not drawn yet
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_fail = np.where(right >= left, -np.inf, np.log1p(-right / left)).cumsum(1)
+    return -np.expm1(log_fail[:, ks - 1])[position.ravel()]
 
 
 def resample_weights(strata: np.ndarray, resamples: int, seed: object) -> np.ndarray:

@@ -55,7 +55,7 @@ def generate(network, tokenizer, group: list[dict], settings: dict, seed: int) -
     from transformers import LogitsProcessor, LogitsProcessorList
 
     class Entropy(LogitsProcessor):
-        """Keeps each step's entropy. Runs before temperature and truncation, so it sees the model's own distribution."""
+        """Keeps each step's entropy. Runs before temperature and top-p, so it sees the model's own distribution."""
 
         def __init__(self):
             self.steps = []
@@ -157,7 +157,7 @@ def load_for(engine: str, model: str):
 
 
 def open_partial(folder: Path, settings: dict) -> Path:
-    """The folder of finished chunks. Raises InputError where it was begun with other settings, naming the difference."""
+    """The folder of finished chunks. Raises InputError, naming the difference, if it was begun with other settings."""
     folder.mkdir(parents=True, exist_ok=True)
     about = folder / "settings.json"
     if about.exists():

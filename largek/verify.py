@@ -14,7 +14,7 @@ OUTCOMES = ("correct", "wrong", "no_answer", "truncated", "gave_up")
 
 
 class Verdict(NamedTuple):
-    """One answer's outcome, the answer that was read from the text, and whether the working was sound (None: unknown)."""
+    """An answer's outcome, what was read from the text as the answer, and whether the working is sound if known."""
 
     outcome: str
     extracted: str | None = None

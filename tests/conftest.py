@@ -9,7 +9,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["PYTHONPATH"] = str(ROOT / "workflow" / "scripts")
 os.environ["OMP_NUM_THREADS"] = "1"
 BIN = Path(sys.executable).parent
 

@@ -136,5 +136,5 @@ def test_too_many_problems_are_refused_by_number():
     lab = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())["lab"]
     lab["digits"], lab["bands"] = 2, {"short": [1]}
     lab["problems_per_task"] = 5000
-    with pytest.raises(ValueError, match="only .* of 5000 different problems"):
+    with pytest.raises(ValueError, match=r"only .* of 5000 different problems"):
         draw(lab, 1)

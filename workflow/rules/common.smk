@@ -12,13 +12,12 @@ from pathlib import Path
 sys.path.append(str(Path(workflow.basedir, "workflow", "scripts")))
 from study import StudyError, read_runs, validate_study
 
-# Jobs find `python` and `largek` where this Snakemake is installed, and the lab as a module.
+# Jobs find `python` and `largek` where this Snakemake is installed.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-os.environ["PYTHONPATH"] = str(Path(workflow.basedir, "workflow", "scripts"))
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 try:
-    validate_study(config)
+    validate_study(config, where=", ".join(map(os.path.relpath, workflow.configfiles)))
     RUNS = read_runs(config)
 except StudyError as error:
     raise WorkflowError(str(error))

@@ -6,7 +6,8 @@ out: <results>/losses/{model}.json
      <results>/grades/{model}/block-{block}.parquet
      <results>/passk/{model}.csv
 
-The largek files that a command really uses are its inputs; largek/cli.py only reads the command line and is not.
+The largek files that a command really uses are its inputs; largek/cli.py only reads the command line and is not. The verifier of the
+lab is a module in workflow/scripts.
 """
 
 
@@ -136,7 +137,7 @@ rule grade:
         verifier=config["verifier"],
     shell:
         r"""
-        largek grade \
+        PYTHONPATH=workflow/scripts largek grade \
             --samples {input.samples:q} \
             --problems {input.problems:q} \
             --verifier {params.verifier} \

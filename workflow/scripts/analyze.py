@@ -18,7 +18,7 @@ problems only, because the choice is among just these runs. Losses are taken as 
 
 import argparse
 import json
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,11 @@ from scipy.stats import rankdata
 from largek.common import Progress, derive_seed, exit_on_bad_input, whole_file
 from largek.passk import passk, resample_weights
 
-COLUMNS = ["predictor", "target", "scope", "problems", "runs", "spearman", "spearman_lo", "spearman_hi", "delta", "delta_lo", "delta_hi", "r2", "r2_half", "r2_half_sd", "regret", "regret_lo", "regret_hi", "regret_over", "reason"]
+COLUMNS = [
+    *("predictor", "target", "scope", "problems", "runs", "spearman", "spearman_lo", "spearman_hi"),
+    *("delta", "delta_lo", "delta_hi", "r2", "r2_half", "r2_half_sd", "regret", "regret_lo", "regret_hi"),
+    *("regret_over", "reason"),
+]
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -56,7 +60,7 @@ def half_split_r2(x: np.ndarray, y: np.ndarray, series: np.ndarray, splits: int,
         order = rng.permutation(names)
         sizes = np.cumsum([(series == name).sum() for name in order])
         fit = np.isin(series, order[: int(np.searchsorted(sizes, len(x) / 2)) + 1])
-        if min(len(set(x[fit])), len(set(y[~fit]))) < 2:
+        if fit.all() or min(np.ptp(x[fit]), np.ptp(y[~fit])) < 1e-9:
             continue
         slope, offset = np.polyfit(x[fit], y[fit], 1)
         error = y[~fit] - (slope * x[~fit] + offset)
@@ -93,14 +97,13 @@ class Study:
         self.seeds = sorted(set(after["grpo_seed"]))
         self.post = [after[after["run"] == run].sort_values("grpo_seed")["model"].tolist() for run in self.runs]
 
+        if len(self.runs) < 3:
+            return  # `compare` says so in every row
         self.tasks = {split: self.matrix(self.pre[0], split, "task") for split in ("predict", "outcome")}
         self.weights = {
             split: np.vstack([self.even(tasks), resample_weights(tasks, resamples, split)])
             for split, tasks in self.tasks.items()
         }  # row 0 is the plain mean over tasks
-        rng = np.random.default_rng(derive_seed("runs"))
-        size = len(self.runs)
-        self.resampled = np.vstack([np.arange(size), rng.integers(0, size, (resamples, size))])
 
     @staticmethod
     def even(tasks: np.ndarray) -> np.ndarray:
@@ -193,6 +196,11 @@ def interval(draws: np.ndarray) -> tuple[float, float]:
 
 def compare(study: Study, scopes: dict[str, list[str]], half_splits: int) -> pd.DataFrame:
     """predictors.csv from the study; row 0 of every array of draws is the estimate itself."""
+    if len(study.runs) < 3:
+        names = [*(f"pass@{k}" for k in study.ks), "loss_own", "loss_common", "combined", "entropy", "mixed_groups"]
+        grid = product(names, ("score", "gain"), ["all", *scopes], ("disjoint", "shared"))
+        rows = [(*cells, len(study.runs), "fewer than 3 runs") for cells in grid]
+        return pd.DataFrame(rows, columns=[*COLUMNS[:5], "reason"]).reindex(columns=COLUMNS)
     before, after = study.before_rl(), study.scores(study.weights["outcome"])
     targets = {"score": after, "gain": after - before}
     picked, valued, regret_over = study.split_scores()

@@ -6,7 +6,6 @@
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,9 +27,7 @@ def main() -> None:
         # The workflow that runs this rule holds the lock; reading what it has recorded needs none.
         command = [sys.executable, "-m", "snakemake", "--nolock", "--configfile", str(config), "--quiet", "all"]
         command += ["--report", str(temporary), "--", *args.targets]
-        # Jobs have the scripts on their path; there tabulate.py would stand in for a package that Snakemake imports.
-        variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        done = subprocess.run(command, capture_output=True, text=True, env=variables)
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"report: error: {(done.stderr or done.stdout).strip()}")
         args.output.write_bytes(temporary.read_bytes())

@@ -40,9 +40,8 @@ def validate(value: dict, schema: str, where: str) -> None:
         raise StudyError(complaint(where, error))
 
 
-def validate_study(config: dict) -> None:
-    """Raises StudyError unless the config is complete and has no key that nobody reads."""
-    where = f"config of study {config.get('study', '?')!r}"
+def validate_study(config: dict, where: str) -> None:
+    """Raises StudyError, naming the file `where`, unless the config is complete and has no key that nobody reads."""
     # pathvars is Snakemake's own key and may be given with --config
     validate({key: value for key, value in config.items() if key != "pathvars"}, "config.schema.yaml", where)
     lab = config["lab"]

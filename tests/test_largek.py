@@ -1,0 +1,199 @@
+"""largek's commands: real sampling with a small model, resuming, loss, grading, wrong input."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from conftest import run
+
+from largek import grade, loss, sample
+from largek.common import InputError, derive_seed, write_jsonl
+from largek.verify import judge, load_verifier
+
+SETTINGS = {"name": "m", "engine": "transformers", "temperature": 1.0, "top_p": 1.0, "max_tokens": 12}
+
+
+@pytest.fixture
+def problems(tmp_path) -> str:
+    rows = [
+        {"id": f"p{i}", "task": f"t{i % 2}", "split": "outcome", "problem": "start 1 2 then sort ?" + " ?" * (i % 3)}
+        for i in range(9)
+    ]
+    write_jsonl(tmp_path / "problems.jsonl", (row | {"answer": "1 2"} for row in rows))
+    return str(tmp_path / "problems.jsonl")
+
+
+def sampled(model: Path, problems: str, output: Path, indices: range = range(4), **changes):
+    sample.run(str(model), [problems], str(output), indices, **SETTINGS | {"batch_size": 8, "seed": 3} | changes)
+    return pq.read_table(output).to_pylist()
+
+
+def test_every_problem_has_every_sample_once(small_model, problems, tmp_path):
+    rows = sampled(small_model, problems, tmp_path / "a.parquet")
+    assert sorted((row["problem"], row["sample"]) for row in rows) == [(f"p{p}", s) for p in range(9) for s in range(4)]
+    for row in rows:
+        assert row["finish"] == ("stop" if row["tokens"] < 12 else row["finish"])
+        assert 0 < row["entropy"] <= np.log(41) + 1e-6
+        assert 1 <= row["tokens"] <= 12
+    assert not (tmp_path / "a.parquet.partial").exists()
+
+
+def test_a_run_that_was_killed_ends_with_the_same_records(small_model, problems, tmp_path, monkeypatch):
+    whole = sampled(small_model, problems, tmp_path / "whole.parquet")
+    generate, calls = sample.generate, []
+
+    def dying(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return generate(*args)
+
+    monkeypatch.setattr(sample, "generate", dying)
+    with pytest.raises(KeyboardInterrupt):
+        sampled(small_model, problems, tmp_path / "cut.parquet")
+    assert not (tmp_path / "cut.parquet").exists()
+    before = len(calls)
+    assert sampled(small_model, problems, tmp_path / "cut.parquet") == whole
+    assert len(calls) - before == 5 - 2  # five chunks, two of which were finished
+
+
+def test_a_partial_store_made_with_other_settings_is_refused(small_model, problems, tmp_path):
+    partial = tmp_path / "a.parquet.partial"
+    partial.mkdir()
+    (partial / "settings.json").write_text(json.dumps({"temperature": 0.5}))
+    with pytest.raises(InputError, match=r"temperature was 0\.5"):
+        sampled(small_model, problems, tmp_path / "a.parquet")
+
+
+def test_blocks_and_seeds_and_names_differ(small_model, problems, tmp_path):
+    def texts(number: int, **changes) -> list[str]:
+        return [row["text"] for row in sampled(small_model, problems, tmp_path / f"{number}.parquet", **changes)]
+
+    same = texts(0)
+    assert texts(1) == same
+    for number, changes in enumerate(({"indices": range(4, 8)}, {"seed": 4}, {"name": "other"}), 2):
+        assert texts(number, **changes) != same
+
+
+def test_token_frequencies_follow_the_model(small_model, tmp_path):
+    """First tokens against the model's own distribution, by a chi-square test."""
+    import torch
+    from scipy.stats import chisquare
+
+    from largek.models import load
+
+    write_jsonl(
+        tmp_path / "one.jsonl",
+        [{"id": "p", "task": "t", "split": "s", "problem": "start 1 2 then sort ?", "answer": "1"}],
+    )
+    rows = sampled(small_model, str(tmp_path / "one.jsonl"), tmp_path / "a.parquet", range(8000), max_tokens=1)
+    network, tokenizer = load(str(small_model))
+    with torch.inference_mode():
+        logits = network(**tokenizer("start 1 2 then sort ?", return_tensors="pt")).logits[0, -1]
+    chances = logits.softmax(-1).double().numpy()
+    words = [tokenizer.decode([i], skip_special_tokens=True) for i in range(len(chances))]
+    expected, observed = {}, {}
+    for word, chance in zip(words, chances):
+        expected[word] = expected.get(word, 0) + chance * len(rows)  # special tokens all read as ""
+    for row in rows:
+        observed[row["text"]] = observed.get(row["text"], 0) + 1
+    names = sorted(expected)
+    total = np.array([expected[name] for name in names])
+    assert chisquare([observed.get(name, 0) for name in names], total * len(rows) / total.sum()).pvalue > 0.001
+    entropy = -(chances * np.log(chances)).sum()
+    assert rows[0]["entropy"] == pytest.approx(entropy, rel=1e-4)
+
+
+def test_loss_is_the_same_whatever_the_batch_and_equals_transformers(small_model, tmp_path):
+    import torch
+
+    from largek.models import load
+
+    rows = [{"problem": "start 1 2 then sort ?", "solution": "sort answer 1 2 " + "3 " * i} for i in range(7)]
+    write_jsonl(tmp_path / "held_out.jsonl", rows)
+    found = {}
+    for size in (1, 3, 64):
+        out = tmp_path / f"{size}.json"
+        loss.run(str(small_model), [str(tmp_path / "held_out.jsonl")], str(out), name="m", batch_size=size)
+        found[size] = json.loads(out.read_text())["losses"]["held_out"]
+    assert found[1]["tokens"] == found[64]["tokens"] == sum(5 + i for i in range(7))
+    for size in (3, 64):
+        assert found[size]["per_token"] == pytest.approx(found[1]["per_token"], rel=1e-5)
+    network, tokenizer = load(str(small_model))
+    total = 0.0
+    for row in rows:
+        prompt, ids = (tokenizer(text)["input_ids"] for text in (row["problem"], f"{row['problem']} {row['solution']}"))
+        ids = torch.tensor([[*ids, tokenizer.eos_token_id]])
+        labels = ids.clone()
+        labels[0, : len(prompt)] = -100
+        with torch.inference_mode():
+            total += network(input_ids=ids, labels=labels).loss.item() * (ids.shape[1] - len(prompt))
+    assert found[1]["per_token"] == pytest.approx(total / found[1]["tokens"], rel=1e-5)
+    assert found[1]["per_example"] == pytest.approx(total / len(rows), rel=1e-5)
+
+
+def test_grading_keeps_outcomes_apart_and_touches_no_sample(small_model, problems, tmp_path):
+    sampled(small_model, problems, tmp_path / "a.parquet")
+    before = (tmp_path / "a.parquet").read_bytes()
+    grade.run(str(tmp_path / "a.parquet"), [problems], str(tmp_path / "g.parquet"), "lab.checker:verify")
+    rows = pq.read_table(tmp_path / "g.parquet").to_pylist()
+    samples = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    for row, answer in zip(rows, samples):
+        assert (row["outcome"] == "truncated") == (answer["finish"] == "length")
+    assert (tmp_path / "a.parquet").read_bytes() == before
+
+
+def test_a_truncated_answer_is_not_read():
+    verify = load_verifier("exact")
+    assert judge(verify, "12", {"answer": "12"}, truncated=True).outcome == "truncated"
+    assert judge(verify, "12", {"answer": "12"}, truncated=False).outcome == "correct"
+    assert judge(verify, " ", {"answer": "12"}, truncated=False).outcome == "no_answer"
+
+
+def test_seeds_are_stable():
+    assert derive_seed(1, "a", 2) == 938383822073135179
+    assert derive_seed("1a", 2) != derive_seed("1", "a2")
+
+
+@pytest.mark.parametrize(
+    "command, message",
+    [
+        ("grade --samples none.parquet --problems P --output o", "none.parquet: no such file"),
+        ("grade --samples P --problems P --output o", "expected samples in parquet"),
+        ("grade --samples none.parquet --problems none.jsonl --output o", "none.jsonl: no such file"),
+        ("grade --samples none.parquet --problems P --verifier magic --output o", "--verifier magic: expected one of"),
+        ("grade --samples none.parquet --problems BROKEN --output o", "broken.jsonl, line 2: not JSON"),
+        ("grade --samples none.parquet --problems BARE --output o", "bare.jsonl, line 1: expected the field 'task'"),
+        ("passk none.parquet --output o", "none.parquet: no such file"),
+        ("passk P --output o", "expected grades in parquet"),
+        ("loss --model EMPTY --examples P --output o", "expected the field 'solution'"),
+        ("loss --model EMPTY --examples GOOD --output o", "empty: expected a model folder with config.json"),
+        ("sample --model M --problems P --samples 0:4 --temperature 0 --output o", "--temperature must be above 0"),
+    ],
+)
+def test_wrong_input_is_one_line_and_status_2(problems, tmp_path, command, message):
+    (tmp_path / "broken.jsonl").write_text(
+        '{"id": "a", "task": "t", "split": "s", "problem": "p", "answer": 1}\n{"id"\n'
+    )
+    (tmp_path / "bare.jsonl").write_text('{"id": "a"}\n')
+    (tmp_path / "good.jsonl").write_text('{"problem": "p", "solution": "s"}\n')
+    (tmp_path / "empty").mkdir()
+    names = {"P": "problems.jsonl", "BROKEN": "broken.jsonl", "BARE": "bare.jsonl", "GOOD": "good.jsonl"}
+    names |= {"EMPTY": "empty"}
+    done = run("largek", *(names.get(word, word) for word in command.split()), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "o").exists() and not list(tmp_path.glob(".o*"))
+
+
+def test_help_is_quick_and_imports_no_torch():
+    start = time.monotonic()
+    assert "sample" in run("largek", "--help").stdout
+    assert time.monotonic() - start < 1.5
+    code = (
+        "import sys, largek.cli, largek.sample, largek.grade, largek.passk, largek.loss; print('torch' in sys.modules)"
+    )
+    assert run("python", "-c", code).stdout == "False\n"

@@ -1,0 +1,127 @@
+"""Wrong configs and sheets are refused by one line that names file, key or row, and what was expected."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, run
+from trl import GRPOConfig, SFTConfig
+
+from largek.common import InputError
+from study import COLUMNS, StudyError, read_runs, validate_study
+from training import read_recipe
+
+STUDIES = sorted((ROOT / "config").glob("*.yaml"))
+
+
+@pytest.fixture
+def config(monkeypatch) -> dict:
+    monkeypatch.chdir(ROOT)
+    return yaml.safe_load(Path("config/smoke.yaml").read_text())
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
+def test_every_study_is_valid(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    study = yaml.safe_load(path.read_text())
+    validate_study(study, path.name)
+    assert len(read_runs(study)) >= 1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*/*.yaml")), ids=lambda path: path.name)
+def test_every_recipe_parses_with_trls_own_class(path, tmp_path):
+    kind = GRPOConfig if path.parent.name == "grpo" else SFTConfig
+    assert read_recipe(path, kind, output_dir=str(tmp_path), use_cpu=True).output_dir == str(tmp_path)
+
+
+def wrong(config: dict, path: str, value) -> dict:
+    *parents, last = path.split("/")
+    changed = copy.deepcopy(config)
+    inner = changed
+    for key in parents:
+        inner = inner[key]
+    inner[last] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    "path, value, message",
+    [
+        ("sampling/temprature", 1.0, "unknown key 'sampling/temprature', expected one of engine, block_size"),
+        ("colour", 1, "unknown key 'colour'"),
+        ("sampling/engine", "magic", "sampling/engine: 'magic' is not one of"),
+        ("lab/base/no_working", 2, "lab/base/no_working: 2 is greater than the maximum of 1"),
+        ("lab/families", ["sideways"], "lab/families/0: 'sideways' is not one of"),
+        ("homogeneous_family", "shuffled", "homogeneous_family: 'shuffled' is not one of lab/families"),
+        ("analysis/k", [1, 999], "analysis/k: k = 999 is more than the 16 samples"),
+        ("analysis/scopes", {"few": ["nobody"]}, "analysis/scopes/few: 'nobody' is not a run of config/runs/smoke.tsv"),
+        ("runs", "config/runs/none.tsv", "config/runs/none.tsv: no such file"),
+    ],
+)
+def test_a_wrong_config_is_refused(config, path, value, message):
+    with pytest.raises(StudyError) as caught:
+        validate_study(wrong(config, path, value), "x.yaml")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named(config):
+    del config["sampling"]["top_p"]
+    with pytest.raises(StudyError, match=r"x\.yaml: missing key 'sampling/top_p'"):
+        validate_study(config, "x.yaml")
+
+
+GOOD = dict(zip(COLUMNS, ["r", "random", "10", "1", "", "1", "", ""]))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"mix": "shortest"}, "run 'r': mix: 'shortest' is not one of"),
+        ({"unique": "ten"}, "run 'r': unique: 'ten' does not match"),
+        ({"unique": ""}, "run 'r': expected either unique or budget_tokens"),
+        ({"budget_tokens": "100"}, "run 'r': expected either unique or budget_tokens"),
+        ({"epochs": ""}, "run 'r': missing epochs"),
+        ({"run": "base"}, "run 'base': run: 'base' does not match"),
+        ({"run": "a/b"}, "run 'a/b': run: 'a/b' does not match"),
+        ({"checkpoint": "/nowhere"}, "run 'r': expected either a mix or a checkpoint"),
+        ({"mix": "", "checkpoint": "/nowhere"}, "run 'r': checkpoint: no folder /nowhere"),
+    ],
+)
+def test_a_wrong_row_is_refused(tmp_path, change, message):
+    sheet = tmp_path / "runs.tsv"
+    sheet.write_text("\t".join(COLUMNS) + "\n" + "\t".join((GOOD | change).values()) + "\n")
+    with pytest.raises(StudyError) as caught:
+        read_runs({"runs": str(sheet)})
+    assert f"{sheet}, {message}" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_column_and_a_repeated_run_are_refused(tmp_path):
+    sheet = tmp_path / "runs.tsv"
+    sheet.write_text("\t".join(COLUMNS[:-1]) + "\n")
+    with pytest.raises(StudyError, match=r"runs\.tsv: missing column 'checkpoint'"):
+        read_runs({"runs": str(sheet)})
+    sheet.write_text("\n".join(["\t".join(COLUMNS), *["\t".join(GOOD.values())] * 2]) + "\n")
+    with pytest.raises(StudyError, match="the run 'r' is there twice"):
+        read_runs({"runs": str(sheet)})
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("learning_rat: 1.0", "'learning_rat' is not a field of SFTConfig"),
+        ("seed: 3", "'seed' is set by the study, remove it here"),
+        ("a: [", "not YAML"),
+    ],
+)
+def test_a_wrong_recipe_is_refused(tmp_path, text, message):
+    path = tmp_path / "sft.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_recipe(path, SFTConfig, output_dir=str(tmp_path), use_cpu=True, seed=1)
+
+
+def test_snakemake_shows_the_line():
+    done = run("snakemake", "-n", "--configfile", "config/smoke.yaml", "--config", "colour=red")
+    assert done.returncode != 0 and "config/smoke.yaml: unknown key 'colour'" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
