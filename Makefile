@@ -4,6 +4,7 @@ CORES  ?= all
 # A smaller, CPU-only torch: the address of PyTorch's own CPU index (see pytorch.org), or a folder of wheels.
 TORCH_INDEX ?=
 BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 SOURCES := largek workflow/scripts tests
 SMK := Snakefile workflow/rules/*.smk
 

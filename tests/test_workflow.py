@@ -97,11 +97,11 @@ def test_the_base_model_loads_like_any_other(smoke):
     folder = smoke / "results" / "smoke" / "models" / "base" / "model"
     tokenizer = AutoTokenizer.from_pretrained(folder)
     network = AutoModelForCausalLM.from_pretrained(folder)
-    text = "start 1 2 3 then double ?"
+    text = "start 1 2 3 4 then double ?"
     ids = tokenizer(text, return_tensors="pt")["input_ids"]
     assert tokenizer.decode(ids[0]) == text
     out = network.generate(ids, max_new_tokens=24, do_sample=False)
-    assert tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True) == "double answer 2 4 6"
+    assert tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True) == "double answer 2 4 6 8"
 
 
 def test_progress_says_which_job_of_how_many_and_what_is_left(smoke):
@@ -134,8 +134,8 @@ def test_more_samples_plan_new_blocks_only(copy):
     config = copy / "config" / "smoke.yaml"
     config.write_text(config.read_text().replace("blocks: 2", "blocks: 3"))
     jobs = planned(copy)
-    assert jobs.pop("sample") == jobs.pop("sample_after_rl") == 4  # one more block of each model
-    assert jobs.pop("grade") == 8 and jobs.pop("estimate_passk") == 8
+    assert jobs.pop("sample") == jobs.pop("sample_after_rl") == 3  # one more block of each model
+    assert jobs.pop("grade") == 6 and jobs.pop("estimate_passk") == 6
     assert set(jobs) == AFTER_TABLES
 
 
@@ -143,7 +143,7 @@ def test_a_grader_edit_plans_grades_and_grpo(copy):
     checker = copy / "workflow" / "scripts" / "lab" / "checker.py"
     checker.write_text(checker.read_text() + "\n# an edit\n")
     jobs = planned(copy)
-    assert jobs["grade"] == 16 and jobs["train_grpo"] == 3 and jobs["train_grpo_from_base"] == 1
+    assert jobs["grade"] == 12 and jobs["train_grpo"] == 2 and jobs["train_grpo_from_base"] == 1
     assert not {"pretrain_base", "train_sft", "sample", "make_problems"} & set(jobs)
 
 
@@ -179,7 +179,7 @@ def test_a_run_that_asks_for_too_many_examples_is_refused(copy):
 
 @pytest.mark.long
 def test_a_lineage_that_diverges_does_not_stop_the_others(copy):
-    """A learning rate that no SFT run survives: their cells are empty, the tables say why, the base's lineage is there."""
+    """A learning rate that no SFT run survives: cells are empty, the tables say why, the base's lineage is there."""
     recipe = copy / "config" / "sft" / "smoke.yaml"
     recipe.write_text(recipe.read_text().replace("1.0e-3", "1.0e+30"))
     results = copy / "results" / "smoke"

@@ -12,6 +12,11 @@ from pathlib import Path
 sys.path.append(str(Path(workflow.basedir, "workflow", "scripts")))
 from study import StudyError, read_runs, validate_study
 
+
+envvars:
+    "PATH",
+
+
 # Jobs find `python` and `largek` where this Snakemake is installed.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

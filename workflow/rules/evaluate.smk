@@ -12,9 +12,6 @@ lab is a module in workflow/scripts.
 
 
 rule measure_loss:
-    """Held-out loss of an SFT checkpoint: on examples chosen as its own mix was, and on the common ones."""
-    wildcard_constraints:
-        run=TRAINED_RUNS,
     input:
         largek=["largek/common.py", "largek/loss.py", "largek/models.py"],
         model="<results>/models/sft/{run}/model",
@@ -26,6 +23,9 @@ rule measure_loss:
         "<results>/losses/sft/{run}.json",
     log:
         "<results>/losses/sft/{run}.log",
+    """Held-out loss of an SFT checkpoint: on examples chosen as its own mix was, and on the common ones."""
+    wildcard_constraints:
+        run=TRAINED_RUNS,
     conda:
         "../../envs/cpu.yaml"
     threads: config["threads"]["sample"]
@@ -44,17 +44,15 @@ rule measure_loss:
 
 
 use rule measure_loss as measure_loss_of_import with:
-    wildcard_constraints:
-        run=IMPORTED_RUNS,
     input:
         largek=["largek/common.py", "largek/loss.py", "largek/models.py"],
         model="<results>/models/sft/{run}/model",
         examples="<results>/problems/common_held_out.jsonl",
+    wildcard_constraints:
+        run=IMPORTED_RUNS,
 
 
 use rule measure_loss as measure_loss_of_base with:
-    wildcard_constraints:
-        run=NO_RUN,
     input:
         largek=["largek/common.py", "largek/loss.py", "largek/models.py"],
         model="<results>/models/base/model",
@@ -63,14 +61,13 @@ use rule measure_loss as measure_loss_of_base with:
         "<results>/losses/base.json",
     log:
         "<results>/losses/base.log",
+    wildcard_constraints:
+        run=NO_RUN,
     params:
         name="base",
 
 
 rule sample:
-    """One block of answers to the predict and the outcome problems, from the base or an SFT checkpoint."""
-    wildcard_constraints:
-        model="base|sft/.+",
     input:
         largek=["largek/common.py", "largek/models.py", "largek/sample.py"],
         model="<results>/models/{model}/model",
@@ -81,6 +78,9 @@ rule sample:
         "<results>/samples/{model}/block-{block}.log",
     benchmark:
         "<results>/samples/{model}/block-{block}.benchmark.jsonl"
+    """One block of answers to the predict and the outcome problems, from the base or an SFT checkpoint."""
+    wildcard_constraints:
+        model="base|sft/.+",
     conda:
         "../../envs/cpu.yaml"
     threads: config["threads"]["sample"]
@@ -112,12 +112,12 @@ rule sample:
 
 
 use rule sample as sample_after_rl with:
-    wildcard_constraints:
-        model="grpo/.+",
     input:
         largek=["largek/common.py", "largek/models.py", "largek/sample.py"],
         model="<results>/models/{model}/model",
         problems="<results>/problems/outcome.jsonl",
+    wildcard_constraints:
+        model="grpo/.+",
 
 
 rule grade:

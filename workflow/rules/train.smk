@@ -48,9 +48,6 @@ rule pretrain_base:
 
 
 rule train_sft:
-    """Fine-tune the base model on one mix."""
-    wildcard_constraints:
-        run=TRAINED_RUNS,
     input:
         script="workflow/scripts/train_sft.py",
         shared=[*TRAINING_FILES, "largek/models.py"],
@@ -65,6 +62,9 @@ rule train_sft:
         "<results>/models/sft/{run}/train.log",
     benchmark:
         "<results>/models/sft/{run}/benchmark.jsonl"
+    """Fine-tune the base model on one mix."""
+    wildcard_constraints:
+        run=TRAINED_RUNS,
     conda:
         "../../envs/cpu.yaml"
     threads: config["threads"]["sft"]
@@ -90,9 +90,6 @@ rule train_sft:
 
 
 rule import_checkpoint:
-    """Let a person's own SFT model join the study: the folder that the sheet names."""
-    wildcard_constraints:
-        run=IMPORTED_RUNS,
     input:
         script="workflow/scripts/import_checkpoint.py",
         checkpoint=lookup("run == '{run}'", within=RUNS, cols="checkpoint"),
@@ -101,6 +98,9 @@ rule import_checkpoint:
         record="<results>/models/sft/{run}/run.json",
     log:
         "<results>/models/sft/{run}/import.log",
+    """Let a person's own SFT model join the study: the folder that the sheet names."""
+    wildcard_constraints:
+        run=IMPORTED_RUNS,
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -114,9 +114,6 @@ rule import_checkpoint:
 
 
 rule train_grpo:
-    """Reinforcement learning from one SFT checkpoint; the reward is the grader's function."""
-    wildcard_constraints:
-        run="(?!base/).+",
     input:
         script="workflow/scripts/train_grpo.py",
         shared=[*TRAINING_FILES, "largek/models.py", "largek/verify.py"],
@@ -132,6 +129,9 @@ rule train_grpo:
         "<results>/models/grpo/{run}/seed-{seed}/train.log",
     benchmark:
         "<results>/models/grpo/{run}/seed-{seed}/benchmark.jsonl"
+    """Reinforcement learning from one SFT checkpoint; the reward is the grader's function."""
+    wildcard_constraints:
+        run="(?!base/).+",
     conda:
         "../../envs/cpu.yaml"
     threads: config["threads"]["grpo"]
@@ -156,8 +156,6 @@ rule train_grpo:
 
 
 use rule train_grpo as train_grpo_from_base with:
-    wildcard_constraints:
-        run="base",
     input:
         script="workflow/scripts/train_grpo.py",
         shared=[*TRAINING_FILES, "largek/models.py", "largek/verify.py"],
@@ -165,3 +163,5 @@ use rule train_grpo as train_grpo_from_base with:
         start="<results>/models/base/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
+    wildcard_constraints:
+        run="base",

@@ -1,10 +1,10 @@
 """Can answers be guessed? Every answer is graded against the answers of all other problems of its task.
 
-If a share q of a model's answers equals the answer of another problem, then pass@256 against that answer is
-1 - (1 - q)^256 on average, which is at most 256 q (Bernoulli's inequality). The bound needs no 256 samples, and all
-pairs of problems together make it precise.
+A pair is a problem and another problem of its task; it is matched if any of the n answers to the first equals the
+answer of the second. The share of matched pairs is pass@n against a swapped answer, averaged over all ways to swap.
+pass@k is concave in k, so pass@256 is at most 256 / n times that, which needs no 256 samples.
 
-Reads grades below --results and the problems; writes CSV: model, task, answers, pairs, matches, pass@256_bound.
+Reads grades below --results and the problems; writes CSV: model, task, n, pairs, matched, pass@256_bound.
 
     python workflow/scripts/check_guessing.py --results results/smoke --models base \\
         --problems results/smoke/problems/outcome.jsonl --output results/smoke/tables/guessing.csv
@@ -22,17 +22,14 @@ from largek.passk import read_grades
 K = 256
 
 
-def swapped_matches(extracted: dict[str, list[str | None]], answers: dict[str, str]) -> tuple[int, int]:
-    """(pairs, matches): each problem's extracted answers against the answers of all other problems.
+def swapped(extracted: dict[str, set[str]], answers: dict[str, str]) -> tuple[int, int]:
+    """(pairs, matched): each problem's extracted answers against the right answers of all other problems.
 
-    `extracted` has the answers read from the model's texts by problem, `answers` the right one of each problem.
+    `extracted` has the different answers that were read from the model's texts, by problem.
     """
-    gold, pairs, matches = Counter(answers.values()), 0, 0
-    for problem, found in extracted.items():
-        own = answers[problem]
-        pairs += len(found) * (len(answers) - 1)
-        matches += sum(gold[text] - (text == own) for text in found if text is not None)
-    return pairs, matches
+    gold = Counter(answers.values())
+    matched = sum(gold[text] - (text == answers[problem]) for problem, found in extracted.items() for text in found)
+    return len(extracted) * (len(answers) - 1), matched
 
 
 def main() -> None:
@@ -50,10 +47,11 @@ def main() -> None:
             blocks = sorted((args.results / "grades" / model).glob("block-*.parquet"))
             grades = pd.concat([read_grades(str(path), ["task", "problem", "extracted"]) for path in blocks])
             for task, answers in grades.groupby("task"):
-                found = answers.groupby("problem")["extracted"].agg(list).to_dict()
-                pairs, matches = swapped_matches(found, gold[task])
-                row = {"model": model, "task": task, "answers": len(answers), "pairs": pairs, "matches": matches}
-                rows.append(row | {"pass@256_bound": K * matches / pairs})
+                found = answers.groupby("problem")["extracted"]
+                pairs, matched = swapped(found.agg(lambda texts: set(texts.dropna())).to_dict(), gold[task])
+                n = int(found.size().min())
+                row = {"model": model, "task": task, "n": n, "pairs": pairs, "matched": matched}
+                rows.append(row | {"pass@256_bound": max(1, K / n) * matched / pairs})
         with whole_file(args.output) as temporary:
             pd.DataFrame(rows).to_csv(temporary, index=False)
 

@@ -42,7 +42,7 @@ def main() -> None:
         axis.set_xlabel("k")
     for axis in axes[:, 0]:
         axis.set_ylabel("pass@k")
-    axes[0, 0].legend(loc="upper left")
+    axes[0, 0].legend(loc="lower right")
     figure.suptitle(
         f"Outcome problems, mean over tasks; {sizes(runs)}; bands: 95 % bootstrap over problems", fontsize=10
     )
