@@ -17,6 +17,7 @@ PARTS = ("Snakefile", "workflow", "config", "envs", "profiles", "largek")
 
 def copy_of_the_project(folder: Path) -> Path:
     """The files that a study needs, and nothing that was made."""
+    folder.mkdir()
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():

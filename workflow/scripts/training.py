@@ -30,7 +30,7 @@ from transformers import HfArgumentParser, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 
-from largek.common import InputError, Progress, write_json
+from largek.common import InputError, Progress, write_json, write_jsonl
 
 # The script tabulate.py must not stand in for the package of that name, which torch imports when it exits.
 HERE = str(Path(__file__).parent)
@@ -99,7 +99,7 @@ class Training:
         transformers_logging.disable_progress_bar()
 
     def __enter__(self) -> "Training":
-        self.started, self.family = time.time(), ancestors()
+        self.family = ancestors()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = (self.folder / "training.lock").open("a+")
         try:
@@ -135,12 +135,16 @@ class Training:
                 shutil.rmtree(broken)
         last = get_last_checkpoint(str(self.checkpoints))
         step = int(last.rpartition("-")[2]) if last else 0
-        metrics = self.checkpoints / "metrics.jsonl"
-        rows = [line for line in metrics.read_text().splitlines() if line.endswith("}")] if metrics.exists() else []
-        metrics.write_text("".join(f"{row}\n" for row in rows if json.loads(row)["step"] <= step))
+        write_jsonl(self.checkpoints / "metrics.jsonl", (row for row in self.metrics() if row["step"] <= step))
         if last:
             print(f"{self.name}: going on from step {step}", flush=True)
         return last
+
+    def metrics(self) -> list[dict]:
+        """The rows written so far; a last line that a kill cut short is left out."""
+        path = self.checkpoints / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def train(self, trainer) -> None:
         """Train to the end from where it was left, then write the finished outputs."""
@@ -148,7 +152,10 @@ class Training:
         trainer.add_callback(Watch(self))
         before = torch.get_num_threads()
         try:
-            trainer.train(resume_from_checkpoint=self.last_checkpoint())
+            last = self.last_checkpoint()
+            # TRL's SFTTrainer counts tokens from 0 again when it resumes; GRPO keeps its count in the checkpoint.
+            trainer._total_train_tokens = self.metrics()[-1]["num_tokens"] if last else 0
+            trainer.train(resume_from_checkpoint=last)
             weights = trainer.model.state_dict()
             if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
                 raise TrainingFailed("the weights are not finite")
@@ -159,8 +166,7 @@ class Training:
         model = self._fresh("unfinished") / "model"
         trainer.model.save_pretrained(model)
         trainer.processing_class.save_pretrained(model)
-        state = trainer.state
-        self.finish(status="ok", steps=state.global_step, tokens=state.num_input_tokens_seen or None)
+        self.finish(status="ok", steps=trainer.state.global_step)
 
     def give_up(self, reason: str) -> None:
         """Record a training that failed: a model folder without weights, which everything downstream understands."""
@@ -178,12 +184,10 @@ class Training:
     def finish(self, **facts) -> None:
         """Write run.json and the metrics beside the model and give the three their final names, all or none."""
         unfinished = self.checkpoints / "unfinished"
-        metrics = self.checkpoints / "metrics.jsonl"
-        rows = [json.loads(line) for line in metrics.read_text().splitlines()]
-        facts.setdefault("seconds", sum(row.get("seconds", 0) for row in rows))
-        tokens = [row["num_tokens"] for row in rows if "num_tokens" in row]
-        facts["tokens"] = tokens[-1] if tokens else facts.get("tokens")
-        shutil.copy(metrics, unfinished / "metrics.jsonl")
+        rows = self.metrics()
+        facts["seconds"] = sum(row["seconds"] for row in rows)
+        facts["tokens"] = rows[-1]["num_tokens"] if rows else 0
+        shutil.copy(self.checkpoints / "metrics.jsonl", unfinished)
         record = {"model": self.name, **facts, "recipe": self.recipe, **environment()}
         write_json(unfinished / "run.json", record)
         os.replace(unfinished, self.finished)
