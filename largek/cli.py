@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     grade = commands.add_parser("grade", help="grade samples")
     grade.add_argument("--samples", required=True, metavar="FILE", help="parquet file made by `largek sample`")
     grade.add_argument("--problems", required=True, nargs="+", metavar="FILE", help=path)
-    grade.add_argument("--verifier", default="exact", help="exact, or module:function of your own")
+    grade.add_argument("--verifier", default="exact", help="exact, math, or module:function of your own")
     grade.add_argument("--output", required=True, metavar="FILE", help="parquet file to make")
 
     passk = commands.add_parser("passk", help="estimate pass@k with intervals over problems")

@@ -1,6 +1,8 @@
 """`largek grade`: a verdict on every answer of a file of samples. Touches no sample and needs no model."""
 
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,7 +10,7 @@ import pyarrow.parquet as pq
 
 from largek.common import InputError, Progress, whole_file
 from largek.sample import read_problems
-from largek.verify import judge, load_verifier
+from largek.verify import Verdict, judge, load_verifier
 
 # what is carried over from the samples, so that tables are made from grades alone
 CARRIED = ["model", "task", "split", "problem", "sample", "tokens", "entropy"]
@@ -26,17 +28,23 @@ def run(samples: str, problems: list[str], output: str, verifier: str) -> None:
     except pa.ArrowInvalid as error:
         raise InputError(f"{samples}: expected samples in parquet ({error})") from None
 
-    verdicts, memo, progress = [], {}, Progress(Path(output).stem, table.num_rows, "answers")
-    rows = zip(table["problem"].to_pylist(), table["text"].to_pylist(), table["finish"].to_pylist())
-    for done, (problem, text, finish) in enumerate(rows, 1):
-        if problem not in by_id:
-            raise InputError(f"{samples}: the problem {problem!r} is not in {', '.join(problems)}")
-        key = (problem, text, finish)
-        if key not in memo:
-            memo[key] = judge(verify, text, by_id[problem], finish == "length")
-        verdicts.append(memo[key])
-        if done % 1000 == 0 or done == table.num_rows:
+    answers = list(zip(table["problem"].to_pylist(), table["text"].to_pylist(), table["finish"].to_pylist()))
+    strange = set(table["problem"].unique().to_pylist()) - by_id.keys()
+    if strange:
+        raise InputError(f"{samples}: the problem {min(strange)!r} is not in {', '.join(problems)}")
+    different, memo = list(dict.fromkeys(answers)), {}
+    progress = Progress(Path(output).stem, len(different), "different answers")
+
+    def verdict(answer: tuple[str, str, str]) -> Verdict:
+        problem, text, finish = answer
+        return judge(verify, text, by_id[problem], finish == "length")
+
+    # Threads, since a verifier may wait for a worker process; they keep the order.
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for done, (answer, found) in enumerate(zip(different, threads.map(verdict, different)), 1):
+            memo[answer] = found
             progress.update(done)
+    verdicts = [memo[answer] for answer in answers]
 
     graded = table.select(CARRIED)
     graded = graded.append_column("outcome", pa.array([v.outcome for v in verdicts], pa.string()))

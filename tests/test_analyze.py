@@ -74,7 +74,15 @@ def made_study(runs: int, seeds: int = 1, post_of=lambda skill: skill) -> tuple[
                     first = int(rng.binomial(8, chance))
                     row = {"model": model, "task": f"t{problem % 3}", "split": split, "problem": f"p{problem:02}"}
                     row |= {"n": 64, "correct": blocks.sum(), "truncated": 0, "tokens": 640, "entropy": 64 * skill}
-                    row |= {"gain_n": 16, "gain_correct": blocks[3], "first_n": 8, "first_correct": first, "sound": 0}
+                    row |= {
+                        "gain_n": 16,
+                        "gain_correct": blocks[3],
+                        "gain_tokens": 160,
+                        "gain_entropy": 16 * skill,
+                        "first_n": 8,
+                        "first_correct": first,
+                        "sound": 0,
+                    }
                     counts.append(row)
     return pd.DataFrame(counts), pd.DataFrame(models)
 

@@ -146,6 +146,8 @@ def test_a_grader_edit_plans_grades_and_grpo(copy):
     jobs = planned(copy)
     assert jobs["grade"] == 12 and jobs["train_grpo"] == 2 and jobs["train_grpo_from_base"] == 1
     assert not {"pretrain_base", "train_sft", "sample", "make_problems"} & set(jobs)
+    frozen = planned(copy, "--consider-ancient", "train_grpo=verifier", "train_grpo_from_base=verifier")
+    assert frozen["grade"] == 12 and not {"train_grpo", "train_grpo_from_base", "sample_after_rl"} & set(frozen)
 
 
 def test_other_studies_share_nothing(copy):

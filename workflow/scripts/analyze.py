@@ -121,13 +121,13 @@ class Study:
         """Each predictor's value in every draw: (draws, runs). A run without a value has NaN throughout."""
         split = "predict" if problems == "disjoint" else "outcome"
         weights = self.weights[split]
-        n, c = self.stack(self.pre, split, "n"), self.stack(self.pre, split, "correct")
+        sums = {name: self.stack(self.pre, split, name) for name in ("n", "correct", "tokens", "entropy")}
         if problems == "shared":  # leave the block out that the gain is measured on
-            n, c = n - self.stack(self.pre, split, "gain_n"), c - self.stack(self.pre, split, "gain_correct")
+            sums = {name: total - self.stack(self.pre, split, f"gain_{name}") for name, total in sums.items()}
         grid = np.array(self.ks)
         values = {f"pass@{k}": [] for k in self.ks}
         for run in range(len(self.runs)):
-            drawn = weights @ passk(n[run], c[run], grid)
+            drawn = weights @ passk(sums["n"][run], sums["correct"][run], grid)
             for column, k in enumerate(self.ks):
                 values[f"pass@{k}"].append(drawn[:, column])
         out = {name: np.array(rows).T for name, rows in values.items()}
@@ -135,8 +135,7 @@ class Study:
             out[name] = np.tile(-self.before[name].to_numpy(float), (len(weights), 1))
         largest = f"pass@{64 if 64 in self.ks else max(self.ks)}"
         out["combined"] = (zscore(out["loss_common"]) + zscore(out[largest])) / 2
-        tokens = weights @ self.stack(self.pre, split, "tokens").T
-        out["entropy"] = weights @ self.stack(self.pre, split, "entropy").T / tokens
+        out["entropy"] = (weights @ sums["entropy"].T) / (weights @ sums["tokens"].T)
         first, first_n = (self.stack(self.pre, split, name) for name in ("first_correct", "first_n"))
         out["mixed_groups"] = weights @ ((first > 0) & (first < first_n)).T.astype(float)
         return out

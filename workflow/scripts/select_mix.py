@@ -103,14 +103,12 @@ def main() -> None:
         fields = ("id", "family", "problem", "solution")
         pool, validation = read_jsonl(args.pool, fields), read_jsonl(args.validation, fields)
         rows = select(pool, args.mix, args.unique, args.budget_tokens, args.family, args.seed)
-        # The homogeneous mix takes a share of one family only, the others a share of the whole pool.
-        available = len(ranked(pool, args.mix, args.family, random.Random(0)))
         share = len(rows) / len(pool)
         held_out = hold_out(validation, args.mix, share, args.held_out, args.family, args.seed)
         random.Random(derive_seed(args.seed, "order")).shuffle(rows)
         write_jsonl(args.output / "examples.jsonl", rows)
         write_jsonl(args.output / "own_held_out.jsonl", held_out)
-        write_json(args.output / "statistics.json", {"available": available, **statistics(rows)})
+        write_json(args.output / "statistics.json", statistics(rows))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ SHEET = ["mix", "unique", "epochs", "budget_tokens", "sft_seed", "series"]
 def read_counts(results: Path, models: list[str], gain_block: int) -> pd.DataFrame:
     """counts.parquet: n, correct and truncated, and the sums that the metrics of models.csv are made of.
 
-    `gain_n`, `gain_correct`: the part of n and correct in the last block, which no predictor uses on these problems.
+    `gain_n` and so on: the part of a sum in the last block, which no predictor uses on outcome problems.
     `first_n`, `first_correct`: among the first 8 samples. `sound`: right answers whose every step is right.
     `tokens`: sampled tokens; `entropy`: their summed entropy in nats.
     """
@@ -44,8 +44,8 @@ def read_counts(results: Path, models: list[str], gain_block: int) -> pd.DataFra
             extra = ["sound", "tokens", "entropy", "first_n", "first_correct"]
             part = count(answers).merge(answers.groupby(COUNT_COLUMNS, as_index=False)[extra].sum(), on=COUNT_COLUMNS)
             is_gain = path.stem == f"block-{gain_block}"
-            part["gain_n"] = part["n"] if is_gain else 0
-            part["gain_correct"] = part["correct"] if is_gain else 0
+            for name in ("n", "correct", "tokens", "entropy"):
+                part[f"gain_{name}"] = part[name] if is_gain else 0
             parts.append(part)
     return pd.concat(parts).groupby(COUNT_COLUMNS, as_index=False, sort=True).sum()
 

@@ -1,0 +1,111 @@
+"""The verifier `math`: reads the final answer of a worked solution and compares it with the right one.
+
+An answer is read from the last box (`\\boxed{...}`), else from the last line that announces one (`#### 18`, `A: 18`,
+`the answer is 18`), else it is the last number of the text. Answers are compared as text, then as exact numbers, and
+only if neither decides as mathematics, by Math-Verify in a worker process that is killed when it hangs.
+
+Text of a model is never evaluated: numbers are read by a regular expression, and Math-Verify reads LaTeX by a grammar
+(its reader of plain expressions, which evaluates them, is not used).
+"""
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from largek.verify import Verdict
+from largek.workers import call
+
+LONGEST = 400  # characters of an answer that is still compared as mathematics
+SECONDS = 5.0  # for one comparison
+NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?")
+LAST_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?")
+ANNOUNCED = re.compile(r"(?:####|^\s*A:|answer\s*(?:is|:))\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{?([-+]?\d+)\}?\{?([-+]?\d+)\}?")
+DROPPED = re.compile(r"\\left|\\right|\\[!,;: ]|\\mathrm|\\mbox|\\text(?:bf|rm|it)?|\^\{?\\circ\}?|\\\$|\$|\\%|%|\s|~")
+
+
+def boxed(text: str) -> str | None:
+    """The content of the last `\\boxed{...}` or `\\fbox{...}` whose braces close; `\\boxed 7` gives the next word."""
+    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    if start < 0:
+        return None
+    rest = text[start:].split("box", 1)[1].removeprefix("ed")
+    if not rest.startswith("{"):
+        return (rest.split("$")[0].split() or [None])[0]
+    depth = 0
+    for place, letter in enumerate(rest):
+        depth += (letter == "{") - (letter == "}")
+        if depth == 0:
+            return rest[1:place]
+    return None  # never closed
+
+
+def extract(text: str) -> str | None:
+    """The final answer as it is written, or None."""
+    text = text.rpartition("</think>")[2]
+    found = boxed(text)
+    if found is None and (announced := ANNOUNCED.findall(text)):
+        found = announced[-1]
+        if not found.lstrip("-+$\\").startswith(("(", "{", "[")) and (number := LAST_NUMBER.search(found)):
+            found = found if "\\" in found else number[0]
+    if found is None:
+        numbers = LAST_NUMBER.findall(text)
+        found = numbers[-1] if numbers else None
+    return found.strip() or None if found else None
+
+
+def plain(answer: str) -> str:
+    """The answer without what does not change it: spaces, sizes of brackets, units of degree, money and percent."""
+    short = DROPPED.sub("", answer).rstrip(".")
+    short = short.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    if short.startswith("{") and short.endswith("}"):
+        short = short[1:-1]
+    return short.replace("{,}", ",")
+
+
+def number(answer: str) -> Fraction | None:
+    """The answer as an exact number: 1,000, 0.5, 3/4, \\frac{3}{4}; None where it is something else."""
+    short = plain(answer)
+    if (found := FRACTION.fullmatch(short)) and int(found[3]):
+        return Fraction(int(found[2]), int(found[3])) * (-1 if found[1] == "-" else 1)
+    top, slash, bottom = short.partition("/")
+    parts = [top, bottom] if slash else [top]
+    if all(NUMBER.fullmatch(part) and any(map(str.isdigit, part)) and len(part) <= 60 for part in parts):
+        values = [Fraction(part.replace(",", "")) for part in parts]
+        return values[0] / values[1] if slash and values[1] else None if slash else values[0]
+    return None
+
+
+@lru_cache(maxsize=1_000_000)
+def compare(gold: str, answer: str) -> str:
+    """`correct`, `wrong`, or `gave_up` where an answer is too long or its comparison takes too long."""
+    if plain(gold) == plain(answer):
+        return "correct"
+    numbers = number(gold), number(answer)
+    if None not in numbers:
+        return "correct" if numbers[0] == numbers[1] else "wrong"
+    if len(answer) > LONGEST:
+        return "gave_up"
+    return call(equivalent, gold, answer, seconds=SECONDS) or "gave_up"
+
+
+def equivalent(gold: str, answer: str) -> str:
+    """The same by Math-Verify, as LaTeX. Runs in a worker process, which bounds its time and memory."""
+    import logging
+
+    from math_verify import LatexExtractionConfig, parse, verify
+
+    logging.disable(logging.CRITICAL)
+    read = [
+        parse(f"$\\boxed{{{text}}}$", [LatexExtractionConfig(boxed_match_priority=0)], parsing_timeout=None)
+        for text in (gold, answer)
+    ]
+    return "correct" if verify(*read, timeout_seconds=None) else "wrong"
+
+
+def math(text: str, problem: dict) -> Verdict:
+    """The verdict on a worked solution; the right answer is `problem["answer"]`."""
+    answer = extract(text)
+    if answer is None:
+        return Verdict("no_answer")
+    return Verdict(compare(str(problem["answer"]), answer), answer)
