@@ -164,3 +164,48 @@ def test_gsm8k_labels():
     print(f"{labels} labels, {len(wrong_yes)} false positives, {len(wrong_no)} false negatives", wrong_yes, wrong_no)
     assert labels == 5276
     assert len(wrong_yes) + len(wrong_no) <= 0.005 * labels
+
+
+def disagreements(pairs: list[tuple[str, str]], expected: str) -> list[tuple[str, str]]:
+    """The pairs (gold, answer) that are graded otherwise than `expected`; compared in parallel."""
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda pair: compare(*pair), pairs))
+    return [pair for pair, outcome in zip(pairs, found) if outcome != expected]
+
+
+@pytest.mark.parametrize("name", ["math500_test.jsonl", "math_test_full.jsonl"])
+def test_math_gold_answers_agree_with_themselves_and_their_solutions(name):
+    """At most 0.5 % exceptions, which are printed."""
+    rows = real(name)
+    own = [(row.get("answer") or boxed(row["solution"]), extract(row["solution"])) for row in rows]
+    assert all(gold and answer for gold, answer in own)
+    missed = disagreements([(gold, gold) for gold, _ in own], "correct") + disagreements(own, "correct")
+    print(f"{name}: {len(missed)} of {len(own)} disagree: {missed}")
+    assert len(missed) <= 0.005 * len(own)
+
+
+def value(gold: str) -> complex | None:
+    """The answer as a floating-point number, by sympy; None where it is not one number."""
+    from math_verify import LatexExtractionConfig, parse
+
+    read = parse(f"$\\boxed{{{gold}}}$", [LatexExtractionConfig(boxed_match_priority=0)], parsing_timeout=None)
+    try:
+        return complex(read[0])
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
+@pytest.mark.parametrize("name", ["math500_test.jsonl", pytest.param("math_test_full.jsonl", marks=pytest.mark.long)])
+def test_math_gold_answers_differ_from_their_neighbours(name):
+    """Wrong against the next 50 problems' answers wherever both are numbers that differ."""
+    golds = [row.get("answer") or boxed(row["solution"]) for row in real(name)]
+    values = {gold: value(gold) for gold in set(golds)}
+    pairs = {
+        (one, two)
+        for i, one in enumerate(golds)
+        for two in golds[i + 1 : i + 51]
+        if None not in (values[one], values[two]) and abs(values[one] - values[two]) > 1e-6 * (1 + abs(values[one]))
+    }
+    right = disagreements(sorted(pairs), "wrong")
+    print(f"{name}: {len(right)} of {len(pairs)} pairs of different numbers are not wrong: {right}")
+    assert not right
