@@ -1,4 +1,4 @@
-"""The command line: `largek sample | grade | passk | loss`. Each command imports what it needs when it starts."""
+"""The command line: `largek sample | grade | passk | compare | loss`. A command imports what it needs."""
 
 import argparse
 import os
@@ -52,6 +52,11 @@ def parser() -> argparse.ArgumentParser:
     passk.add_argument("--k", type=numbers, metavar="K,K,...", help="default: every k up to n")
     passk.add_argument("--output", required=True, metavar="FILE", help="CSV file to make")
 
+    compare = commands.add_parser("compare", help="paired differences between models on the same problems")
+    compare.add_argument("grades", nargs="+", metavar="GRADES", help="grades of models, the reference first")
+    compare.add_argument("--k", type=numbers, metavar="K,K,...", help="default: every k up to n")
+    compare.add_argument("--output", required=True, metavar="FILE", help="CSV file to make")
+
     loss = commands.add_parser("loss", help="measure loss on held-out worked examples")
     loss.add_argument("--model", required=True, help="model folder or hub name")
     loss.add_argument("--examples", required=True, nargs="+", metavar="FILE", help="JSONL of {problem, solution}")
@@ -81,6 +86,10 @@ def main(argv: list[str] | None = None) -> None:
             from largek import passk
 
             passk.run(args.grades, args.k, args.output)
+        elif args.command == "compare":
+            from largek import compare
+
+            compare.run(args.grades, args.k, args.output)
         elif args.command == "loss":
             from largek import loss
 

@@ -1,0 +1,131 @@
+"""`largek compare`: paired differences between models on the same problems.
+
+For pass@k the difference of a problem is its pass@k under one model minus that under the other. Reported are the mean
+difference for every k with a pointwise interval and a simultaneous band (it holds the whole true curve with 95 %
+confidence), and an exact paired test at k = 1.
+
+The band is mean +- c * se(k), c being the 95 % quantile of the largest studentised deviation over k under a
+multiplier bootstrap over problems (Chernozhukov, Chetverikov, Kato 2013, https://arxiv.org/abs/1212.6906).
+"""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+
+from largek.common import InputError, derive_seed, whole_file
+from largek.passk import count, passk, read_grades
+
+DRAWS = 4000
+COLUMNS = ["model", "reference", "task", "split", "problems", "k", "difference", "lo", "hi", "band_lo", "band_hi", "p"]
+
+
+def sign_flip_p(differences: list[Fraction]) -> float:
+    """Two-sided p-value of the exact paired randomisation test of a zero mean difference.
+
+    Under the null hypothesis the two models' answers to a problem can be swapped, so each difference has either sign.
+    The distribution of the sum over all 2^problems swaps is computed exactly, by counting in whole numbers.
+    """
+    scale = math.lcm(*(d.denominator for d in differences)) if differences else 1
+    steps = [abs(int(d * scale)) for d in differences if d]
+    if not steps:
+        return 1.0
+    divisor = math.gcd(*steps)
+    steps = [step // divisor for step in steps]
+    observed = abs(sum(d * scale for d in differences)) / divisor
+    total = sum(steps)
+    chances = np.zeros(2 * total + 1)  # of the sums -total..total
+    chances[total] = 1.0
+    for step in steps:
+        moved = np.zeros_like(chances)
+        moved[step:] += chances[: len(chances) - step] / 2
+        moved[: len(chances) - step] += chances[step:] / 2
+        chances = moved
+    sums = np.abs(np.arange(-total, total + 1))
+    return float(min(1.0, chances[sums >= float(observed) - 1e-9].sum()))
+
+
+def band(values: np.ndarray, weights: np.ndarray, seed: object) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean, standard error and critical value of the simultaneous band.
+
+    `values` is (problems, ks), `weights` (problems,) and sums to 1. A k at which no problem differs has no width.
+    """
+    mean = weights @ values
+    spread = (values - mean) * weights[:, None]
+    size = len(values)
+    error = np.sqrt((spread**2).sum(0) * size / max(1, size - 1))
+    moving = error > 1e-12
+    if not moving.any():
+        return mean, error, 0.0
+    rng = np.random.default_rng(derive_seed("band", seed))
+    noise = rng.standard_normal((DRAWS, size))
+    largest = np.abs(noise @ (spread[:, moving] / error[moving])).max(1)
+    return mean, error, float(np.quantile(largest, 0.95))
+
+
+def compare(one: pd.DataFrame, two: pd.DataFrame, ks: np.ndarray | None = None, seed: object = 0) -> pd.DataFrame:
+    """The table of differences `two` minus `one` from counts, per task and for the mean over tasks ("mean").
+
+    Both are tables of counts with one row a problem (see `largek.passk.count`) of one model each. Raises InputError
+    unless they hold the same problems.
+    """
+    keys = ["task", "split", "problem"]
+    joined = one.merge(two, on=keys, how="outer", suffixes=("_one", "_two"), indicator=True)
+    names = one["model"].iloc[0], two["model"].iloc[0]
+    lonely = joined[joined["_merge"] != "both"]
+    if len(lonely):
+        owner = names[0] if lonely["_merge"].iloc[0] == "left_only" else names[1]
+        raise InputError(
+            f"{len(lonely)} problems are not in both, such as {lonely['problem'].iloc[0]!r} only in {owner}"
+        )
+    tables = []
+    for split, rows in joined.groupby("split"):
+        smallest = int(rows[["n_one", "n_two"]].min().min())
+        grid = np.arange(1, smallest + 1) if ks is None else np.asarray(ks)
+        if grid.max() > smallest:
+            raise InputError(f"{split}: k = {grid.max()} is more than the n = {smallest} samples there are")
+        curves = [
+            passk(rows[f"n_{side}"].to_numpy(), rows[f"correct_{side}"].to_numpy(), grid) for side in ("one", "two")
+        ]
+        exact = [
+            Fraction(int(row.correct_two), int(row.n_two)) - Fraction(int(row.correct_one), int(row.n_one))
+            for row in rows.itertuples()
+        ]
+        tasks = rows["task"].to_numpy()
+        for task in [*sorted(set(tasks)), "mean"]:
+            inside = np.ones(len(tasks), bool) if task == "mean" else tasks == task
+            _, place, sizes = np.unique(tasks[inside], return_inverse=True, return_counts=True)
+            weights = 1 / sizes[place] / len(sizes)
+            mean, error, critical = band((curves[1] - curves[0])[inside], weights, (seed, split, task))
+            # weighting the differences as the mean over tasks does keeps the test exact
+            weighed = [d / int(sizes[p]) for d, p in zip(np.array(exact, dtype=object)[inside], place)]
+            table = {"model": names[1], "reference": names[0], "task": task, "split": split}
+            table |= {"problems": int(inside.sum()), "k": grid, "difference": mean}
+            table |= {"lo": mean - 1.959964 * error, "hi": mean + 1.959964 * error}
+            table |= {"band_lo": mean - critical * error, "band_hi": mean + critical * error}
+            tables.append(pd.DataFrame(table | {"p": np.where(grid == 1, sign_flip_p(weighed), np.nan)}))
+    return pd.concat(tables, ignore_index=True)[COLUMNS]
+
+
+def read_models(paths: list[str]) -> dict[str, pd.DataFrame]:
+    """Counts of every model in the files, in the order in which they are first named."""
+    grades = pd.concat([read_grades(path) for path in paths], ignore_index=True)
+    counts = count(grades)
+    return {model: counts[counts["model"] == model] for model in grades["model"].unique()}
+
+
+def run(paths: list[str], ks: list[int] | None, output: str) -> None:
+    """The command `largek compare`: grades of two or more models in, differences to the first one out."""
+    models = read_models(paths)
+    if len(models) < 2:
+        raise InputError(f"{', '.join(paths)}: expected grades of at least two models, found {', '.join(models)}")
+    (_, reference), *others = models.items()
+    table = pd.concat([compare(reference, other, ks) for _, other in others], ignore_index=True)
+    with whole_file(output) as temporary:
+        table.to_csv(temporary, index=False)
+    for row in table[(table["task"] == "mean") & (table["k"] == 1)].itertuples():
+        print(
+            f"{row.model} - {row.reference} ({row.split}): pass@1 {row.difference:+.3f} [{row.lo:+.3f}, {row.hi:+.3f}], "
+            f"p = {row.p:.2g} (exact paired test, {row.problems} problems)"
+        )
