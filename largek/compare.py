@@ -85,9 +85,8 @@ def compare(one: pd.DataFrame, two: pd.DataFrame, ks: np.ndarray | None = None, 
         grid = np.arange(1, smallest + 1) if ks is None else np.asarray(ks)
         if grid.max() > smallest:
             raise InputError(f"{split}: k = {grid.max()} is more than the n = {smallest} samples there are")
-        curves = [
-            passk(rows[f"n_{side}"].to_numpy(), rows[f"correct_{side}"].to_numpy(), grid) for side in ("one", "two")
-        ]
+        sides = [(rows[f"n_{side}"].to_numpy(), rows[f"correct_{side}"].to_numpy()) for side in ("one", "two")]
+        curves = [passk(n, correct, grid) for n, correct in sides]
         exact = [
             Fraction(int(row.correct_two), int(row.n_two)) - Fraction(int(row.correct_one), int(row.n_one))
             for row in rows.itertuples()
@@ -126,6 +125,6 @@ def run(paths: list[str], ks: list[int] | None, output: str) -> None:
         table.to_csv(temporary, index=False)
     for row in table[(table["task"] == "mean") & (table["k"] == 1)].itertuples():
         print(
-            f"{row.model} - {row.reference} ({row.split}): pass@1 {row.difference:+.3f} [{row.lo:+.3f}, {row.hi:+.3f}], "
-            f"p = {row.p:.2g} (exact paired test, {row.problems} problems)"
+            f"{row.model} - {row.reference} ({row.split}): pass@1 {row.difference:+.3f} "
+            f"[{row.lo:+.3f}, {row.hi:+.3f}], p = {row.p:.2g} (exact paired test, {row.problems} problems)"
         )
