@@ -8,14 +8,20 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 SOURCES := largek workflow/scripts tests
 SMK := Snakefile $(wildcard workflow/rules/*.smk)
 
+# Where the results of a study are.
+say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; \
+    echo "tables   results/$(1)/tables/"; echo "report   results/$(1)/report.html"
+
 .DEFAULT_GOAL := study
 .PHONY: study setup smoke test test-all lint format pins
 
 study: setup        ## the laptop study, with progress on screen
 	snakemake --cores $(CORES)
+	@$(call say,laptop)
 
 smoke: setup        ## the whole pipeline in three minutes, under results/smoke
 	snakemake --cores $(CORES) --configfile config/smoke.yaml
+	@$(call say,smoke)
 
 setup: .venv/ready  ## the environment alone
 

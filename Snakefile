@@ -28,10 +28,3 @@ rule all:
     default_target: True
     input:
         "<results>/report.html",
-
-
-onsuccess:
-    folder = Path("results", config["study"])
-    if Path(folder, "report.html").exists():
-        figures = ", ".join(sorted(path.name for path in Path(folder, "figures").glob("*.png")))
-        print(f"figures: {folder}/figures/ ({figures})\ntables:  {folder}/tables/\nreport:  {folder}/report.html")

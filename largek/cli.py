@@ -17,9 +17,15 @@ def index_range(text: str) -> range:
 
 def numbers(text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected whole numbers with commas, got {text!r}") from None
+        return [positive(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers above 0 with commas, got {text!r}") from None
+
+
+def positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--engine", default="transformers", choices=["transformers"])
     sample.add_argument("--temperature", type=float, default=1.0)
     sample.add_argument("--top-p", type=float, default=1.0)
-    sample.add_argument("--max-tokens", type=int, default=1024, help="cap on the tokens of one answer")
-    sample.add_argument("--batch-size", type=int, default=256, help="answers generated at once")
+    sample.add_argument("--max-tokens", type=positive, default=1024, help="cap on the tokens of one answer")
+    sample.add_argument("--batch-size", type=positive, default=256, help="answers generated at once")
     sample.add_argument("--seed", type=int, default=0)
 
     grade = commands.add_parser("grade", help="grade samples")
@@ -61,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     loss.add_argument("--model", required=True, help="model folder or hub name")
     loss.add_argument("--examples", required=True, nargs="+", metavar="FILE", help="JSONL of {problem, solution}")
     loss.add_argument("--name", help="what the output calls the model (default: --model)")
-    loss.add_argument("--batch-size", type=int, default=64)
+    loss.add_argument("--batch-size", type=positive, default=64)
     loss.add_argument("--output", required=True, metavar="FILE", help="JSON file to make")
     return top
 

@@ -62,12 +62,16 @@ def read_jsonl(path: str | Path, fields: Iterable[str] = ()) -> list[dict]:
         lines = Path(path).read_text().splitlines()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: expected lines of JSON, found no text") from None
     rows = []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise InputError(f"{path}, line {number}: not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: expected a JSON object")
         missing = [field for field in fields if field not in row]
         if missing:
             raise InputError(f"{path}, line {number}: expected the field {missing[0]!r}, found {', '.join(row)}")
@@ -79,6 +83,16 @@ def derive_seed(*parts: object) -> int:
     """A 63-bit seed from anything that prints the same everywhere; unlike `hash()` it is stable between processes."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def digest(*paths: Path) -> str:
+    """SHA-256 of files, and of all files of folders with their names."""
+    total = hashlib.sha256()
+    for path in paths:
+        for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
+            total.update(str(file.relative_to(path)).encode())
+            total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
 
 
 class Progress:

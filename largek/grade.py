@@ -28,6 +28,9 @@ def run(samples: str, problems: list[str], output: str, verifier: str) -> None:
     except pa.ArrowInvalid as error:
         raise InputError(f"{samples}: expected samples in parquet ({error})") from None
 
+    missing = [name for name in (*CARRIED, "text", "finish") if name not in table.column_names]
+    if missing:
+        raise InputError(f"{samples}: expected the column {missing[0]!r}, found {', '.join(table.column_names)}")
     answers = list(zip(table["problem"].to_pylist(), table["text"].to_pylist(), table["finish"].to_pylist()))
     strange = set(table["problem"].unique().to_pylist()) - by_id.keys()
     if strange:

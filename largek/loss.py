@@ -38,8 +38,10 @@ def measure(network, tokenizer, rows: list[dict], batch_size: int, progress: Pro
     encoded = []
     for row in rows:
         prompt = tokenizer(row["problem"])["input_ids"]
-        completion = tokenizer(row["solution"], add_special_tokens=False)["input_ids"]
-        encoded.append((len(prompt), prompt + completion + [tokenizer.eos_token_id]))
+        both = tokenizer(f"{row['problem']} {row['solution']}")["input_ids"]
+        # tokenised as one text, as in training; the solution begins where the two part
+        start = next((i for i, (a, b) in enumerate(zip(prompt, both)) if a != b), min(len(prompt), len(both)))
+        encoded.append((start, [*both, tokenizer.eos_token_id]))
     encoded.sort(key=lambda pair: len(pair[1]))
 
     total, tokens, per_example = 0.0, 0, []

@@ -5,7 +5,7 @@ from pathlib import Path
 from largek.common import InputError
 
 
-def load(model: str, device: str | None = None):
+def load(model: str):
     """(model, tokenizer) in evaluation mode, float32 on a CPU and the model's own type elsewhere.
 
     Remote code is never run. Raises InputError where there is no model.
@@ -17,7 +17,7 @@ def load(model: str, device: str | None = None):
     logging.disable_progress_bar()
     if Path(model).is_dir() and not (Path(model) / "config.json").exists():
         raise InputError(f"{model}: expected a model folder with config.json")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)
         network = AutoModelForCausalLM.from_pretrained(model, dtype="float32" if device == "cpu" else "auto")

@@ -2,18 +2,22 @@
 
 Samples are made in chunks of a few problems times all the indices asked for. A chunk has a seed of its own, derived
 from what it holds, and lands as a file of its own in `<output>.partial/`, so that a run that was killed goes on with
-the chunks that are missing and ends with the same records. The finished file takes its name in one step.
+the chunks that are missing and ends with the same records. The finished file takes its name in one step. Chunks of
+another model, other problems or other settings are not used.
 """
 
+import fcntl
 import json
+import os
 import shutil
 import time
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from largek.common import InputError, Progress, derive_seed, read_jsonl, whole_file
+from largek.common import InputError, Progress, derive_seed, digest, read_jsonl, whole_file, write_json
 
 SCHEMA = pa.schema(
     [
@@ -123,14 +127,20 @@ def run(
     settings = {"name": name, "model": str(model), "engine": engine, "temperature": temperature, "top_p": top_p}
     settings |= {"max_tokens": max_tokens, "batch_size": batch_size, "seed": seed, "indices": list(indices)}
     groups = chunks(read_problems(problems), indices, batch_size)
-    partial = open_partial(Path(f"{output}.partial"), settings)
-
+    settings["problems_sha256"] = digest(*map(Path, problems))
+    settings["model_sha256"] = digest(Path(model)) if Path(model).is_dir() else None
     if (Path(model) / "failed.json").exists():  # a lineage that has no weights: an empty file says so downstream
         groups = []
+    else:
+        network, tokenizer = load_for(engine, model)
+
+    partial, lock = open_partial(output, settings)
+    if is_finished(output, settings):  # by the process that held the lock before
+        shutil.rmtree(partial)
+        lock.close()
+        return
     missing = [number for number in range(len(groups)) if not (partial / f"{number:06}.parquet").exists()]
     progress, tokens, start = Progress(name, len(groups), "chunks"), 0, time.monotonic()
-    if missing:
-        network, tokenizer = load_for(engine, model)
     for done, number in enumerate(missing, len(groups) - len(missing)):
         group = groups[number]
         chunk_seed = derive_seed(seed, name, indices.start, indices.stop, *(row["id"] for row in group))
@@ -146,6 +156,7 @@ def run(
     with whole_file(output) as temporary:
         pq.write_table(table.replace_schema_metadata(about), temporary, compression="zstd")
     shutil.rmtree(partial)
+    lock.close()
 
 
 def load_for(engine: str, model: str):
@@ -156,19 +167,41 @@ def load_for(engine: str, model: str):
     return load(model)
 
 
-def open_partial(folder: Path, settings: dict) -> Path:
-    """The folder of finished chunks. Raises InputError, naming the difference, if it was begun with other settings."""
-    folder.mkdir(parents=True, exist_ok=True)
+def open_partial(output: str, settings: dict) -> tuple[Path, IO]:
+    """The folder of finished chunks and its lock. Chunks that were made with other settings are removed.
+
+    Another process that is still sampling into the folder, such as one left by a killed Snakemake, is waited for.
+    """
+    folder = Path(f"{output}.partial")
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            print(f"{output}: waiting for process {lock.read().strip()}, which is still sampling it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if (folder / "lock").exists() and os.path.samestat(os.fstat(lock.fileno()), (folder / "lock").stat()):
+            break
+        lock.close()  # the other process has finished and removed the folder
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
     about = folder / "settings.json"
-    if about.exists():
-        before = json.loads(about.read_text())
-        changed = [f"{key} was {before.get(key)!r}" for key in settings if before.get(key) != settings[key]]
-        if changed:
-            raise InputError(f"{folder}: begun with other settings ({'; '.join(changed)}); remove it to start again")
-    else:
-        with whole_file(about) as temporary:
-            temporary.write_text(json.dumps(settings))
-    return folder
+    if not about.exists() or json.loads(about.read_text()) != settings:
+        for stale in folder.glob("*.parquet"):
+            stale.unlink()
+        write_json(about, settings)
+    return folder, lock
+
+
+def is_finished(output: str, settings: dict) -> bool:
+    """Whether the finished file is there and was made with these settings."""
+    if not Path(output).exists():
+        return False
+    about = json.loads((pq.read_schema(output).metadata or {}).get(b"largek", b"{}"))
+    return all(about.get(key) == value for key, value in settings.items())
 
 
 def versions() -> dict[str, str]:

@@ -1,7 +1,9 @@
 """largek's commands: real sampling with a small model, resuming, loss, grading, wrong input."""
 
 import json
+import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from conftest import run
 
 from largek import grade, loss, sample
-from largek.common import InputError, derive_seed, write_jsonl
+from largek.common import derive_seed, write_jsonl
 from largek.verify import judge, load_verifier
 
 SETTINGS = {"name": "m", "engine": "transformers", "temperature": 1.0, "top_p": 1.0, "max_tokens": 12}
@@ -60,12 +62,48 @@ def test_a_run_that_was_killed_ends_with_the_same_records(small_model, problems,
     assert len(calls) - before == 5 - 2  # five chunks, two of which were finished
 
 
-def test_a_partial_store_made_with_other_settings_is_refused(small_model, problems, tmp_path):
-    partial = tmp_path / "a.parquet.partial"
-    partial.mkdir()
-    (partial / "settings.json").write_text(json.dumps({"temperature": 0.5}))
-    with pytest.raises(InputError, match=r"temperature was 0\.5"):
-        sampled(small_model, problems, tmp_path / "a.parquet")
+@pytest.mark.parametrize("change", ["weights", "problems", "temperature", "no settings"])
+def test_chunks_of_another_model_or_other_problems_are_not_used(small_model, problems, tmp_path, monkeypatch, change):
+    """Killed after two chunks, then changed at the same path: nothing of the first attempt is kept."""
+    model = Path(shutil.copytree(small_model, tmp_path / "model"))
+    output, generate, calls = tmp_path / "a.parquet", sample.generate, []
+
+    def dying(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return generate(*args)
+
+    monkeypatch.setattr(sample, "generate", dying)
+    with pytest.raises(KeyboardInterrupt):
+        sampled(model, problems, output)
+    options = {}
+    if change == "weights":
+        from pretrain_base import new_model, word_tokenizer
+
+        shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        new_model(shape | {"max_position_embeddings": 128}, word_tokenizer(), seed=2).save_pretrained(model)
+    elif change == "problems":
+        Path(problems).write_text(Path(problems).read_text().replace("sort", "swap"))
+    elif change == "temperature":
+        options = {"temperature": 0.5}
+    else:
+        (tmp_path / "a.parquet.partial" / "settings.json").unlink()
+    rows = sampled(model, problems, output, **options)
+    assert len(calls) == 3 + 5  # all five chunks again
+    assert rows == sampled(model, problems, tmp_path / "fresh.parquet", **options)
+
+
+def test_a_second_process_waits_and_takes_what_the_first_has_made(small_model, problems, tmp_path):
+    """As after SIGKILL of Snakemake: its job still samples while the next attempt starts."""
+    command = [*("largek", "sample", "--model", small_model, "--problems", problems, "--samples", "0:64")]
+    command += ["--batch-size", 64, "--max-tokens", 40, "--name", "m", "--output", tmp_path / "a.parquet"]
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(lambda _: run(*command), range(2)))
+    assert [done.returncode for done in both] == [0, 0], both
+    assert "waiting for process" in both[0].stdout + both[1].stdout
+    assert len(pq.read_table(tmp_path / "a.parquet")) == 9 * 64
+    assert not (tmp_path / "a.parquet.partial").exists()
 
 
 def test_blocks_and_seeds_and_names_differ(small_model, problems, tmp_path):
@@ -172,6 +210,12 @@ def test_seeds_are_stable():
         ("loss --model EMPTY --examples P --output o", "expected the field 'solution'"),
         ("loss --model EMPTY --examples GOOD --output o", "empty: expected a model folder with config.json"),
         ("sample --model M --problems P --samples 0:4 --temperature 0 --output o", "--temperature must be above 0"),
+        (
+            "sample --model EMPTY --problems P --samples 0:4 --output o",
+            "empty: expected a model folder with config.json",
+        ),
+        ("grade --samples none.parquet --problems NUMBER --output o", "number.jsonl, line 1: expected a JSON object"),
+        ("grade --samples none.parquet --problems BINARY --output o", "binary.jsonl: expected lines of JSON"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(problems, tmp_path, command, message):
@@ -180,13 +224,23 @@ def test_wrong_input_is_one_line_and_status_2(problems, tmp_path, command, messa
     )
     (tmp_path / "bare.jsonl").write_text('{"id": "a"}\n')
     (tmp_path / "good.jsonl").write_text('{"problem": "p", "solution": "s"}\n')
+    (tmp_path / "number.jsonl").write_text("5\n")
+    (tmp_path / "binary.jsonl").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "empty").mkdir()
     names = {"P": "problems.jsonl", "BROKEN": "broken.jsonl", "BARE": "bare.jsonl", "GOOD": "good.jsonl"}
-    names |= {"EMPTY": "empty"}
+    names |= {"EMPTY": "empty", "NUMBER": "number.jsonl", "BINARY": "binary.jsonl"}
     done = run("largek", *(names.get(word, word) for word in command.split()), cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr and done.stderr.count("\n") == 1
-    assert not (tmp_path / "o").exists() and not list(tmp_path.glob(".o*"))
+    assert not list(tmp_path.glob("o*")) and not list(tmp_path.glob(".o*"))
+
+
+@pytest.mark.parametrize("option", ["--batch-size 0", "--samples 4:4", "--max-tokens -1"])
+def test_numbers_that_make_no_sense_are_refused(option):
+    done = run(
+        "largek", "sample", "--model", "m", "--problems", "p", "--samples", "0:4", "--output", "o", *option.split()
+    )
+    assert done.returncode == 2 and "expected" in done.stderr
 
 
 def test_help_is_quick_and_imports_no_torch():

@@ -48,7 +48,10 @@ def planned(folder: Path, *options: str) -> dict[str, int]:
     done = run("snakemake", "-n", *SMOKE, *options, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     table = re.search(r"^job +count\n-+ +-+\n(.*?)\n\n", done.stdout + done.stderr, re.S | re.M)
-    jobs = dict(line.split() for line in table[1].splitlines()) if table else {}
+    if not table:
+        assert "Nothing to be done" in done.stdout + done.stderr
+        return {}
+    jobs = dict(line.split() for line in table[1].splitlines())
     return {rule: int(count) for rule, count in jobs.items() if rule not in ("total", "all")}
 
 
@@ -140,6 +143,23 @@ def test_more_samples_plan_new_blocks_only(copy):
     assert set(jobs) == AFTER_TABLES
 
 
+def test_fewer_samples_leave_the_other_blocks_out(copy):
+    """A block that is no longer asked for stays on disk and in no table."""
+    config = copy / "config" / "smoke.yaml"
+    results = copy / "results" / "smoke"
+    text = config.read_text()
+    config.write_text(text.replace("blocks: 2", "blocks: 3"))
+    assert (
+        run("snakemake", "--cores", 2, *SMOKE, "--", "results/smoke/grades/base/block-2.parquet", cwd=copy).returncode
+        == 0
+    )
+    config.write_text(text)
+    done = run("snakemake", "--cores", 2, *SMOKE, "--force", "results/smoke/tables/counts.parquet", cwd=copy)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (results / "grades" / "base" / "block-2.parquet").exists()
+    assert (pd.read_parquet(results / "tables" / "counts.parquet")["n"] == 16).all()
+
+
 def test_a_grader_edit_plans_grades_and_grpo(copy):
     checker = copy / "workflow" / "scripts" / "lab" / "checker.py"
     checker.write_text(checker.read_text() + "\n# an edit\n")
@@ -153,7 +173,8 @@ def test_a_grader_edit_plans_grades_and_grpo(copy):
 def test_other_studies_share_nothing(copy):
     """The default study plans all of its own, whatever the smoke study has made."""
     done = run("snakemake", "-n", cwd=copy)
-    assert done.returncode == 0 and "results/smoke" not in done.stdout + done.stderr
+    output = done.stdout + done.stderr
+    assert done.returncode == 0 and "results/laptop/models/base/model" in output and "results/smoke" not in output
 
 
 def test_a_checkpoint_of_ones_own_joins(copy):
@@ -173,6 +194,7 @@ def test_a_run_that_asks_for_too_many_examples_is_refused(copy):
         sheet.write("greedy\thomogeneous\t599\t1\t\t1\tmix\t\n")
     done = run("snakemake", "--cores", 2, *SMOKE, "--", "results/smoke/mixes/greedy/examples.jsonl", cwd=copy)
     assert done.returncode != 0
+    assert "rule select_mix" in done.stdout + done.stderr and "run=greedy" in done.stdout + done.stderr
     message = (copy / "results" / "smoke" / "mixes" / "greedy" / "select_mix.log").read_text()
     assert re.fullmatch(
         r"select_mix: error: --unique 599: the pool has only \d+ examples for .* homogeneous\n", message

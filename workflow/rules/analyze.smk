@@ -29,6 +29,8 @@ rule tabulate:
         passk="<results>/tables/passk.csv",
     log:
         "<results>/tables/tabulate.log",
+    benchmark:
+        "<results>/tables/tabulate.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -42,6 +44,7 @@ rule tabulate:
             --results {params.results:q} \
             --runs {input.runs:q} \
             --models {params.models} \
+            --grades {input.grades:q} \
             --gain-block {params.gain_block} \
             --k {params.k} 2>&1 | tee {log:q}
         """
@@ -65,14 +68,10 @@ rule check_guessing:
         "<results>/tables/check_guessing.log",
     conda:
         "../../envs/cpu.yaml"
-    params:
-        results=subpath(output[0], ancestor=2),
-        models=MODELS,
     shell:
         r"""
         python {input.script} \
-            --results {params.results:q} \
-            --models {params.models} \
+            --grades {input.grades:q} \
             --problems {input.problems:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
@@ -94,6 +93,8 @@ rule analyze:
         ),
     log:
         "<results>/tables/analyze.log",
+    benchmark:
+        "<results>/tables/analyze.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -257,6 +258,8 @@ rule report:
     """Snakemake's own report: figures and tables with captions, run times, the graph."""
     input:
         script="workflow/scripts/report.py",
+        largek="largek/common.py",
+        captions=CAPTIONS,
         tables=expand("<results>/tables/{name}.csv", name=["models", "predictors", "guessing"]),
         figures=expand(
             "<results>/figures/{name}.png",

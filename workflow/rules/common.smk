@@ -6,6 +6,7 @@ out: RUNS (the sheet, one row a run), lists of model names, constraints on wildc
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ envvars:
 # Jobs find `python` and `largek` where this Snakemake is installed.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+if config.get("gpus") == 0:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 try:
     validate_study(config, where=", ".join(map(os.path.relpath, workflow.configfiles)))
@@ -29,8 +32,8 @@ except StudyError as error:
 
 # Regular expressions for the wildcard `run`; one that matches nothing stands for an empty list.
 NO_RUN = "(?!)"
-TRAINED_RUNS = "|".join(RUNS.index[RUNS["checkpoint"] == ""]) or NO_RUN
-IMPORTED_RUNS = "|".join(RUNS.index[RUNS["checkpoint"] != ""]) or NO_RUN
+TRAINED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["checkpoint"] == ""])) or NO_RUN
+IMPORTED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["checkpoint"] != ""])) or NO_RUN
 
 SFT = [f"sft/{run}" for run in RUNS.index]
 GRPO = [f"grpo/{run}/seed-{seed}" for run in ["base", *RUNS.index] for seed in config["grpo_seeds"]]
@@ -39,7 +42,10 @@ BLOCKS = range(config["sampling"]["blocks"])
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
 TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py"]
-FIGURE_FILES = ["workflow/scripts/figures.py", "workflow/scripts/figure.mplstyle"]
+FIGURE_FILES = ["workflow/scripts/figures.py", "workflow/scripts/figure.mplstyle", "largek/common.py"]
+CAPTIONS = sorted(
+    str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir).glob("workflow/report/*.rst")
+)
 VERIFIER_FILES = ["workflow/scripts/lab/checker.py", "workflow/scripts/lab/problems.py"]
 
 

@@ -10,6 +10,7 @@ rule make_problems:
     """Draw all sets of problems, disjoint as programs."""
     input:
         script="workflow/scripts/make_problems.py",
+        largek="largek/common.py",
         lab="workflow/scripts/lab/problems.py",
     output:
         base="<results>/problems/base.jsonl",
@@ -42,6 +43,7 @@ rule select_mix:
     """Select one run's SFT examples, and held-out examples by the same rule."""
     input:
         script="workflow/scripts/select_mix.py",
+        largek="largek/common.py",
         pool="<results>/problems/sft.jsonl",
         validation="<results>/problems/validation.jsonl",
     output:
@@ -50,6 +52,8 @@ rule select_mix:
         statistics="<results>/mixes/{run}/statistics.json",
     log:
         "<results>/mixes/{run}/select_mix.log",
+    benchmark:
+        "<results>/mixes/{run}/benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:

@@ -12,6 +12,7 @@ lab is a module in workflow/scripts.
 
 
 rule measure_loss:
+    """Held-out loss of an SFT checkpoint: on examples chosen as its own mix was, and on the common ones."""
     input:
         largek=["largek/common.py", "largek/loss.py", "largek/models.py"],
         model="<results>/models/sft/{run}/model",
@@ -23,7 +24,8 @@ rule measure_loss:
         "<results>/losses/sft/{run}.json",
     log:
         "<results>/losses/sft/{run}.log",
-    """Held-out loss of an SFT checkpoint: on examples chosen as its own mix was, and on the common ones."""
+    benchmark:
+        "<results>/losses/sft/{run}.benchmark.jsonl"
     wildcard_constraints:
         run=TRAINED_RUNS,
     conda:
@@ -61,6 +63,8 @@ use rule measure_loss as measure_loss_of_base with:
         "<results>/losses/base.json",
     log:
         "<results>/losses/base.log",
+    benchmark:
+        "<results>/losses/base.benchmark.jsonl"
     wildcard_constraints:
         run=NO_RUN,
     params:
@@ -68,6 +72,7 @@ use rule measure_loss as measure_loss_of_base with:
 
 
 rule sample:
+    """One block of answers to the predict and the outcome problems, from the base or an SFT checkpoint."""
     input:
         largek=["largek/common.py", "largek/models.py", "largek/sample.py"],
         model="<results>/models/{model}/model",
@@ -78,7 +83,6 @@ rule sample:
         "<results>/samples/{model}/block-{block}.log",
     benchmark:
         "<results>/samples/{model}/block-{block}.benchmark.jsonl"
-    """One block of answers to the predict and the outcome problems, from the base or an SFT checkpoint."""
     wildcard_constraints:
         model="base|sft/.+",
     conda:
@@ -131,6 +135,8 @@ rule grade:
         "<results>/grades/{model}/block-{block}.parquet",
     log:
         "<results>/grades/{model}/block-{block}.log",
+    benchmark:
+        "<results>/grades/{model}/block-{block}.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -154,6 +160,8 @@ rule estimate_passk:
         "<results>/passk/{model}.csv",
     log:
         "<results>/passk/{model}.log",
+    benchmark:
+        "<results>/passk/{model}.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     shell:

@@ -4,7 +4,8 @@ in:  <results>/problems/, <results>/mixes/{run}/, the recipes in config/sft/ and
 out: <results>/models/{base, sft/{run}, grpo/{run}/seed-{seed}}/ with model/, run.json and metrics.jsonl
 
 A model that failed is a folder with failed.json instead of weights. Checkpoints are not outputs: Snakemake deletes
-outputs before each attempt. They live in checkpoints/ beside the model (see workflow/scripts/training.py).
+outputs before each attempt. They live in checkpoints/ beside the model (see workflow/scripts/training.py). The number of
+threads goes to the scripts from the config: Snakemake lowers its own where there are fewer cores, and sums depend on it.
 """
 
 
@@ -30,6 +31,7 @@ rule pretrain_base:
     resources:
         gpu=config["gpus"],
     params:
+        threads=config["threads"]["base"],
         architecture=json.dumps(config["architecture"]),
         seed=config["seed"],
         report_to=config["report_to"],
@@ -41,13 +43,14 @@ rule pretrain_base:
             --recipe {input.recipe:q} \
             --architecture {params.architecture:q} \
             --seed {params.seed} \
-            --threads {threads} \
+            --threads {params.threads} \
             --report-to {params.report_to} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """
 
 
 rule train_sft:
+    """Fine-tune the base model on one mix."""
     input:
         script="workflow/scripts/train_sft.py",
         shared=[*TRAINING_FILES, "largek/models.py"],
@@ -62,7 +65,6 @@ rule train_sft:
         "<results>/models/sft/{run}/train.log",
     benchmark:
         "<results>/models/sft/{run}/benchmark.jsonl"
-    """Fine-tune the base model on one mix."""
     wildcard_constraints:
         run=TRAINED_RUNS,
     conda:
@@ -71,6 +73,7 @@ rule train_sft:
     resources:
         gpu=config["gpus"],
     params:
+        threads=config["threads"]["sft"],
         epochs=lookup("run == '{run}'", within=RUNS, cols="epochs"),
         seed=lookup("run == '{run}'", within=RUNS, cols="sft_seed"),
         report_to=config["report_to"],
@@ -83,13 +86,14 @@ rule train_sft:
             --recipe {input.recipe:q} \
             --epochs {params.epochs} \
             --seed {params.seed} \
-            --threads {threads} \
+            --threads {params.threads} \
             --report-to {params.report_to} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """
 
 
 rule import_checkpoint:
+    """Let a person's own SFT model join the study: the folder that the sheet names."""
     input:
         script="workflow/scripts/import_checkpoint.py",
         checkpoint=lookup("run == '{run}'", within=RUNS, cols="checkpoint"),
@@ -98,7 +102,6 @@ rule import_checkpoint:
         record="<results>/models/sft/{run}/run.json",
     log:
         "<results>/models/sft/{run}/import.log",
-    """Let a person's own SFT model join the study: the folder that the sheet names."""
     wildcard_constraints:
         run=IMPORTED_RUNS,
     conda:
@@ -114,6 +117,7 @@ rule import_checkpoint:
 
 
 rule train_grpo:
+    """Reinforcement learning from one SFT checkpoint; the reward is the grader's function."""
     input:
         script="workflow/scripts/train_grpo.py",
         shared=[*TRAINING_FILES, "largek/models.py", "largek/verify.py"],
@@ -129,7 +133,6 @@ rule train_grpo:
         "<results>/models/grpo/{run}/seed-{seed}/train.log",
     benchmark:
         "<results>/models/grpo/{run}/seed-{seed}/benchmark.jsonl"
-    """Reinforcement learning from one SFT checkpoint; the reward is the grader's function."""
     wildcard_constraints:
         run="(?!base/).+",
     conda:
@@ -138,6 +141,7 @@ rule train_grpo:
     resources:
         gpu=config["gpus"],
     params:
+        threads=config["threads"]["grpo"],
         verifier=config["verifier"],
         report_to=config["report_to"],
         folder=subpath(output.model, parent=True),
@@ -149,7 +153,7 @@ rule train_grpo:
             --verifier {params.verifier} \
             --recipe {input.recipe:q} \
             --seed {wildcards.seed} \
-            --threads {threads} \
+            --threads {params.threads} \
             --report-to {params.report_to} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """

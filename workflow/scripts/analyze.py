@@ -237,9 +237,11 @@ def compare(study: Study, scopes: dict[str, list[str]], half_splits: int) -> pd.
                             x[0][keep], y[0][keep], study.series[keep], half_splits, scope
                         )
                         if target == "score":
-                            lost = regret(x[:, keep], picked[:, keep], valued[:, keep])
-                            row["regret"], row["regret_over"] = lost[1:].mean(), regret_over
-                            row["regret_lo"], row["regret_hi"] = interval(lost[1:])
+                            # the choice that was made, over all ways to pick and value the best; then resampled
+                            made = regret(x[:1, keep], picked[1:, keep], valued[1:, keep])
+                            lost = regret(x[1:, keep], picked[1:, keep], valued[1:, keep])
+                            row["regret"], row["regret_over"] = made.mean(), regret_over
+                            row["regret_lo"], row["regret_hi"] = interval(lost)
                     rows.append(row)
                 progress.update(len(rows) // len(predictors))
     return pd.DataFrame(rows).reindex(columns=COLUMNS)

@@ -4,15 +4,14 @@ A pair is a problem and another problem of its task; it is matched if any of the
 answer of the second. The share of matched pairs is pass@n against a swapped answer, averaged over all ways to swap.
 pass@k is concave in k, so pass@256 is at most 256 / n times that, which needs no 256 samples.
 
-Reads grades below --results and the problems; writes CSV: model, task, n, pairs, matched, pass@256_bound.
+Reads grades and problems; writes CSV: model, task, n, pairs, matched, pass@256_bound.
 
-    python workflow/scripts/check_guessing.py --results results/smoke --models base \\
+    python workflow/scripts/check_guessing.py --grades results/smoke/grades/base/*.parquet \\
         --problems results/smoke/problems/outcome.jsonl --output results/smoke/tables/guessing.csv
 """
 
 import argparse
 from collections import Counter
-from pathlib import Path
 
 import pandas as pd
 
@@ -34,24 +33,21 @@ def swapped(extracted: dict[str, set[str]], answers: dict[str, str]) -> tuple[in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", required=True, type=Path)
-    parser.add_argument("--models", required=True, nargs="+")
+    parser.add_argument("--grades", required=True, nargs="+")
     parser.add_argument("--problems", required=True, nargs="+")
-    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--output", required=True)
     args = parser.parse_args()
     with exit_on_bad_input("check_guessing"):
         problems = pd.DataFrame([row for path in args.problems for row in read_jsonl(path, ("id", "task", "answer"))])
         gold = {task: rows.set_index("id")["answer"].to_dict() for task, rows in problems.groupby("task")}
-        rows = []
-        for model in args.models:
-            blocks = sorted((args.results / "grades" / model).glob("block-*.parquet"))
-            grades = pd.concat([read_grades(str(path), ["task", "problem", "extracted"]) for path in blocks])
-            for task, answers in grades.groupby("task"):
-                found = answers.groupby("problem")["extracted"]
-                pairs, matched = swapped(found.agg(lambda texts: set(texts.dropna())).to_dict(), gold[task])
-                n = int(found.size().min())
-                row = {"model": model, "task": task, "n": n, "pairs": pairs, "matched": matched}
-                rows.append(row | {"pass@256_bound": max(1, K / n) * matched / pairs})
+        columns, rows = ["model", "task", "problem", "extracted"], []
+        grades = pd.concat([read_grades(path, columns) for path in args.grades])
+        for (model, task), answers in grades.groupby(["model", "task"]):
+            found = answers.groupby("problem")["extracted"]
+            pairs, matched = swapped(found.agg(lambda texts: set(texts.dropna())).to_dict(), gold[task])
+            n = int(found.size().min())
+            row = {"model": model, "task": task, "n": n, "pairs": pairs, "matched": matched}
+            rows.append(row | {"pass@256_bound": max(1, K / n) * matched / pairs})
         with whole_file(args.output) as temporary:
             pd.DataFrame(rows).to_csv(temporary, index=False)
 

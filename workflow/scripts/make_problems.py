@@ -19,7 +19,7 @@ import random
 from pathlib import Path
 
 from lab.problems import Kind, Program, draw_problems, solution
-from largek.common import Progress, derive_seed, exit_on_bad_input, write_jsonl
+from largek.common import InputError, Progress, derive_seed, exit_on_bad_input, write_jsonl
 
 
 def with_habits(row: dict, habits: dict, rng: random.Random) -> dict:
@@ -71,7 +71,10 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="folder for the six JSONL files")
     args = parser.parse_args()
     with exit_on_bad_input("make_problems"):
-        sets = draw(args.lab, args.seed)
+        try:
+            sets = draw(args.lab, args.seed)
+        except ValueError as error:
+            raise InputError(f"lab: {error}") from None
         progress = Progress("make_problems", len(sets), "sets")
         for done, (name, rows) in enumerate(sets.items(), 1):
             named = (row | {"id": f"{name}-{number:06}"} for number, row in enumerate(rows))

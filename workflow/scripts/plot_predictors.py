@@ -38,14 +38,15 @@ def main() -> None:
         y, lo, hi = table[column], table[f"{column}_lo"], table[f"{column}_hi"]
         axis.errorbar(y, place, xerr=[(y - lo).clip(0), (hi - y).clip(0)], fmt="o", color=BEFORE, elinewidth=1, ms=5)
         axis.axvline(0, color="grey", lw=0.8)
-        axis.set_title(title)
+        axis.set_xlabel(title)
     names = [LABELS.get(name, name) for name in table["predictor"]]
     runs = [f"{name} ({count})" for name, count in zip(names, table["runs"])]
     axes[0].set_yticks(place, runs)
+    axes[0].set_ylabel("predictor (number of runs)")
     over = table["regret_over"].dropna().unique()
     figure.suptitle(
-        "Predictors on problems of their own; in brackets: runs; bars: 95 % bootstrap over problems and runs"
-        + (f" (regret: over problems; best picked and valued on different {over[0]})" if len(over) else ""),
+        "Predictors on problems of their own; bars: 95 % bootstrap over problems and runs"
+        + (f" (regret: over problems;\nthe best run is picked and valued on different {over[0]})" if len(over) else ""),
         fontsize=10,
     )
     save(figure, args.output)

@@ -60,7 +60,9 @@ def main() -> None:
             y, lo, hi = rows[values], rows[f"{values}_lo"], rows[f"{values}_hi"]
             upper.bar(place, y, 0.7, color=face, edgecolor=colors, linewidth=1.6, label=label)
             shift = 0.12 if values == "post" else -0.12
-            upper.errorbar(place + shift, y, yerr=[y - lo, hi - y], fmt="none", ecolor="black", elinewidth=0.8)
+            upper.errorbar(
+                place + shift, y, yerr=[(y - lo).clip(0), (hi - y).clip(0)], fmt="none", ecolor="black", elinewidth=0.8
+            )
         upper.set_title(title)
         upper.set_xticks(place, [])
         lower.plot(place, rows["loss_common"], "o", color="black", label="common examples")

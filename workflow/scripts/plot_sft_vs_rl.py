@@ -25,8 +25,8 @@ def main() -> None:
         axis.errorbar(
             x,
             row.post,
-            xerr=[[x - lo], [hi - x]],
-            yerr=[[row.post - row.post_lo], [row.post_hi - row.post]],
+            xerr=[[max(0, x - lo)], [max(0, hi - x)]],
+            yerr=[[max(0, row.post - row.post_lo)], [max(0, row.post_hi - row.post)]],
             fmt="*" if row.kind == "base" else "o",
             ms=11 if row.kind == "base" else 6,
             color=COLORS[row.kind],

@@ -40,7 +40,7 @@ def main() -> None:
         for (run, rows), color in zip(sorted(metrics.items()), plt.cm.tab20.colors * 9):
             smooth = rows[column].rolling(window, min_periods=1).mean()
             axis.plot(rows["step"], smooth, color=color, lw=1.3, label=run)
-        axis.set(title=title, xlabel="GRPO step")
+        axis.set(ylabel=title, xlabel="GRPO step")
     axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     figure.suptitle(f"{len(metrics)} GRPO runs, running mean over {window} steps", fontsize=10)
     save(figure, args.output)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import yaml
 
+from largek.common import whole_file
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -29,8 +31,9 @@ def main() -> None:
         command += ["--report", str(temporary), "--", *args.targets]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
-            sys.exit(f"report: error: {(done.stderr or done.stdout).strip()}")
-        args.output.write_bytes(temporary.read_bytes())
+            sys.exit(f"report: Snakemake could not write its report:\n{(done.stderr or done.stdout).strip()}")
+        with whole_file(args.output) as whole:
+            whole.write_bytes(temporary.read_bytes())
 
 
 if __name__ == "__main__":

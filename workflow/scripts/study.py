@@ -45,14 +45,14 @@ def validate_study(config: dict, where: str) -> None:
     # pathvars is Snakemake's own key and may be given with --config
     validate({key: value for key, value in config.items() if key != "pathvars"}, "config.schema.yaml", where)
     lab = config["lab"]
-    known = set(lab["families"])
-    for key, families in (
-        ("lab/base/families", lab["base"]["families"]),
-        ("homogeneous_family", [config["homogeneous_family"]]),
+    for key, named, listed in (
+        ("lab/base/families", lab["base"]["families"], "families"),
+        ("lab/base/operations", lab["base"]["operations"], "operations"),
+        ("homogeneous_family", [config["homogeneous_family"]], "families"),
     ):
-        strange = sorted(set(families) - known)
+        strange = sorted(set(named) - set(lab[listed]))
         if strange:
-            raise StudyError(f"{where}: {key}: {strange[0]!r} is not one of lab/families: {', '.join(sorted(known))}")
+            raise StudyError(f"{where}: {key}: {strange[0]!r} is not one of lab/{listed}: {', '.join(lab[listed])}")
     samples = config["sampling"]["block_size"] * config["sampling"]["blocks"]
     largest = max(config["analysis"]["k"])
     if largest > samples - config["sampling"]["block_size"]:
@@ -60,7 +60,14 @@ def validate_study(config: dict, where: str) -> None:
             f"{where}: analysis/k: k = {largest} is more than the {samples} samples a problem less the last block, "
             "which is kept for the gain"
         )
-    runs = read_runs(config).index
+    if samples - config["sampling"]["block_size"] < 8:
+        raise StudyError(f"{where}: sampling: expected at least 8 samples a problem before the last block")
+    sheet = read_runs(config)
+    for row in sheet.itertuples():
+        if row.unique and int(row.unique) > lab["pool"]["examples"]:
+            pool = f"the {lab['pool']['examples']} of lab/pool/examples in {where}"
+            raise StudyError(f"{config['runs']}, run {row.run!r}: unique: {row.unique} is more than {pool}")
+    runs = sheet.index
     for scope, listed in config["analysis"]["scopes"].items():
         strange = sorted(set(listed) - set(runs) - {"base"})
         if strange:

@@ -1,6 +1,6 @@
 """Join what was measured of every model into three tables.
 
-Reads grades, pass@k tables, losses and run records below --results and writes into <results>/tables/
+Reads grades, and below --results pass@k tables, losses and run records, and writes into <results>/tables/
     counts.parquet   one row a model, task, split and problem; everything downstream is recomputed from it
     passk.csv        pass@k of every model, task and split, for every k
     models.csv       one row a model and split: where it comes from, its scores and its pre-RL metrics
@@ -8,7 +8,7 @@ Reads grades, pass@k tables, losses and run records below --results and writes i
 A model that failed keeps its rows: `status` and `reason` say what is missing, the other cells are empty.
 
     python workflow/scripts/tabulate.py --results results/smoke --runs config/runs/smoke.tsv --k 1,2,4,8 \\
-        --gain-block 1 --models base sft/random-64 grpo/random-64/seed-1
+        --gain-block 1 --models base grpo/base/seed-1 --grades results/smoke/grades/{base,grpo/base/seed-1}/*.parquet
 """
 
 import argparse
@@ -25,7 +25,7 @@ GROUP = 8  # mixed_groups looks at a problem's first 8 samples, as many as a GRP
 SHEET = ["mix", "unique", "epochs", "budget_tokens", "sft_seed", "series"]
 
 
-def read_counts(results: Path, models: list[str], gain_block: int) -> pd.DataFrame:
+def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
     """counts.parquet: n, correct and truncated, and the sums that the metrics of models.csv are made of.
 
     `gain_n` and so on: the part of a sum in the last block, which no predictor uses on outcome problems.
@@ -33,20 +33,18 @@ def read_counts(results: Path, models: list[str], gain_block: int) -> pd.DataFra
     `tokens`: sampled tokens; `entropy`: their summed entropy in nats.
     """
     parts = []
-    for model in models:
-        for path in sorted((results / "grades" / model).glob("block-*.parquet")):
-            answers = read_grades(str(path))
-            right = answers["outcome"] == "correct"
-            first = answers["sample"] < GROUP
-            answers["sound"] = (right & answers["sound"].fillna(False).astype(bool)).astype(int)
-            answers["entropy"] *= answers["tokens"]
-            answers["first_n"], answers["first_correct"] = first.astype(int), (first & right).astype(int)
-            extra = ["sound", "tokens", "entropy", "first_n", "first_correct"]
-            part = count(answers).merge(answers.groupby(COUNT_COLUMNS, as_index=False)[extra].sum(), on=COUNT_COLUMNS)
-            is_gain = path.stem == f"block-{gain_block}"
-            for name in ("n", "correct", "tokens", "entropy"):
-                part[f"gain_{name}"] = part[name] if is_gain else 0
-            parts.append(part)
+    for path in grades:
+        answers = read_grades(str(path))
+        right = answers["outcome"] == "correct"
+        first = answers["sample"] < GROUP
+        answers["sound"] = (right & answers["sound"].fillna(False).astype(bool)).astype(int)
+        answers["entropy"] *= answers["tokens"]
+        answers["first_n"], answers["first_correct"] = first.astype(int), (first & right).astype(int)
+        extra = ["sound", "tokens", "entropy", "first_n", "first_correct"]
+        part = count(answers).merge(answers.groupby(COUNT_COLUMNS, as_index=False)[extra].sum(), on=COUNT_COLUMNS)
+        for name in ("n", "correct", "tokens", "entropy"):
+            part[f"gain_{name}"] = part[name] if path.stem == f"block-{gain_block}" else 0
+        parts.append(part)
     return pd.concat(parts).groupby(COUNT_COLUMNS, as_index=False, sort=True).sum()
 
 
@@ -84,10 +82,6 @@ def measure(rows: pd.DataFrame) -> dict:
     }
 
 
-def read_json(path: Path) -> dict:
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 def join(
     results: Path, models: list[str], runs: pd.DataFrame, counts: pd.DataFrame, passk: pd.DataFrame, ks: list[int]
 ):
@@ -95,13 +89,14 @@ def join(
     scores = passk[(passk["task"] == "mean") & passk["k"].isin(ks)].set_index(["model", "split", "k"])
     rows = []
     for model in models:
-        record = read_json(results / "models" / model / "run.json")
-        losses = read_json(results / "losses" / f"{model}.json").get("losses", {})
+        record = json.loads((results / "models" / model / "run.json").read_text())
+        measured = results / "losses" / f"{model}.json"  # of the models before RL
+        losses = json.loads(measured.read_text())["losses"] if measured.exists() else {}
         own, common = (losses.get(f"{name}_held_out") or {} for name in ("own", "common"))
         for split in ("outcome",) if model.startswith("grpo/") else ("predict", "outcome"):
             here = counts[(counts["model"] == model) & (counts["split"] == split)]
             row = describe(model, runs) | {"split": split}
-            row |= {"status": record.get("status", "missing"), "reason": record.get("reason", "")}
+            row |= {"status": record["status"], "reason": record.get("reason", "")}
             if len(here):
                 row["pass@1"], row["pass@1_lo"], row["pass@1_hi"] = scores.loc[
                     (model, split, 1), ["estimate", "lo", "hi"]
@@ -121,11 +116,12 @@ def main() -> None:
     parser.add_argument("--results", required=True, type=Path)
     parser.add_argument("--runs", required=True, help="the sheet of runs")
     parser.add_argument("--models", required=True, nargs="+")
+    parser.add_argument("--grades", required=True, nargs="+", type=Path, help="block-N.parquet of all models")
     parser.add_argument("--gain-block", required=True, type=int, help="the block that no predictor uses")
     parser.add_argument("--k", required=True, type=lambda text: [int(k) for k in text.split(",")])
     args = parser.parse_args()
     with exit_on_bad_input("tabulate"):
-        counts = read_counts(args.results, args.models, args.gain_block)
+        counts = read_counts(args.grades, args.gain_block)
         passk = pd.concat([pd.read_csv(args.results / "passk" / f"{model}.csv") for model in args.models])
         models = join(args.results, args.models, read_runs({"runs": args.runs}), counts, passk, args.k)
         tables = args.results / "tables"

@@ -11,7 +11,6 @@ Reads a model folder and problems (JSONL of {problem, answer}); writes into --ou
 """
 
 import argparse
-import inspect
 import random
 from pathlib import Path
 
@@ -64,8 +63,7 @@ def main() -> None:
         if recipe.max_steps <= 0:
             raise InputError(f"{args.recipe}: expected 'max_steps' above 0")
         verify = load_verifier(args.verifier)
-        module = Path(inspect.getfile(verify))
-        inputs = {"start": args.start, "problems": args.problems, "verifier": module}
+        inputs = {"start": args.start, "problems": args.problems}
         with Training(args.output, {"grpo": recipe.to_dict()}, inputs, args.threads) as training:
             if training.finished.exists():
                 pass  # a process that outlived its Snakemake has trained it

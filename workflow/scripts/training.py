@@ -11,7 +11,6 @@ Snakemake deletes outputs before every attempt, so what a restart needs lives in
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -30,7 +29,7 @@ from transformers import HfArgumentParser, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 
-from largek.common import InputError, Progress, write_json, write_jsonl
+from largek.common import InputError, Progress, digest, write_json, write_jsonl
 
 # The script tabulate.py must not stand in for the package of that name, which torch imports when it exits.
 HERE = str(Path(__file__).parent)
@@ -67,18 +66,20 @@ def read_recipe(path: Path, kind: type, **fixed) -> object:
         raise InputError(f"{path}: {error}") from None
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder with their names."""
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    total = hashlib.sha256()
-    for file in files:
-        total.update(str(file.relative_to(path)).encode())
-        total.update(hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()
+def own_code() -> dict[str, str]:
+    """SHA-256 of every file of this project that this process has imported, by module."""
+    root = Path(__file__).resolve().parents[2]
+    files = {name: Path(getattr(module, "__file__", None) or "/") for name, module in sys.modules.items()}
+    return {
+        name: digest(file)
+        for name, file in sorted(files.items())
+        if file.resolve().is_relative_to(root) and ".venv" not in file.parts
+    }
 
 
-def ancestors() -> list[int]:
-    return [process.pid for process in psutil.Process().parents()]
+def starters() -> list[int]:
+    """The processes that started this one: in the workflow, a shell and Snakemake."""
+    return [process.pid for process in psutil.Process().parents()[:2]]
 
 
 class Training:
@@ -90,16 +91,19 @@ class Training:
         self.name = (
             "/".join(folder.parts[folder.parts.index("models") + 1 :]) if "models" in folder.parts else str(folder)
         )
-        scripts = {"script": Path(sys.argv[0]), "training": Path(__file__)}
-        hashes = {key: digest(path) for key, path in {**scripts, **inputs}.items()}
-        versions = {package: version(package) for package in PACKAGES}
-        self.recipe = {"settings": settings, "inputs": hashes, "threads": threads, "versions": versions}
+        self.recipe = {
+            "settings": settings,
+            "inputs": {key: digest(path) for key, path in inputs.items()},
+            "code": own_code(),
+            "threads": threads,
+            "versions": {package: version(package) for package in PACKAGES},
+        }
         self.recipe = json.loads(json.dumps(self.recipe, default=str))
         torch.set_num_threads(threads)
         transformers_logging.disable_progress_bar()
 
     def __enter__(self) -> "Training":
-        self.family = ancestors()
+        self.starters, self.environment = starters(), environment()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = (self.folder / "training.lock").open("a+")
         try:
@@ -114,6 +118,7 @@ class Training:
         self.lock.truncate()
         self.lock.write(f"{os.getpid()}\n")
         self.lock.flush()
+        shutil.rmtree(self.leaving, ignore_errors=True)
         stored = self.checkpoints / "recipe.json"
         if not stored.exists() or json.loads(stored.read_text()) != self.recipe:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -122,6 +127,11 @@ class Training:
 
     def __exit__(self, kind, error, trace) -> None:
         self.lock.close()
+
+    @property
+    def leaving(self) -> Path:
+        """Where checkpoints go to be removed, so that a kill in the middle leaves nothing that looks whole."""
+        return self.folder / ".checkpoints-to-remove"
 
     @property
     def finished(self) -> Path:
@@ -159,7 +169,12 @@ class Training:
             weights = trainer.model.state_dict()
             if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
                 raise TrainingFailed("the weights are not finite")
-        except (TrainingFailed, RuntimeError) as error:
+        except TrainingFailed as error:
+            self.give_up(str(error))
+            return
+        except RuntimeError as error:  # sampling from a model whose weights are not finite raises one
+            if all(torch.isfinite(tensor).all() for tensor in trainer.model.state_dict().values()):
+                raise
             self.give_up(" ".join(str(error).split()))
             return
         assert torch.get_num_threads() == before, "a library changed the number of threads, so sums may differ"
@@ -188,7 +203,7 @@ class Training:
         facts["seconds"] = sum(row["seconds"] for row in rows)
         facts["tokens"] = rows[-1]["num_tokens"] if rows else 0
         shutil.copy(self.checkpoints / "metrics.jsonl", unfinished)
-        record = {"model": self.name, **facts, "recipe": self.recipe, **environment()}
+        record = {"model": self.name, **facts, "recipe": self.recipe, **self.environment}
         write_json(unfinished / "run.json", record)
         os.replace(unfinished, self.finished)
 
@@ -209,8 +224,9 @@ class Training:
             else:
                 shutil.copy(source, temporary)
             os.replace(temporary, target)
-        if ancestors() == self.family:
-            shutil.rmtree(self.checkpoints)
+        if starters() == self.starters:
+            os.replace(self.checkpoints, self.leaving)
+            shutil.rmtree(self.leaving)
 
 
 class Watch(TrainerCallback):
@@ -240,7 +256,12 @@ class Watch(TrainerCallback):
         self.progress.update(state.global_step, " ".join(shown))
 
     def on_save(self, args, state, control, **kwargs):
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "whole").touch()
+        """Mark the checkpoint as whole, and only then remove the older ones, their marks first."""
+        newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        (newest / "whole").touch()
+        for older in set(newest.parent.glob("checkpoint-*")) - {newest}:
+            (older / "whole").unlink(missing_ok=True)
+            shutil.rmtree(older)
 
 
 def environment() -> dict:
@@ -251,7 +272,7 @@ def environment() -> dict:
             return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.strip()
         return None
 
-    status = git("status", "--porcelain", "--untracked-files=no")
+    status = git("status", "--porcelain", "--", "Snakefile", "workflow", "config", "largek")
     return {
         "commit": git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
@@ -273,4 +294,5 @@ def fixed_settings(folder: Path, seed: int, report_to: str) -> dict:
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "disable_tqdm": True,
+        "save_total_limit": None,  # older checkpoints are removed once the newest is whole
     }
