@@ -97,12 +97,12 @@ def test_chunks_of_another_model_or_other_problems_are_not_used(small_model, pro
 def test_a_second_process_waits_and_takes_what_the_first_has_made(small_model, problems, tmp_path):
     """As after SIGKILL of Snakemake: its job still samples while the next attempt starts."""
     command = [*("largek", "sample", "--model", small_model, "--problems", problems, "--samples", "0:64")]
-    command += ["--batch-size", 64, "--max-tokens", 40, "--name", "m", "--output", tmp_path / "a.parquet"]
+    command += ["--batch-size", 256, "--max-tokens", 40, "--name", "m", "--output", tmp_path / "a.parquet"]
     with ThreadPoolExecutor(2) as threads:
         both = list(threads.map(lambda _: run(*command), range(2)))
     assert [done.returncode for done in both] == [0, 0], both
     assert "waiting for process" in both[0].stdout + both[1].stdout
-    assert len(pq.read_table(tmp_path / "a.parquet")) == 9 * 64
+    assert len(pq.read_table(tmp_path / "a.parquet")) == 9 * 1024
     assert not (tmp_path / "a.parquet.partial").exists()
 
 

@@ -15,7 +15,7 @@ spec.loader.exec_module(script)
 
 
 def answers(problem: str, outcomes: str, task: str = "t", first: int = 0) -> list[dict]:
-    """One row an answer: + right and sound, r right with wrong working, - wrong, t truncated; 10 tokens, entropy 0.5."""
+    """One row an answer: + right and sound, r right with wrong working, - wrong, t truncated."""
     names = {"+": "correct", "r": "correct", "-": "wrong", "t": "truncated"}
     return [
         {"model": "m", "task": task, "split": "s", "problem": problem, "sample": first + i, "outcome": names[mark]}
