@@ -96,7 +96,7 @@ def test_chunks_of_another_model_or_other_problems_are_not_used(small_model, pro
 
 def test_a_second_process_waits_and_takes_what_the_first_has_made(small_model, problems, tmp_path):
     """As after SIGKILL of Snakemake: its job still samples while the next attempt starts."""
-    command = [*("largek", "sample", "--model", small_model, "--problems", problems, "--samples", "0:64")]
+    command = [*("largek", "sample", "--model", small_model, "--problems", problems, "--samples", "0:1024")]
     command += ["--batch-size", 256, "--max-tokens", 40, "--name", "m", "--output", tmp_path / "a.parquet"]
     with ThreadPoolExecutor(2) as threads:
         both = list(threads.map(lambda _: run(*command), range(2)))
