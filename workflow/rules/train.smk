@@ -138,6 +138,7 @@ rule train_grpo:
     conda:
         "../../envs/cpu.yaml"
     threads: config["threads"]["grpo"]
+    priority: 1  # the longest jobs start first
     resources:
         gpu=config["gpus"],
     params:
