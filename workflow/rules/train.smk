@@ -135,10 +135,10 @@ rule train_grpo:
         "<results>/models/grpo/{run}/seed-{seed}/benchmark.jsonl"
     wildcard_constraints:
         run="(?!base/).+",
+    priority: 1  # the longest jobs start first
     conda:
         "../../envs/cpu.yaml"
     threads: config["threads"]["grpo"]
-    priority: 1  # the longest jobs start first
     resources:
         gpu=config["gpus"],
     params:

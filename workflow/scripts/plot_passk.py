@@ -38,8 +38,9 @@ def main() -> None:
         axis.set_xscale("log", base=2)
         axis.set_ylim(0, 1)
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    for axis in axes[-1]:
+    for axis in axes.flat[max(0, len(runs) - columns) : len(runs)]:  # the lowest panel of every column
         axis.set_xlabel("k")
+        axis.tick_params(labelbottom=True)
     for axis in axes[:, 0]:
         axis.set_ylabel("pass@k")
     axes[0, 0].legend(loc="lower right")
