@@ -22,7 +22,7 @@ envvars:
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 if config.get("gpus") == 0:
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ.update(CUDA_VISIBLE_DEVICES="")  # jobs of a study without GPUs see none
 
 try:
     validate_study(config, where=", ".join(map(os.path.relpath, workflow.configfiles)))
