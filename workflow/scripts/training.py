@@ -73,7 +73,7 @@ def own_code() -> dict[str, str]:
     return {
         name: digest(file)
         for name, file in sorted(files.items())
-        if file.resolve().is_relative_to(root) and ".venv" not in file.parts
+        if file.is_file() and file.resolve().is_relative_to(root) and ".venv" not in file.parts
     }
 
 
