@@ -46,7 +46,6 @@ FIGURE_FILES = ["workflow/scripts/figures.py", "workflow/scripts/figure.mplstyle
 CAPTIONS = sorted(
     str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir).glob("workflow/report/*.rst")
 )
-VERIFIER_FILES = ["workflow/scripts/lab/checker.py", "workflow/scripts/lab/problems.py"]
 
 
 wildcard_constraints:

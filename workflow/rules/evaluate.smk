@@ -128,7 +128,8 @@ rule grade:
     """A verdict on every answer of a block."""
     input:
         largek=["largek/common.py", "largek/grade.py", "largek/sample.py", "largek/verify.py"],
-        verifier=VERIFIER_FILES,
+        verifier="workflow/scripts/lab/checker.py",
+        lab="workflow/scripts/lab/problems.py",
         samples="<results>/samples/{model}/block-{block}.parquet",
         problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
     output:

@@ -121,7 +121,8 @@ rule train_grpo:
     input:
         script="workflow/scripts/train_grpo.py",
         shared=[*TRAINING_FILES, "largek/models.py", "largek/verify.py"],
-        verifier=VERIFIER_FILES,
+        verifier="workflow/scripts/lab/checker.py",
+        lab="workflow/scripts/lab/problems.py",
         start="<results>/models/sft/{run}/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
@@ -164,7 +165,8 @@ use rule train_grpo as train_grpo_from_base with:
     input:
         script="workflow/scripts/train_grpo.py",
         shared=[*TRAINING_FILES, "largek/models.py", "largek/verify.py"],
-        verifier=VERIFIER_FILES,
+        verifier="workflow/scripts/lab/checker.py",
+        lab="workflow/scripts/lab/problems.py",
         start="<results>/models/base/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
