@@ -8,7 +8,7 @@ import argparse
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from figures import AFTER, BEFORE, save
+from figures import AFTER, BEFORE, save, say_empty
 
 NAMES = {
     "disjoint": "predictors on problems of their own",
@@ -23,6 +23,8 @@ def main() -> None:
     args = parser.parse_args()
     table = pd.read_csv(args.predictors)
     table = table[table["scope"] == "all"]
+    if table["spearman"].isna().all():
+        return say_empty(args.output, f"no correlation: {'; '.join(table['reason'].dropna().unique())}")
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
     for axis, target in zip(axes, ("score", "gain")):
         rows = table[table["target"] == target]

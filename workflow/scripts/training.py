@@ -251,7 +251,8 @@ class Watch(TrainerCallback):
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
         if any(not math.isfinite(logs.get(key, 0.0)) for key in ("loss", "grad_norm")):
-            raise TrainingFailed(f"diverged at step {state.global_step}: loss {logs['loss']}")
+            norm = logs.get("grad_norm")
+            raise TrainingFailed(f"diverged at step {state.global_step}: loss {logs['loss']}, gradient norm {norm}")
         shown = [f"{key} {logs[key]:.3f}" for key in ("reward", "loss", "entropy") if key in logs]
         self.progress.update(state.global_step, " ".join(shown))
 
