@@ -43,8 +43,9 @@ def test_every_problem_has_every_sample_once(small_model, problems, tmp_path):
     assert not (tmp_path / "a.parquet.partial").exists()
 
 
-def test_a_run_that_was_killed_ends_with_the_same_records(small_model, problems, tmp_path, monkeypatch):
-    whole = sampled(small_model, problems, tmp_path / "whole.parquet")
+@pytest.fixture
+def killed_at_third_chunk(monkeypatch) -> list[int]:
+    """Sampling stops when it begins its third chunk, once; the list grows by one a chunk that is begun."""
     generate, calls = sample.generate, []
 
     def dying(*args):
@@ -54,27 +55,27 @@ def test_a_run_that_was_killed_ends_with_the_same_records(small_model, problems,
         return generate(*args)
 
     monkeypatch.setattr(sample, "generate", dying)
+    return calls
+
+
+def test_a_run_that_was_killed_ends_with_the_same_records(small_model, problems, tmp_path, killed_at_third_chunk):
+    calls = killed_at_third_chunk
     with pytest.raises(KeyboardInterrupt):
         sampled(small_model, problems, tmp_path / "cut.parquet")
     assert not (tmp_path / "cut.parquet").exists()
     before = len(calls)
-    assert sampled(small_model, problems, tmp_path / "cut.parquet") == whole
+    finished = sampled(small_model, problems, tmp_path / "cut.parquet")
     assert len(calls) - before == 5 - 2  # five chunks, two of which were finished
+    assert finished == sampled(small_model, problems, tmp_path / "whole.parquet")
 
 
 @pytest.mark.parametrize("change", ["weights", "problems", "temperature", "no settings"])
-def test_chunks_of_another_model_or_other_problems_are_not_used(small_model, problems, tmp_path, monkeypatch, change):
+def test_chunks_of_another_model_or_other_problems_are_not_used(
+    small_model, problems, tmp_path, killed_at_third_chunk, change
+):
     """Killed after two chunks, then changed at the same path: nothing of the first attempt is kept."""
     model = Path(shutil.copytree(small_model, tmp_path / "model"))
-    output, generate, calls = tmp_path / "a.parquet", sample.generate, []
-
-    def dying(*args):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return generate(*args)
-
-    monkeypatch.setattr(sample, "generate", dying)
+    output, calls = tmp_path / "a.parquet", killed_at_third_chunk
     with pytest.raises(KeyboardInterrupt):
         sampled(model, problems, output)
     options = {}
