@@ -8,10 +8,11 @@ leave the batch, the cache is allocated once, and projections that read the same
 from typing import NamedTuple
 
 import torch
-from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_attention, silu
+from torch.linalg import vecdot
+from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
 
-ROOM = 64  # positions of an answer's cache at first; it doubles
-FULL = 0.85  # the batch is made smaller when fewer of its rows than this share are needed
+SMALL = 400  # torch.bmm takes a path several times slower for products of fewer multiplications
+ROOM = 64  # positions of a row's cache at first; it doubles
 PARTS = ["input_layernorm", "post_attention_layernorm"]
 PARTS += [f"self_attn.{name}_proj" for name in "qkvo"] + [f"mlp.{name}_proj" for name in ("gate", "up", "down")]
 
@@ -54,6 +55,7 @@ class Decoder:
             raise ValueError(f"{config.model_type} is not an architecture that Decoder computes")
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.size = getattr(config, "head_dim", None) or config.hidden_size // self.heads
+        self.short = -(-SMALL // self.size)  # positions of the cache that are read at least
         self.eps = config.rms_norm_eps
         self.embed = state["model.embed_tokens.weight"]
         head = self.embed if config.tie_word_embeddings else state["lm_head.weight"]
@@ -63,77 +65,79 @@ class Decoder:
             part = {k: state[f"model.layers.{number}.{k}.weight"] for k in PARTS}
             # the norm's weight and the attention's scale are multiplied into the matrices that follow them
             before, after = part["input_layernorm"], part["post_attention_layernorm"]
-            query = part["self_attn.q_proj"] * self.size**-0.5
-            qkv = torch.cat([query, part["self_attn.k_proj"], part["self_attn.v_proj"]]) * before
+            query = self.paired(part["self_attn.q_proj"]) * self.size**-0.5
+            qkv = torch.cat([query, self.paired(part["self_attn.k_proj"]), part["self_attn.v_proj"]]) * before
             gate_up = torch.cat([part["mlp.gate_proj"], part["mlp.up_proj"]]) * after
             self.layers.append(Layer(qkv, part["self_attn.o_proj"], gate_up, part["mlp.down_proj"]))
         self.speed = config.rope_parameters["rope_theta"] ** -(torch.arange(0, self.size, 2) / self.size)
 
-    def rotations(self, position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and sines of rotary positions, (positions, size) each."""
-        angles = (position[:, None] * self.speed).repeat(1, 2)
-        return angles.cos(), angles.sin()
+    def paired(self, weight: torch.Tensor) -> torch.Tensor:
+        """The rows of a query or key projection with the two halves that rotary positions turn side by side."""
+        return weight.view(-1, 2, self.size // 2, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
 
-    def project(self, layer: Layer, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor):
+    def rotations(self, position: torch.Tensor) -> torch.Tensor:
+        """Rotary positions as complex numbers, (positions, 1, size / 2)."""
+        angles = position[:, None] * self.speed
+        return torch.polar(torch.ones_like(angles), angles)[:, None]
+
+    def norm(self, x: torch.Tensor) -> torch.Tensor:
+        """RMS norm without its weight."""
+        return x * (vecdot(x, x) / x.shape[1] + self.eps).rsqrt_()[:, None]
+
+    def project(self, layer: Layer, x: torch.Tensor, turn: torch.Tensor):
         """Queries and keys with their rotary positions, and values: (rows, heads, size) each, from (rows, hidden)."""
-        mixed = linear(rms_norm(x, x.shape[-1:], None, self.eps), layer.qkv).view(len(x), -1, self.size)
-        turn = mixed[:, : self.heads + self.kv_heads]
-        a, b = turn.chunk(2, -1)
-        turned = torch.addcmul(turn * cos[:, None], torch.cat([-b, a], -1), sin[:, None])
-        q, k = turned[:, : self.heads], turned[:, self.heads :]
-        v = mixed[:, self.heads + self.kv_heads :]
-        return q, k, v
+        mixed = linear(self.norm(x), layer.qkv).view(len(x), -1, self.size // 2, 2)
+        turned = torch.view_as_real(torch.view_as_complex(mixed[:, : self.heads + self.kv_heads]) * turn).flatten(2)
+        return turned[:, : self.heads], turned[:, self.heads :], mixed[:, self.heads + self.kv_heads :].flatten(2)
 
     def mlp(self, layer: Layer, x: torch.Tensor) -> torch.Tensor:
-        gate, up = linear(rms_norm(x, x.shape[-1:], None, self.eps), layer.gate_up).chunk(2, -1)
-        return torch.addmm(x, silu(gate) * up, layer.down.T)
+        gate, up = linear(self.norm(x), layer.gate_up).chunk(2, -1)
+        return torch.addmm(x, silu(gate).mul_(up), layer.down.T)
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
-        return linear(rms_norm(x, x.shape[-1:], None, self.eps), self.head)
+        return linear(self.norm(x), self.head)
 
     def prefill(self, prompts: list[list[int]]):
-        """Keys and values of each layer, (prompts, kv heads, length, size), and the hidden state of each last token."""
+        """Keys and values of each layer, (prompts x kv heads, length, size), and hidden states of the last tokens."""
         lengths = torch.tensor([len(ids) for ids in prompts])
         width = int(lengths.max())
         ids = torch.zeros(len(prompts), width, dtype=torch.long)  # padded on the right, where nothing attends to it
         for row, prompt in enumerate(prompts):
             ids[row, : len(prompt)] = torch.tensor(prompt)
         x = embedding(ids, self.embed).flatten(0, 1)
-        cos, sin = self.rotations(torch.arange(width).repeat(len(prompts)))
+        turn = self.rotations(torch.arange(width)).repeat(len(prompts), 1, 1)
         cache = []
         for layer in self.layers:
-            parts = self.project(layer, x, cos, sin)
+            parts = self.project(layer, x, turn)
             q, k, v = (t.view(len(prompts), width, -1, self.size).transpose(1, 2) for t in parts)
             grouped = self.heads != self.kv_heads
             mixed = scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0, enable_gqa=grouped)
             x = torch.addmm(x, mixed.transpose(1, 2).reshape(len(x), -1), layer.out.T)
             x = self.mlp(layer, x)
-            cache.append((k.contiguous(), v.contiguous()))
+            cache.append((k.flatten(0, 1), v.flatten(0, 1)))
         last = x.view(len(prompts), width, -1)[torch.arange(len(prompts)), lengths - 1]
         return cache, last, lengths
 
-    def attend(self, parts, shared, beyond: torch.Tensor, alone, step: int, groups: int) -> torch.Tensor:
+    def attend(self, parts, shared, own, step: int, tree: "Tree") -> torch.Tensor:
         """Attention of one new token a row to its prompt and its own tokens: (rows, hidden).
 
-        `shared` are keys and values of the prompts, `beyond` masks their padding, `alone` are those of the rows, where
-        the new token's go to place `step`.
+        `shared` are keys and values of the prompts, `own` those of the rows, where the new token's go to place `step`.
         """
-        repeat = self.heads // self.kv_heads
-        q, k, v = (t.view(groups, -1, self.kv_heads, len(t[0]) // self.kv_heads, self.size) for t in parts)
-        q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (groups, kv heads, n, 1 or repeat, size)
-        n = q.shape[2]
-        for cache, new in zip(alone, (k, v)):
-            cache[:, step] = new.reshape(-1, self.size)
-        keys, values = (t[:, : step + 1] for t in alone)
-        q = q.reshape(groups, self.kv_heads, n * repeat, self.size).contiguous()
-        # one product for all answers to a prompt, and one a row for its own tokens
-        to_prompt = q @ shared[0].transpose(2, 3) + beyond
-        to_own = torch.bmm(q.view(-1, repeat, self.size), keys.transpose(1, 2)).view(*q.shape[:3], step + 1)
-        weight = torch.cat([to_prompt, to_own], -1).softmax(-1)
-        to_prompt, to_own = weight.split([to_prompt.shape[3], step + 1], -1)
-        mixed = (to_prompt @ shared[1]).view(-1, repeat, self.size)
-        mixed = mixed + torch.bmm(to_own.view(-1, repeat, step + 1), values)
-        return mixed.view(groups, self.kv_heads, n, -1).transpose(1, 2).reshape(groups * n, -1)
+        (q, k, v), rows = parts, len(parts[0])
+        repeat, length = self.heads // self.kv_heads, step + 1
+        for cache, new in zip(own, (k, v)):
+            cache[:rows, :, step] = new
+        seen = min(max(length, self.short), own[0].shape[2])
+        keys, values = (cache[:rows, :, :seen].flatten(0, 1) for cache in own)
+        q = q.reshape(rows * self.kv_heads, repeat, self.size)
+        # one product for all rows of a prompt, in a grid of prompts and rows, and one a row for its own tokens
+        to_prompt = torch.bmm(tree.spread(q), shared[0].transpose(1, 2)).add_(tree.beyond)
+        to_own = torch.bmm(q, keys.transpose(1, 2))
+        to_own[:, :, length:] = -torch.inf
+        weight = torch.cat([tree.gather(to_prompt, repeat), to_own], -1).softmax(-1)
+        on_prompt, on_own = weight.split([to_prompt.shape[2], seen], -1)
+        mixed = tree.gather(torch.bmm(tree.spread(on_prompt), shared[1]), repeat)
+        return mixed.add_(torch.bmm(on_own, values)).view(rows, -1)
 
     @torch.inference_mode()
     def sample(
@@ -148,74 +152,123 @@ class Decoder:
         generator: torch.Generator | None = None,
     ) -> list[Decoded]:
         """`counts[i]` answers to `prompts[i]`, in this order. Temperature 0 is greedy."""
-        cache, x, lengths = self.prefill(prompts)
-        # The batch is a grid of prompts and their answers; rows that are not wanted, or finished, are `done`.
-        groups, n = len(prompts), max(counts)
-        total = groups * n
-        done = torch.arange(n) >= torch.tensor(counts)[:, None]
-        beyond = torch.arange(int(lengths.max())) >= lengths[:, None]
-        beyond = torch.zeros(beyond.shape).masked_fill(beyond, -torch.inf)[:, None, None]  # (groups, 1, 1, prompt)
-        origin = torch.arange(total)
-        position = lengths[:, None].expand(groups, n).reshape(-1)
-        x = x[:, None].expand(groups, n, -1).reshape(total, -1)
-        room = min(max_tokens, ROOM)  # of the cache of the answers; (groups x kv heads x n, room, size)
-        own = [[torch.empty(total * self.kv_heads, room, self.size) for _ in "kv"] for _ in self.layers]
-        stop, length = torch.tensor(ends), torch.full((total,), max_tokens)
-        tokens = torch.zeros(total, max_tokens, dtype=torch.long)
-        logprob, entropy = torch.zeros(total, max_tokens), torch.zeros(total, max_tokens)
+        shared, x, lengths = self.prefill(prompts)
+        tree = Tree(lengths, self.kv_heads)
+        row = torch.arange(len(prompts)).repeat_interleave(torch.tensor(counts))  # of each unfinished answer
+        answer = torch.arange(len(row))
+        stop, length = torch.tensor(ends, dtype=torch.long), torch.full((len(row),), max_tokens)
+        tokens = torch.zeros(len(row), max_tokens, dtype=torch.long)
+        logprob, entropy = torch.zeros(len(row), max_tokens), torch.zeros(len(row), max_tokens)
+        room = min(max_tokens, ROOM)
+        # memory that is not used yet costs nothing; what is read before it is written is masked, and must be finite
+        own = [[torch.empty(len(row), self.kv_heads, room, self.size) for _ in "kv"] for _ in self.layers]
+        for cache in (cache[: len(prompts)] for pair in own for cache in pair):
+            cache[:, :, : self.short] = 0
         for step in range(max_tokens):
             logp = self.logits(x).log_softmax(-1)
-            token = choose(logp, temperature, top_p, generator)
-            tokens[origin, step] = token
-            logprob[origin, step] = logp.gather(1, token[:, None]).squeeze(1)
-            entropy[origin, step] = torch.special.entr(logp.exp()).sum(-1)
-            ended = torch.isin(token, stop) & ~done.view(-1)
-            length[origin[ended]] = step + 1
-            done |= ended.view(groups, n)
-            alive = (~done).sum(1)
-            kept, width = alive > 0, int(alive.max())
-            if step + 1 == max_tokens or width == 0:
+            token = choose(logp, row, temperature, top_p, generator)
+            tokens[answer, step] = token
+            logprob[answer, step] = logp.view(-1).index_select(0, row * logp.shape[1] + token)
+            entropy[answer, step] = -vecdot(logp.exp(), logp).index_select(0, row)
+            ended = torch.isin(token, stop)
+            length[answer[ended]] = step + 1
+            answer, row, token = answer[~ended], row[~ended], token[~ended]
+            if step + 1 == max_tokens or not len(answer):
                 break
-            if int(kept.sum()) * width <= FULL * groups * n:
-                rows = done.to(torch.int8).argsort(dim=1, stable=True)[kept, :width]
-                done = done[kept].gather(1, rows)
-                flat = (rows + torch.arange(groups)[kept, None] * n).view(-1)
-                origin, position, token = origin[flat], position[flat], token[flat]
-                heads = torch.arange(groups * self.kv_heads).view(groups, self.kv_heads, 1)[kept] * n + rows[:, None]
-                own = [[taken(t, heads.view(-1), step, t.shape[1]) for t in pair] for pair in own]
-                cache, beyond = [[t[kept] for t in pair] for pair in cache], beyond[kept]
-                groups, n = len(rows), width
+            row, source, target = tree.grow(row, token)
             if step == room:
                 room = min(2 * room, max_tokens)
-                own = [[taken(t, slice(None), step, room) for t in pair] for pair in own]
-            x = embedding(token, self.embed)
-            cos, sin = self.rotations(position + step)
-            for layer, shared, alone in zip(self.layers, cache, own):
-                mixed = self.attend(self.project(layer, x, cos, sin), shared, beyond, alone, step, groups)
+                own = [[with_room(cache, room, len(tree.group)) for cache in pair] for pair in own]
+            for filled in (cache[:, :, : max(step, self.short)] for pair in own for cache in pair):
+                filled.index_copy_(0, target, filled.index_select(0, source))
+            last = torch.empty(len(tree.group), dtype=torch.long)
+            last[row] = token
+            x = embedding(last, self.embed)
+            turn = self.rotations(lengths[tree.group] + step)
+            for layer, prompt, alone in zip(self.layers, shared, own):
+                mixed = self.attend(self.project(layer, x, turn), prompt, alone, step, tree)
                 x = self.mlp(layer, torch.addmm(x, mixed, layer.out.T))
-        wanted = (torch.arange(max(counts)) < torch.tensor(counts)[:, None]).view(-1).nonzero().squeeze(1).tolist()
         inside = torch.arange(max_tokens) < length[:, None]
         sums, means = ((t * inside).sum(1).tolist() for t in (logprob, entropy))
         ids, sizes = tokens.tolist(), length.tolist()
-        return [Decoded(ids[i][: sizes[i]], sums[i], means[i] / sizes[i]) for i in wanted]
+        return [Decoded(ids[i][: sizes[i]], sums[i], means[i] / sizes[i]) for i in range(len(ids))]
 
 
-def taken(cache: torch.Tensor, rows, step: int, room: int) -> torch.Tensor:
-    """Rows of a cache that is filled up to `step`, in a new one with `room` positions."""
-    new = torch.empty(len(cache[rows]) if isinstance(rows, slice) else len(rows), room, cache.shape[2])
-    new[:, :step] = cache[rows, :step]
+class Tree:
+    """The rows of the batch: the different beginnings of the unfinished answers. Row i continues prompt `group[i]`.
+
+    Answers to one prompt share a row until their tokens differ. Rows stay where they are as far as possible, since
+    their caches would have to be moved.
+    """
+
+    def __init__(self, lengths: torch.Tensor, heads: int):
+        """One row a prompt, of `lengths` tokens; `heads` are those of keys and values."""
+        self.heads, self.groups = heads, len(lengths)
+        self.group = torch.arange(len(lengths))
+        beyond = torch.arange(int(lengths.max())) >= lengths[:, None]
+        beyond = torch.zeros(beyond.shape).masked_fill(beyond, -torch.inf)
+        self.beyond = beyond.repeat_interleave(heads, 0)[:, None]  # masks the padding: (prompts x heads, 1, prompt)
+
+    def grow(self, row: torch.Tensor, token: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Give each answer, in `row` so far and going on with `token`, its new row.
+
+        Also returns which old rows (`source`) continue in other places (`target`). A row's first continuation stays in
+        its place; the other ones, and rows behind the end, go to places that have become free.
+        """
+        width = int(token.max()) + 1
+        pairs, which = torch.unique(row * width + token, return_inverse=True)
+        parent, size = pairs // width, len(pairs)
+        stays = torch.cat([torch.ones(1, dtype=torch.bool), parent[1:] != parent[:-1]]) & (parent < size)
+        free = torch.ones(size, dtype=torch.bool)
+        free[parent[stays]] = False
+        place, source, target = parent.clone(), parent[~stays], free.nonzero().squeeze(1)
+        place[~stays] = target
+        group = torch.empty(size, dtype=torch.long)
+        group[place] = self.group[parent]
+        self.group = group
+        self._lay_out()
+        return place[which], source, target
+
+    def _lay_out(self) -> None:
+        """Where rows stand in a grid of (prompts, heads, rows), and which row is at each place of it."""
+        order = self.group.argsort(stable=True)
+        counts = torch.bincount(self.group, minlength=self.groups)
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(len(order)) - (counts.cumsum(0) - counts)[self.group[order]]
+        head, width = torch.arange(self.heads), int(counts.max())
+        self.place = ((self.group[:, None] * self.heads + head) * width + rank[:, None]).view(-1)
+        self.at = torch.zeros(self.groups * self.heads * width, dtype=torch.long)
+        self.at[self.place] = torch.arange(len(order) * self.heads)
+
+    def spread(self, t: torch.Tensor) -> torch.Tensor:
+        """(rows x heads, n, size) to (prompts x heads, rows of a prompt x n, size)."""
+        return t.index_select(0, self.at).view(self.groups * self.heads, -1, t.shape[2])
+
+    def gather(self, t: torch.Tensor, n: int) -> torch.Tensor:
+        """The way back: (prompts x heads, rows of a prompt x n, size) to (rows x heads, n, size)."""
+        return t.view(-1, n, t.shape[2]).index_select(0, self.place)
+
+
+def with_room(cache: torch.Tensor, room: int, rows: int) -> torch.Tensor:
+    """The cache with `room` positions, of which the first `rows` rows are filled as far as they were."""
+    new = torch.empty(len(cache), cache.shape[1], room, cache.shape[3])
+    new[:rows, :, : cache.shape[2]] = cache[:rows]
     return new
 
 
-def choose(logp: torch.Tensor, temperature: float, top_p: float, generator: torch.Generator | None) -> torch.Tensor:
-    """A token of each row: by the softmax at this temperature, cut to the most likely tokens that hold `top_p`."""
+def choose(
+    logp: torch.Tensor, row: torch.Tensor, temperature: float, top_p: float, generator: torch.Generator | None
+) -> torch.Tensor:
+    """A token of each answer in `row`: by the softmax at this temperature, cut to the most likely that hold `top_p`."""
     if temperature == 0:
-        return logp.argmax(-1)
+        return logp.argmax(-1)[row]
     chance = logp.exp() if temperature == 1 else (logp / temperature).softmax(-1)
     if top_p < 1:
         ordered, place = chance.sort(-1, descending=True)
         ordered[ordered.cumsum(-1) - ordered >= top_p] = 0
         chance = torch.zeros_like(chance).scatter_(1, place, ordered)
-    heap = chance.cumsum(-1)  # a uniform number falls into a token's share; several times faster than multinomial
-    number = torch.rand(len(chance), 1, generator=generator) * heap[:, -1:]
-    return torch.searchsorted(heap, number, right=True).squeeze(1).clamp_(max=chance.shape[1] - 1)
+    heap = chance.cumsum(-1).index_select(
+        0, row
+    )  # a uniform number falls into a token's share; several times faster than multinomial
+    number = torch.rand(len(heap), 1, generator=generator) * heap[:, -1:]
+    return torch.searchsorted(heap, number, right=True).squeeze(1).clamp_(max=heap.shape[1] - 1)

@@ -3,6 +3,7 @@
 On a CPU, architectures that `largek.decode` computes are sampled by it, all others by transformers' `generate`.
 """
 
+import gc
 from collections.abc import Iterator
 
 import torch
@@ -36,6 +37,7 @@ class Transformers:
         )
         if self.network.device.type == "cpu" and supports(self.network.config):
             self.decoder = Decoder(self.network)
+        gc.freeze()  # or the collector walks again and again over everything the libraries have made
         limit = getattr(self.network.config, "max_position_embeddings", None)
         for row in {row["id"]: row for chunk in chunks for row in chunk.rows}.values():
             self.prompts[row["id"]] = prompt_ids(self.tokenizer, prompt_of(row), self.chat_template)

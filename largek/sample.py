@@ -1,6 +1,6 @@
 """`largek sample`: answers from a model, into a store that grows or one parquet file.
 
-Samples are made in chunks: some problems of one task times up to 32 sample indices. A chunk has a seed of its own,
+Samples are made in chunks: some problems of one task times some sample indices. A chunk has a seed of its own,
 derived from what it holds, and is stored in one step, so a run that was killed goes on with the chunks that are
 missing and ends with the same records, and raising the number of samples makes only the difference.
 """
@@ -20,7 +20,8 @@ from largek.models import content
 from largek.store import Store, asked, joined, open_store, prompt_of
 from largek.tasks import read_tasks
 
-CHUNK = 32  # samples of one problem in a chunk; they share the prefill of their prompt
+CHUNK = 32  # samples of one problem in a chunk for engines that batch by themselves
+BLOCK = 256  # the same for transformers, if the batch is as large: answers to one prompt share their beginnings
 ENGINES = ("transformers", "vllm", "openai")
 
 
@@ -52,7 +53,7 @@ def plan(
         # like lengths together, so that little is padded
         ordered = [row for row in rows if row["task"] == task]
         ordered.sort(key=lambda row: (len(prompt_of(row).split()), len(prompt_of(row)), row["id"]))
-        step = min(CHUNK, size or CHUNK)
+        step = min(BLOCK, size) if size else CHUNK
         for first in range(wanted.start - wanted.start % step, wanted.stop, step):
             cell = [index for index in range(first, first + step) if index in wanted]
             per_chunk = max(1, size // len(cell)) if size else 1

@@ -90,9 +90,9 @@ def test_the_same_seed_gives_the_same_answers():
 
 def test_a_cut_keeps_the_most_likely_tokens_that_hold_the_share():
     logp = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log().expand(4000, -1)
-    drawn = Counter(choose(logp, 1.0, 0.8, seeded(3)).tolist())
+    drawn = Counter(choose(logp, torch.arange(4000), 1.0, 0.8, seeded(3)).tolist())
     assert drawn.keys() == {0, 1} and drawn[0] / 4000 == pytest.approx(0.5 / 0.8, abs=0.03)
-    assert set(choose(logp, 0.0, 1.0, None).tolist()) == {0}
+    assert set(choose(logp, torch.arange(4000), 0.0, 1.0, None).tolist()) == {0}
 
 
 def test_other_architectures_are_left_to_generate():

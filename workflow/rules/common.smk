@@ -42,10 +42,11 @@ BLOCKS = range(config["sampling"]["blocks"])
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
 TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py"]
+CPU_FILES = ["workflow/scripts/cpu_llama.py", "largek/decode.py"]
 GRPO_FILES = [
     *TRAINING_FILES,
+    *CPU_FILES,
     "workflow/scripts/cpu_grpo.py",
-    "largek/decode.py",
     "largek/models.py",
     "largek/verify.py",
 ]

@@ -13,7 +13,7 @@ rule pretrain_base:
     """Train the lab's base model from scratch."""
     input:
         script="workflow/scripts/pretrain_base.py",
-        shared=TRAINING_FILES,
+        shared=[*TRAINING_FILES, *CPU_FILES, "workflow/scripts/cpu_sft.py"],
         lab="workflow/scripts/lab/problems.py",
         examples="<results>/problems/base.jsonl",
         recipe=config["recipes"]["base"],
@@ -53,7 +53,7 @@ rule train_sft:
     """Fine-tune the base model on one mix."""
     input:
         script="workflow/scripts/train_sft.py",
-        shared=[*TRAINING_FILES, "largek/models.py"],
+        shared=[*TRAINING_FILES, *CPU_FILES, "workflow/scripts/cpu_sft.py", "largek/models.py"],
         base="<results>/models/base/model",
         mix="<results>/mixes/{run}/examples.jsonl",
         recipe=config["recipes"]["sft"],

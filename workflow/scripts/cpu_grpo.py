@@ -1,32 +1,33 @@
 """GRPOTrainer for small models on a CPU: the same rollouts in distribution, the same gradients to rounding, less work.
 
 TRL's trainer spends its time on padding, on finished answers that stay in the batch, and on answers without a gradient.
-Here rollouts come from `largek.decode`, where it computes the architecture, and the loss is taken of parts of like
-length, without the answers whose advantage is 0 (all eight of a group right, or all wrong): on-policy and without a KL
-term these contribute exactly nothing.
+Here rollouts come from `largek.decode` and log-probabilities from `cpu_llama`, where these compute the architecture,
+and answers whose advantage is 0 (all eight of a group right, or all wrong) are left out of a loss to which they
+contribute exactly nothing: on-policy, without a KL term, and divided by a fixed number (`dapo`).
 """
 
 import torch
+from torch.nn.functional import pad
 from trl import GRPOTrainer
 
+from cpu_llama import score
 from largek.decode import Decoder, supports
-
-PART = 32  # answers whose loss is computed at once; small enough for the caches of a core
 
 
 class CPUGRPOTrainer(GRPOTrainer):
-    """TRL's trainer, with a loss in parts where it is a sum over answers with a fixed divisor (on-policy `dapo`)."""
+    """TRL's trainer, with its own loss, for which it gets rollouts and log-probabilities faster."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         recipe = self.args
-        alone = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1 and not recipe.use_vllm
+        alone = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
+        computed = alone and supports(self.model.config) and not (recipe.use_vllm or recipe.bf16 or recipe.fp16)
+        self.decodes = computed and recipe.top_k == 0 and recipe.min_p is None and recipe.repetition_penalty == 1
+        self.scores = computed and recipe.temperature == 1
         plain = recipe.beta == 0 and recipe.entropy_coef == 0 and not recipe.use_adaptive_entropy
         plain = plain and recipe.top_entropy_quantile == 1 and recipe.off_policy_mask_threshold is None
         once = recipe.steps_per_generation == recipe.num_iterations == recipe.gradient_accumulation_steps == 1
-        self.in_parts = alone and plain and once and recipe.loss_type == "dapo"
-        sampling = recipe.top_k == 0 and recipe.min_p is None and recipe.repetition_penalty == 1
-        self.decodes = alone and sampling and supports(self.model.config)
+        self.skips = alone and plain and once and recipe.loss_type == "dapo"
         self.entropy = None
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
@@ -46,36 +47,38 @@ class CPUGRPOTrainer(GRPOTrainer):
         self.entropy = sum(answer.entropy * len(answer.ids) for answer in answers) / tokens
         return [answer.ids for answer in answers], None
 
+    def _get_per_token_logps_and_entropies(
+        self, model, input_ids, attention_mask, logits_to_keep, *args, compute_entropy=False, **kwargs
+    ):
+        if not (self.scores and self.model.training):
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, *args, compute_entropy=compute_entropy, **kwargs
+            )
+        prompts, answers = input_ids[:, :-logits_to_keep], input_ids[:, -logits_to_keep:]
+        before, behind = attention_mask[:, :-logits_to_keep].sum(1), attention_mask[:, -logits_to_keep:].sum(1)
+        scored = score(
+            model,
+            [row[len(row) - size :] for row, size in zip(prompts.tolist(), before.tolist())],
+            [row[:size] for row, size in zip(answers.tolist(), behind.tolist())],
+        )
+        rest = (0, logits_to_keep - scored.logprob.shape[1])
+        return pad(scored.logprob, rest), pad(scored.entropy, rest), None
+
     def _compute_loss(self, model, inputs):
-        if not (self.in_parts and self.model.training):
+        if not (self.skips and self.model.training):
             return super()._compute_loss(model, inputs)
-        entropies = self._metrics["train"]["entropy"]
-        before = len(entropies)
-        loss = sum(super(CPUGRPOTrainer, self)._compute_loss(model, part) for part in parts(inputs))
+        loss = super()._compute_loss(model, with_gradient(inputs))
         if self.entropy is not None:  # of all answers, not only of those with a gradient
-            entropies[before:] = [self.entropy]
+            self._metrics["train"]["entropy"][-1] = self.entropy
         return loss
 
 
-def parts(inputs: dict) -> list[dict]:
-    """The rows of a batch that have a gradient, in parts of like length without columns that hold only padding.
-
-    Prompts are padded on the left, completions on the right. Of a batch without any gradient one row is kept.
-    """
+def with_gradient(inputs: dict) -> dict:
+    """The rows of a batch that have a gradient; of a batch without any, one row."""
+    size = len(inputs["advantages"])
     rows = inputs["advantages"].nonzero().squeeze(1)
     rows = rows if len(rows) else torch.zeros(1, dtype=torch.long)
-    lengths = inputs["prompt_mask"].sum(1) + inputs["completion_mask"].sum(1)
-    ordered = rows[lengths[rows].argsort()]
-    size = len(inputs["advantages"])
-    made = []
-    for chosen in ordered.split(PART):
-        part = {
-            key: value[chosen] if torch.is_tensor(value) and value.dim() and len(value) == size else value
-            for key, value in inputs.items()
-        }
-        for key, first in (("prompt", True), ("completion", False)):
-            width = max(1, int(part[f"{key}_mask"].sum(1).max()))
-            for name in (f"{key}_ids", f"{key}_mask"):
-                part[name] = part[name][:, -width:] if first else part[name][:, :width]
-        made.append(part)
-    return made
+    return {
+        key: value[rows] if torch.is_tensor(value) and value.dim() and len(value) == size else value
+        for key, value in inputs.items()
+    }

@@ -16,8 +16,9 @@ import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
+from cpu_sft import CPUSFTTrainer
 from lab.problems import WORDS
 from largek.common import exit_on_bad_input, read_jsonl
 from training import Training, fixed_settings, read_recipe
@@ -70,7 +71,7 @@ def main() -> None:
                 data = Dataset.from_list([{"prompt": r["problem"], "completion": f" {r['solution']}"} for r in rows])
                 tokenizer = word_tokenizer()
                 model = new_model(args.architecture, tokenizer, args.seed)
-                training.train(SFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer))
+                training.train(CPUSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer))
             training.publish()
 
 

@@ -1,4 +1,4 @@
-"""Fine-tune the base model on one mix with TRL's SFTTrainer.
+"""Fine-tune the base model on one mix with TRL's SFTTrainer (see cpu_sft.py).
 
 Reads a model folder or hub name and a mix (JSONL of {problem, solution}); writes into --output
     model/          the SFT checkpoint
@@ -13,8 +13,9 @@ import argparse
 from pathlib import Path
 
 from datasets import Dataset
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
+from cpu_sft import CPUSFTTrainer
 from largek.common import exit_on_bad_input, read_jsonl
 from largek.models import load
 from training import Training, fixed_settings, read_recipe
@@ -44,7 +45,7 @@ def main() -> None:
                 rows = read_jsonl(args.mix, ("problem", "solution"))
                 data = Dataset.from_list([{"prompt": r["problem"], "completion": f" {r['solution']}"} for r in rows])
                 model, tokenizer = load(str(args.base))
-                training.train(SFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer))
+                training.train(CPUSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer))
             training.publish()
 
 

@@ -1,0 +1,147 @@
+"""Training small models on a CPU: the losses and the gradients are those of TRL's trainers."""
+
+import random
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import LlamaConfig, LlamaForCausalLM
+from trl import GRPOConfig, SFTConfig
+
+from cpu_grpo import CPUGRPOTrainer, with_gradient
+from cpu_llama import score
+from cpu_sft import CPUSFTTrainer
+from largek.models import load
+
+
+@pytest.fixture
+def trainer(small_model, tmp_path) -> CPUGRPOTrainer:
+    words = ["start", "1", "2", "3", "then", "sort", "rotate", "?"]
+    prompts = [" ".join(words[: 3 + i % 5]) for i in range(16)]
+    recipe = GRPOConfig(
+        output_dir=str(tmp_path), per_device_train_batch_size=128, num_generations=8, max_completion_length=12,
+        bf16=False, gradient_checkpointing=False, use_cpu=True, report_to="none", beta=0.0, seed=1,
+    )  # fmt: skip
+    model, tokenizer = load(str(small_model))
+    data = Dataset.from_list([{"prompt": prompt} for prompt in prompts])
+
+    def short(completion_ids, **kwargs) -> list[float]:
+        return [float(len(ids) < 8) if number // 8 % 3 else 1.0 for number, ids in enumerate(completion_ids)]
+
+    return CPUGRPOTrainer(model, short, args=recipe, train_dataset=data, processing_class=tokenizer)
+
+
+@pytest.fixture
+def batch(trainer) -> dict:
+    torch.manual_seed(3)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1  # as Trainer.train sets it
+    rows = [row for row in trainer.train_dataset for _ in range(8)]
+    return trainer._generate_and_score_completions(rows)
+
+
+def gradients(trainer, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    trainer.model.zero_grad()
+    loss.backward()
+    return {name: weight.grad.clone() for name, weight in trainer.model.named_parameters()}
+
+
+def test_the_grpo_loss_has_the_gradients_of_trl(trainer, batch):
+    assert trainer.skips and trainer.scores and trainer.decodes
+    assert 0 < (batch["advantages"] == 0).sum() < 128
+    ours = trainer._compute_loss(trainer.model, batch)
+    trainer.skips = trainer.scores = False
+    theirs = trainer._compute_loss(trainer.model, batch)
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-5)
+    mine, stock = gradients(trainer, ours), gradients(trainer, theirs)
+    largest = max(gradient.abs().max().item() for gradient in stock.values())
+    assert largest > 1e-4
+    for name, gradient in stock.items():
+        assert (mine[name] - gradient).abs().max().item() < 1e-4 * largest, name
+
+
+def test_the_entropy_that_is_logged_is_of_all_answers(trainer, batch):
+    trainer._compute_loss(trainer.model, batch)
+    (ours,) = trainer._metrics["train"]["entropy"]
+    trainer.skips = trainer.scores = False
+    trainer._compute_loss(trainer.model, batch)
+    assert ours == pytest.approx(trainer._metrics["train"]["entropy"][-1], rel=1e-4)
+
+
+def test_a_batch_without_a_gradient_is_one_row(trainer, batch):
+    batch["advantages"] = torch.zeros_like(batch["advantages"])
+    assert len(with_gradient(batch)["advantages"]) == 1
+    found = gradients(trainer, trainer._compute_loss(trainer.model, batch))
+    assert all((gradient == 0).all() for gradient in found.values())
+
+
+LEFT_TO_TRL = {
+    "beta": (0.1, "skips"),
+    "loss_type": ("bnpo", "skips"),
+    "num_iterations": (2, "skips"),
+    "top_k": (5, "decodes"),
+    "temperature": (0.7, "scores"),
+}
+
+
+@pytest.mark.parametrize("field", LEFT_TO_TRL)
+def test_what_it_does_not_compute_is_left_to_trl(trainer, small_model, field):
+    value, shortcut = LEFT_TO_TRL[field]
+    recipe = GRPOConfig(**trainer.args.to_dict() | {field: value, "generation_batch_size": None, "bf16": False})
+    model, tokenizer = load(str(small_model))
+    options = {"args": recipe, "train_dataset": trainer.train_dataset, "processing_class": tokenizer}
+    other = CPUGRPOTrainer(model, lambda completions, **_: [0.0] * len(completions), **options)
+    assert getattr(other, shortcut) is False
+
+
+def test_the_sft_loss_has_the_gradients_of_trl(small_model, tmp_path):
+    examples = [("start 1 2 then sort ?", " 1 2 3"), ("start 3", " 3"), ("start 3 2 1 then rotate ?", " 2 1 3 1 1")]
+    recipe = SFTConfig(
+        output_dir=str(tmp_path), per_device_train_batch_size=30, completion_only_loss=True, max_length=64,
+        bf16=False, gradient_checkpointing=False, use_cpu=True, report_to="none", seed=1,
+    )  # fmt: skip
+    model, tokenizer = load(str(small_model))
+    data = Dataset.from_list([{"prompt": prompt, "completion": answer} for prompt, answer in examples * 10])
+    trainer = CPUSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer)
+    trainer.model.train()
+    batch = next(iter(trainer.get_train_dataloader()))
+    items = (batch["labels"][:, 1:] >= 0).sum()
+    found = {}
+    for way in (True, False):
+        assert trainer.scores
+        trainer._metrics["train"].clear()
+        trainer._total_train_tokens = 0
+        trainer.scores = way
+        loss = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=items)
+        found[way] = loss.item(), gradients(trainer, loss), dict(trainer._metrics["train"])
+        trainer.scores = True
+    assert found[True][0] == pytest.approx(found[False][0], abs=1e-5)
+    largest = max(gradient.abs().max().item() for gradient in found[False][1].values())
+    for name, gradient in found[False][1].items():
+        assert (found[True][1][name] - gradient).abs().max().item() < 1e-4 * largest, name
+    for name, (value,) in found[False][2].items():
+        assert found[True][2][name] == [pytest.approx(value, rel=1e-4)], name
+
+
+@pytest.mark.parametrize("kv_heads, tied", [(4, True), (2, False), (1, True)])
+def test_scores_are_the_log_probabilities_of_transformers(kv_heads, tied):
+    torch.manual_seed(5)
+    config = LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=kv_heads, tie_word_embeddings=tied, rope_theta=500.0,
+    )  # fmt: skip
+    network, rng = LlamaForCausalLM(config), random.Random(5)
+    for name, weight in network.named_parameters():
+        if "norm" in name:
+            torch.nn.init.uniform_(weight, 0.5, 1.5)
+    prompts = [[rng.randrange(40) for _ in range(rng.randint(1, 9))] for _ in range(12)] * 4
+    answers = [[rng.randrange(40) for _ in range(rng.randint(1, 12))] for _ in prompts]
+    answers[13], prompts[13] = answers[1], prompts[1]  # one pair twice
+    found = score(network, prompts, answers)
+    for number, (prompt, answer) in enumerate(zip(prompts, answers)):
+        logp = network(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+        expected = logp[range(len(answer)), answer]
+        assert torch.allclose(found.logprob[number, : len(answer)], expected, atol=1e-5)
+        assert torch.allclose(found.entropy[number, : len(answer)], -(logp.exp() * logp).sum(-1), atol=1e-5)
+        assert found.top[number, : len(answer)].tolist() == [int(row.argmax()) == t for row, t in zip(logp, answer)]
+        assert (found.logprob[number, len(answer) :] == 0).all()
