@@ -46,7 +46,10 @@ def supports(config) -> bool:
 
 
 class Decoder:
-    """The weights of a Llama model, laid out for sampling: copies, to be made anew when the model has changed."""
+    """The weights of a Llama model, laid out for sampling: copies, to be made anew when the model has changed.
+
+    `network` is a transformers model, or what `largek.models.load_weights` returns.
+    """
 
     @torch.no_grad()
     def __init__(self, network):
@@ -149,9 +152,11 @@ class Decoder:
         ends: list[int],
         temperature: float = 1.0,
         top_p: float = 1.0,
-        generator: torch.Generator | None = None,
+        seed: int | None = None,
     ) -> list[Decoded]:
-        """`counts[i]` answers to `prompts[i]`, in this order. Temperature 0 is greedy."""
+        """`counts[i]` answers to `prompts[i]`, in this order. Temperature 0 is greedy. Without a seed, random numbers
+        come from torch's own generator."""
+        generator = None if seed is None else torch.Generator().manual_seed(seed)
         shared, x, lengths = self.prefill(prompts)
         tree = Tree(lengths, self.kv_heads)
         row = torch.arange(len(prompts)).repeat_interleave(torch.tensor(counts))  # of each unfinished answer

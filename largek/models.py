@@ -1,11 +1,19 @@
 """Loading a model folder or hub name with transformers, and putting problems to it as tokens."""
 
+import contextlib
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 from largek.common import InputError, digest
 
 # the files that a model and its tokenizer are loaded from
 LOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.gguf")
+
+# what must stand in a Llama model's config.json for `load_weights`: no default is guessed
+NEEDED = {"model_type", "dtype", "vocab_size", "hidden_size", "head_dim", "num_hidden_layers", "num_attention_heads"}
+NEEDED |= {"num_key_value_heads", "rms_norm_eps", "rope_parameters", "hidden_act", "attention_bias", "mlp_bias"}
+NEEDED |= {"tie_word_embeddings", "max_position_embeddings"}
 
 
 def content(model: str) -> str:
@@ -21,6 +29,21 @@ def load(model: str):
     """
     tokenizer = load_tokenizer(model)
     return load_network(model), tokenizer
+
+
+def load_weights(model: str) -> SimpleNamespace | None:
+    """The config and the weights of a folder, as `config` and `state_dict()`, read without transformers' model classes,
+    whose import takes longer than many a small job. None if the folder does not say everything that is needed, or if
+    its weights are not one file in float32."""
+    folder = Path(model)
+    if not all((folder / name).exists() for name in ("config.json", "model.safetensors")):
+        return None
+    config = json.loads((folder / "config.json").read_text())
+    if not config.keys() >= NEEDED or config["dtype"] != "float32":
+        return None
+    from safetensors.torch import load_file
+
+    return SimpleNamespace(config=SimpleNamespace(**config), state_dict=lambda: load_file(folder / "model.safetensors"))
 
 
 def load_network(model: str):
@@ -40,14 +63,20 @@ def load_network(model: str):
 
 def load_tokenizer(model: str):
     """The tokenizer, which pads on the left. Raises InputError where there is no model."""
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise InputError(f"{error}; install largek[transformers]") from None
     if Path(model).is_dir() and not (Path(model) / "config.json").exists():
         raise InputError(f"{model}: expected a model folder with config.json")
+    settings, kind = Path(model) / "tokenizer_config.json", None
+    if settings.exists() and (Path(model) / "tokenizer.json").exists():
+        kind = json.loads(settings.read_text()).get("tokenizer_class")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
+        if kind in ("TokenizersBackend", "PreTrainedTokenizerFast"):  # what Auto would find, after a long import
+            from transformers import PreTrainedTokenizerFast as Tokenizer
+        else:
+            from transformers import AutoTokenizer as Tokenizer
+    except ImportError as error:
+        raise InputError(f"{error}; install largek[transformers]") from None
+    try:
+        tokenizer = Tokenizer.from_pretrained(model)
     except (OSError, ValueError) as error:
         raise InputError(f"{model}: not a model that transformers can load ({str(error).splitlines()[0]})") from None
     tokenizer.padding_side = "left"
@@ -83,12 +112,14 @@ def prompt_ids(tokenizer, prompt: str, chat_template: bool) -> list[int]:
 
 def end_ids(model: str, tokenizer) -> list[int]:
     """All tokens that end an answer: the tokenizer's, and those of the model's generation settings."""
-    from transformers import GenerationConfig
+    listed, path = None, Path(model) / "generation_config.json"
+    if path.exists():
+        listed = json.loads(path.read_text()).get("eos_token_id")
+    elif not Path(model).is_dir():
+        from transformers import GenerationConfig
 
-    try:
-        listed = GenerationConfig.from_pretrained(model).eos_token_id
-    except OSError:
-        listed = None
+        with contextlib.suppress(OSError):
+            listed = GenerationConfig.from_pretrained(model).eos_token_id
     listed = listed if isinstance(listed, list) else [listed]
     return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
 

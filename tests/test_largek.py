@@ -12,7 +12,7 @@ from conftest import run
 
 from largek import grade, sample
 from largek.common import derive_seed, write_jsonl
-from largek.engine_transformers import Transformers
+from largek.decode import Decoder
 from largek.verify import judge, load_verifier
 
 SETTINGS = {"name": "m", "engine": "transformers", "temperature": 1.0, "top_p": 1.0, "max_tokens": 12}
@@ -47,15 +47,15 @@ def test_every_problem_has_every_sample_once(small_model, problems, tmp_path):
 @pytest.fixture
 def killed_at_third_chunk(monkeypatch) -> list[int]:
     """Sampling stops when it begins its third chunk, once; the list grows by one a chunk that is begun."""
-    decode, calls = Transformers.decode, []
+    sample, calls = Decoder.sample, []
 
-    def dying(*args):
+    def dying(*args, **how):
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return decode(*args)
+        return sample(*args, **how)
 
-    monkeypatch.setattr(Transformers, "decode", dying)
+    monkeypatch.setattr(Decoder, "sample", dying)
     return calls
 
 
@@ -112,7 +112,7 @@ def test_other_architectures_go_through_generate_with_the_same_result(small_mode
     """Greedy answers, their log-probabilities and entropies, by the sampler for Llama models and by `generate`."""
     ours = sampled(small_model, problems, tmp_path / "a.parquet", range(1), temperature=0.0)
     monkeypatch.setattr("largek.engine_transformers.supports", lambda config: False)
-    monkeypatch.setattr(Transformers, "decode", None)
+    monkeypatch.setattr(Decoder, "sample", None)
     theirs = sampled(small_model, problems, tmp_path / "b.parquet", range(1), temperature=0.0)
     assert len(ours) == len(theirs) == 9
     for one, two in zip(ours, theirs):

@@ -1,0 +1,80 @@
+"""Sampling with transformers' `generate`: every architecture and device that transformers has."""
+
+import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+from largek.decode import Decoded
+
+
+class Generator:
+    """A transformers model as a sampler; none of the sampling settings that it may ship with are used."""
+
+    def __init__(self, network, pad: int):
+        """`pad` is the token that fills prompts up to like length."""
+        self.network, self.pad = network, pad
+
+    def sample(
+        self,
+        prompts: list[list[int]],
+        counts: list[int],
+        *,
+        max_tokens: int,
+        ends: list[int],
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[Decoded]:
+        """`counts[i]` answers to `prompts[i]`, in this order. Temperature 0 is greedy."""
+        torch.manual_seed(seed)
+        how = {
+            "do_sample": temperature > 0,
+            "max_new_tokens": max_tokens,
+            "eos_token_id": ends,
+            "pad_token_id": self.pad,
+        }
+        if temperature > 0:
+            how |= {"temperature": temperature, "top_p": top_p, "top_k": 0}
+        width = max(map(len, prompts))
+        rows = [ids for ids, count in zip(prompts, counts) for _ in range(count)]
+        ids = torch.tensor([[self.pad] * (width - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+        self.network.generation_config, watch = GenerationConfig(**how), Watch()
+        with torch.inference_mode():
+            out = self.network.generate(
+                input_ids=ids.to(self.network.device),
+                attention_mask=mask.to(self.network.device),
+                logits_processor=LogitsProcessorList([watch]),
+            )
+        watch.take(out)
+        out = out[:, width:]
+        stopped = torch.isin(out, torch.tensor(ends, device=out.device))
+        sizes = torch.where(stopped.any(1), stopped.int().argmax(1) + 1, out.shape[1])
+        inside = torch.arange(out.shape[1], device=out.device) < sizes[:, None]
+        logprob, entropy = ((torch.stack(t, 1) * inside).sum(1).tolist() for t in (watch.logprob, watch.entropy))
+        return [
+            Decoded(row[:size], total, chaos / size)
+            for row, size, total, chaos in zip(out.tolist(), sizes.tolist(), logprob, entropy)
+        ]
+
+
+class Watch(LogitsProcessor):
+    """Keeps every step's entropy and the log-probability of the token that was taken.
+
+    Runs before temperature and top-p, so both are of the model's own distribution.
+    """
+
+    def __init__(self):
+        self.entropy: list[torch.Tensor] = []
+        self.logprob: list[torch.Tensor] = []
+        self.last: torch.Tensor | None = None  # log-probabilities of the step whose token is not known yet
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.take(input_ids)
+        self.last = scores.float().log_softmax(-1)
+        self.entropy.append(torch.special.entr(self.last.exp()).sum(-1))
+        return scores
+
+    def take(self, input_ids: torch.Tensor) -> None:
+        if self.last is not None:
+            self.logprob.append(self.last.gather(1, input_ids[:, -1:]).squeeze(1))
+            self.last = None
