@@ -1,6 +1,7 @@
 """What every command shares: errors for the user, files that are whole or absent, seeds, progress."""
 
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -12,6 +13,18 @@ from pathlib import Path
 
 class InputError(Exception):
     """Wrong input from the user. Commands print it as one line and exit with status 2."""
+
+
+@contextlib.contextmanager
+def without_collector():
+    """For the time in which libraries are imported and models loaded. What they make stays, and the garbage collector
+    would walk over it again and again, last of all when the process ends: some 2 of 7 seconds of a short training."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @contextlib.contextmanager

@@ -3,11 +3,11 @@
 On a CPU, architectures that `largek.decode` computes are sampled by it, all others by transformers' `generate`.
 """
 
-import gc
 from collections.abc import Iterator
 
 import torch
 
+from largek.common import without_collector
 from largek.decode import Decoder, supports
 from largek.models import (
     check_length,
@@ -44,8 +44,8 @@ class Transformers:
 
     def sample(self, chunks: list[Chunk], settings: dict, batch_size: int) -> Iterator[tuple[Chunk, list[Answer]]]:
         """Each chunk with its answers, in order. A chunk holds at most about `batch_size` answers."""
-        sampler, limit = self.sampler()
-        gc.freeze()  # or the collector walks again and again over everything the libraries have made
+        with without_collector():
+            sampler, limit = self.sampler()
         prompts = {}  # tokens by the problem's id; a problem is in many chunks
         for row in {row["id"]: row for chunk in chunks for row in chunk.rows}.values():
             prompts[row["id"]] = prompt_ids(self.tokenizer, prompt_of(row), self.chat_template)

@@ -5,9 +5,10 @@ given the problem. Per token it is the sum over all examples divided by all thei
 """
 
 import math
+import time
 from pathlib import Path
 
-from largek.common import InputError, Progress, read_jsonl, write_json
+from largek.common import InputError, Progress, read_jsonl, without_collector, write_json
 from largek.tasks import fill
 
 LOGITS = 2**25  # entries of the largest block of logits: 128 MiB in float32, whatever the vocabulary and the length
@@ -40,15 +41,17 @@ def run(
             raise InputError(f"{path}: expected at least one example")
     found = {"model": name, "losses": dict.fromkeys(sets)}
     if not (Path(model) / "failed.json").exists():
-        from largek.models import decide_chat_template, load
+        with without_collector():
+            from largek.models import decide_chat_template, load
 
-        network, tokenizer = load(model)
+            network, tokenizer = load(model)
         chat_template = decide_chat_template(tokenizer, model, chat_template)
-        progress, done = Progress(name, sum(map(len, sets.values())), "examples"), 0
+        progress, done, start = Progress(name, sum(map(len, sets.values())), "examples"), 0, time.monotonic()
         for key, rows in sets.items():
             encoded = [encode(tokenizer, row, prompt or "{problem}", chat_template) for row in rows]
             found["losses"][key] = measure(network, encoded, batch_size, progress, done)
             done += len(rows)
+        found["seconds"] = round(time.monotonic() - start, 3)
     if output:
         write_json(output, found)
     return found

@@ -15,13 +15,12 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-from largek.common import InputError, Progress, derive_seed, whole_file
+from largek.common import InputError, Progress, derive_seed, whole_file, without_collector
 from largek.models import content
 from largek.store import Store, asked, joined, open_store, prompt_of
 from largek.tasks import read_tasks
 
-CHUNK = 32  # samples of one problem in a chunk for engines that batch by themselves
-BLOCK = 256  # the same for transformers, if the batch is as large: answers to one prompt share their beginnings
+CHUNK = 32  # samples of one problem in a chunk at first, and always for engines that batch by themselves
 ENGINES = ("transformers", "vllm", "openai")
 
 
@@ -53,9 +52,7 @@ def plan(
         # like lengths together, so that little is padded
         ordered = [row for row in rows if row["task"] == task]
         ordered.sort(key=lambda row: (len(prompt_of(row).split()), len(prompt_of(row)), row["id"]))
-        step = min(BLOCK, size) if size else CHUNK
-        for first in range(wanted.start - wanted.start % step, wanted.stop, step):
-            cell = [index for index in range(first, first + step) if index in wanted]
+        for cell in cells(wanted, size or CHUNK):
             per_chunk = max(1, size // len(cell)) if size else 1
             for start in range(0, len(ordered), per_chunk):
                 group = ordered[start : start + per_chunk]
@@ -65,6 +62,22 @@ def plan(
                     ids = [f"{row['id']}:{indices[0]}-{indices[-1]}" for row, indices in units]
                     chunks.append(Chunk(*map(list, zip(*units)), derive_seed(seed, name, *ids)))
     return chunks
+
+
+def cells(wanted: range, most: int) -> Iterator[list[int]]:
+    """The sample indices that are drawn together: 0 to 31, 32 to 63, 64 to 127, 128 to 255 and so on, `most` at once.
+
+    Answers to one prompt share their beginnings, so it pays to draw many in one go; and a store that has grown from 64
+    to 256 samples holds the same records as one that was asked for 256, since the grid does not depend on `wanted`.
+    """
+    start, size = 0, CHUNK
+    while start < wanted.stop:
+        for first in range(start, start + size, most):
+            cell = [index for index in range(first, min(first + most, start + size)) if index in wanted]
+            if cell:
+                yield cell
+        start += size
+        size = start
 
 
 def run(
@@ -112,7 +125,8 @@ def run(
     if failed:
         rows = []
     else:
-        sampler = load_engine(engine, model, chat_template, base_url)
+        with without_collector():
+            sampler = load_engine(engine, model, chat_template, base_url)
         settings |= {"chat_template": sampler.chat_template}
     if output:  # the same command gives the same file, so whatever decides its records is a setting
         settings |= {"samples": [samples.start, samples.stop], "batch_size": batch_size}
@@ -126,11 +140,14 @@ def run(
             return
         size = batch_size if engine == "transformers" else None  # the others batch by themselves
         chunks = plan(rows, samples, size, seed, name, opened.present())
+        start = time.monotonic()
         if sampler and chunks:
             fill_store(opened, chunks, sampler, settings, batch_size, len(rows) * len(samples))
+        seconds = time.monotonic() - start
         if output:
             table = joined(Path(folder))
             made_by = {b"versions": " ".join(f"{k}={v}" for k, v in versions().items()).encode()}
+            made_by[b"seconds"] = f"{seconds:.3f}".encode()  # since the last start
             with whole_file(output) as temporary:
                 table = table.replace_schema_metadata(table.schema.metadata | made_by)
                 pq.write_table(table, temporary, compression="zstd")

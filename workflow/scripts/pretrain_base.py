@@ -12,16 +12,18 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
-from datasets import Dataset
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from trl import SFTConfig
-
-from cpu_sft import CPUSFTTrainer
 from lab.problems import WORDS
-from largek.common import exit_on_bad_input, read_jsonl
-from training import Training, fixed_settings, read_recipe
+from largek.common import exit_on_bad_input, read_jsonl, without_collector
+
+with without_collector():
+    import torch
+    from datasets import Dataset
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from trl import SFTConfig
+
+    from cpu_sft import CPUSFTTrainer
+    from training import Training, fixed_settings, read_recipe
 
 SPECIAL = ("<pad>", "<eos>", "<unk>")
 

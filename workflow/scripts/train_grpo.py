@@ -14,14 +14,8 @@ import argparse
 import random
 from pathlib import Path
 
-from datasets import Dataset
-from trl import GRPOConfig
-
-from cpu_grpo import CPUGRPOTrainer
-from largek.common import InputError, derive_seed, exit_on_bad_input, read_jsonl
-from largek.models import load
+from largek.common import InputError, derive_seed, exit_on_bad_input, read_jsonl, without_collector
 from largek.verify import Verifier, judge, load_verifier
-from training import Training, fixed_settings, read_recipe
 
 
 def prompt_order(rows: list[dict], needed: int, seed: int) -> list[dict]:
@@ -58,6 +52,13 @@ def main() -> None:
     parser.add_argument("--report-to", default="none", help="a tracker that transformers knows, such as wandb")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
+    with without_collector():  # here, so that --help and a wrong option need not wait for it
+        from datasets import Dataset
+        from trl import GRPOConfig
+
+        from cpu_grpo import CPUGRPOTrainer
+        from largek.models import load
+        from training import Training, fixed_settings, read_recipe
     with exit_on_bad_input("train_grpo"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"shuffle_dataset": False}
         recipe = read_recipe(args.recipe, GRPOConfig, **fixed)

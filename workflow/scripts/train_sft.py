@@ -12,13 +12,7 @@ Reads a model folder or hub name and a mix (JSONL of {problem, solution}); write
 import argparse
 from pathlib import Path
 
-from datasets import Dataset
-from trl import SFTConfig
-
-from cpu_sft import CPUSFTTrainer
-from largek.common import exit_on_bad_input, read_jsonl
-from largek.models import load
-from training import Training, fixed_settings, read_recipe
+from largek.common import exit_on_bad_input, read_jsonl, without_collector
 
 
 def main() -> None:
@@ -32,6 +26,13 @@ def main() -> None:
     parser.add_argument("--report-to", default="none", help="a tracker that transformers knows, such as wandb")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
+    with without_collector():  # here, so that --help and a wrong option need not wait for it
+        from datasets import Dataset
+        from trl import SFTConfig
+
+        from cpu_sft import CPUSFTTrainer
+        from largek.models import load
+        from training import Training, fixed_settings, read_recipe
     with exit_on_bad_input("train_sft"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"num_train_epochs": args.epochs}
         recipe = read_recipe(args.recipe, SFTConfig, **fixed)

@@ -11,6 +11,7 @@ Snakemake deletes outputs before every attempt, so what a restart needs lives in
 
 import contextlib
 import fcntl
+import gc
 import json
 import math
 import os
@@ -68,13 +69,10 @@ def read_recipe(path: Path, kind: type, **fixed) -> object:
 
 def own_code() -> dict[str, str]:
     """SHA-256 of every file of this project that this process has imported, by module."""
-    root = Path(__file__).resolve().parents[2]
-    files = {name: Path(getattr(module, "__file__", None) or "/") for name, module in sys.modules.items()}
-    return {
-        name: digest(file)
-        for name, file in sorted(files.items())
-        if file.is_file() and file.resolve().is_relative_to(root) and ".venv" not in file.parts
-    }
+    root = str(Path(__file__).resolve().parents[2])
+    files = {name: os.path.abspath(getattr(module, "__file__", None) or "/") for name, module in sys.modules.items()}
+    own = {name: Path(file) for name, file in sorted(files.items()) if file.startswith(f"{root}{os.sep}")}
+    return {name: digest(file) for name, file in own.items() if ".venv" not in file.parts and file.is_file()}
 
 
 def starters() -> list[int]:
@@ -165,6 +163,8 @@ class Training:
             last = self.last_checkpoint()
             # TRL's SFTTrainer counts tokens from 0 again when it resumes; GRPO keeps its count in the checkpoint.
             trainer._total_train_tokens = self.metrics()[-1]["num_tokens"] if last else 0
+            self.start_seconds = time.time() - psutil.Process().create_time()
+            gc.freeze()  # what has been made so far stays; see largek.common.without_collector
             trainer.train(resume_from_checkpoint=last)
             weights = trainer.model.state_dict()
             if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
@@ -181,7 +181,7 @@ class Training:
         model = self._fresh("unfinished") / "model"
         trainer.model.save_pretrained(model)
         trainer.processing_class.save_pretrained(model)
-        self.finish(status="ok", steps=trainer.state.global_step)
+        self.finish(status="ok", steps=trainer.state.global_step, start_seconds=round(self.start_seconds, 3))
 
     def give_up(self, reason: str) -> None:
         """Record a training that failed: a model folder without weights, which everything downstream understands."""
