@@ -13,7 +13,8 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
     echo "tables   results/$(1)/tables/"; echo "report   results/$(1)/report.html"
 
 .DEFAULT_GOAL := study
-.PHONY: study setup smoke test test-all lint format pins bench-grpo bench-sampling
+.PHONY: study setup smoke test test-all lint format pins
+.PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning study,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
 	snakemake --cores $(CORES)
@@ -47,14 +48,31 @@ test-all: test .venv-vllm/ready  ## everything
 	.venv-vllm/bin/pip install --quiet --no-deps --editable .
 	touch $@
 
-# Speed against what one would use instead; each prints a ratio. They need the laptop study's base model (three minutes).
-LAB := results/laptop/models/base/model results/laptop/problems/rl.jsonl results/laptop/problems/predict.jsonl
-bench-grpo bench-sampling: setup
-	snakemake --cores $(CORES) -- $(LAB)
+# Speed, each with a ratio to what one would use instead. They need the laptop study, except for planning and study.
+LAB := results/laptop
+bench-grpo bench-reward bench-sampling bench-sft bench-threads bench-startup bench-scaling bench-profile: study
 bench-grpo:         ## GRPO steps a second against TRL's trainer
-	python benchmarks/grpo.py --start $(word 1,$(LAB)) --problems $(word 2,$(LAB)) --recipe config/grpo/lab.yaml
-bench-sampling:     ## sampled tokens a second against transformers' generate
-	python benchmarks/sampling.py --model $(word 1,$(LAB)) --problems $(word 3,$(LAB))
+	python benchmarks/grpo.py --start $(LAB)/models/base/model --problems $(LAB)/problems/rl.jsonl --recipe config/grpo/lab.yaml
+bench-reward:       ## what GRPO reaches after 100 steps, against TRL's trainer
+	python benchmarks/reward.py --start $(LAB)/models/base/model --problems $(LAB)/problems/rl.jsonl \
+	    --outcome $(LAB)/problems/outcome.jsonl --recipe config/grpo/lab.yaml
+bench-sampling: .venv-vllm/ready  ## sampled tokens a second against transformers' generate and vLLM
+	python benchmarks/sampling.py --model $(LAB)/models/base/model --problems $(LAB)/problems/predict.jsonl \
+	    --vllm .venv-vllm/bin/python
+bench-sft:          ## SFT tokens a second against TRL's trainer
+	python benchmarks/sft.py --base $(LAB)/models/base/model --examples $(LAB)/problems/base.jsonl --recipe config/sft/lab.yaml
+bench-threads:      ## one job with two threads or two jobs with one
+	python benchmarks/threads.py --results $(LAB)
+bench-startup:      ## seconds that a job spends outside its loop
+	python benchmarks/startup.py --results $(LAB)
+bench-scaling:      ## grade, passk and tables as samples and problems grow
+	python benchmarks/scaling.py --examples $(LAB)/problems/base.jsonl
+bench-profile:      ## where the time of the laptop study went: two tables and a figure
+	python benchmarks/study_profile.py --results $(LAB) --output results/benchmarks
+bench-planning: setup  ## planning 5,000 jobs against stub rules
+	python benchmarks/planning.py
+bench-study: setup  ## the laptop study's wall time against the tag before-speed; an hour
+	python benchmarks/study.py --folder $(or $(FOLDER),$(shell mktemp -d)/study-times)
 
 lint: setup         ## linters and formatters, without changing a file
 	ruff check $(SOURCES)

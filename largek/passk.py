@@ -67,8 +67,8 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
     k are drawn without replacement; t tied answers, if the correct one is among them, count 1/t; no votes count 0.
     Raises ValueError unless 1 <= k <= n.
 
-    Averaged over the first k answers of at least DRAWS random orders, which follow from `seed` and the numbers alone.
-    Each answer comes first equally often, so maj@1 is exactly c / n; maj@n is exact too. Between them the standard
+    Averaged over the first k answers of about DRAWS random orders, which follow from `seed` and the numbers alone.
+    maj@1, which is c / n, and maj@n are exact. Between them the standard
     error is at most 0.5 / sqrt(DRAWS) = 0.011 for a problem, and sqrt(problems) times less for a mean over problems.
     """
     ks = np.asarray(ks)
@@ -79,7 +79,7 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
     if not correct or not ks.size:
         return np.zeros(len(ks))
     rng = np.random.default_rng(derive_seed("maj", seed))
-    draws = -(-DRAWS // n) * n
+    draws = max(1, DRAWS // n) * n if n <= DRAWS else DRAWS  # each answer comes first equally often
     column = np.arange(draws)
     # One order a column, shuffled as it is read (Fisher-Yates): the rows before `step` have been drawn. An answer is
     # stored as the place of its votes in `votes`, and both tables are flat, since that is several times faster.
@@ -96,6 +96,7 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
         tied = np.where(count > most, 1, tied + (count == most))
         most = np.maximum(most, count)
         won[step] = (((votes[:draws] == most) & (most > 0)) / tied).sum() / draws
+    won[0] = correct / n
     return won[ks - 1]
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 import psutil
 import torch
 import yaml
+from datasets import disable_progress_bars
 from transformers import HfArgumentParser, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
@@ -99,6 +100,7 @@ class Training:
         self.recipe = json.loads(json.dumps(self.recipe, default=str))
         torch.set_num_threads(threads)
         transformers_logging.disable_progress_bar()
+        disable_progress_bars()
 
     def __enter__(self) -> "Training":
         self.starters, self.environment = starters(), environment()

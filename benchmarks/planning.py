@@ -1,0 +1,121 @@
+"""Planning of 5,000 jobs: `snakemake -n` of this workflow against stub rules with the same jobs and files, in one run.
+
+    python benchmarks/planning.py
+
+The stub has the same rules, wildcards and numbers of input, output, log and benchmark files a job, but nothing else: no
+config, no sheet, no lookups, no resources.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+
+
+def sheet(runs: int) -> str:
+    """A sheet of that many SFT runs."""
+    header = "run\tmix\tunique\tepochs\tbudget_tokens\tsft_seed\tseries\tcheckpoint\n"
+    return header + "".join(f"random-{seed}\trandom\t1000\t1\t\t{seed}\tunique\t\n" for seed in range(1, runs + 1))
+
+
+def plan(*options: str) -> tuple[float, int]:
+    """Seconds that planning takes, and the number of jobs that are planned."""
+    start = time.monotonic()
+    command = [SNAKEMAKE, "--dry-run", "--quiet", "rules", "--cores", "2", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    seconds = time.monotonic() - start
+    if done.returncode:
+        sys.exit(done.stdout + done.stderr)
+    return seconds, int(re.search(r"^total\s+(\d+)", done.stdout + done.stderr, re.M).group(1))
+
+
+def stub(runs: int) -> str:
+    """A Snakefile with the files of the same jobs. Constants are paths that exist, as the real rules' scripts do."""
+    code = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("largek/*.py"))]
+
+    def rule(name: str, inputs: list[str], outputs: list[str], own: int, where: str = "") -> str:
+        """`own` of the inputs are code; `where` constrains wildcards."""
+        kept = repr(code[:own] + inputs)
+        first = outputs[0].replace("directory(", "").strip(")'\"")
+        return (
+            f"rule {name}:\n    input: {kept}\n    output: {', '.join(outputs)}\n    log: '{first}.log'\n"
+            f"    benchmark: '{first}.jsonl'\n{where}    shell: 'touch {{output}}'\n\n"
+        )
+
+    split = "    wildcard_constraints: model='base|sft/.+'\n"
+    after = "    wildcard_constraints: model='grpo/.+'\n"
+    s, problems = "S", [f"S/problems/{name}.jsonl" for name in ("predict", "outcome")]
+    model = ["directory('S/models/{0}/model')", "'S/models/{0}/run.json'", "'S/models/{0}/metrics.jsonl'"]
+
+    def trained(name: str) -> list[str]:
+        return [each.format(name) for each in model]
+
+    def expanded(pattern: str, **lists: str) -> str:
+        return f"expand({pattern!r}, {', '.join(f'{key}={value}' for key, value in lists.items())})"
+
+    every = [
+        expanded(f"{s}/models/{{model}}/run.json", model="MODELS"),
+        expanded(f"{s}/losses/{{model}}.json", model="['base', *SFT]"),
+        expanded(f"{s}/grades/{{model}}/block-{{block}}.parquet", model="MODELS", block="range(3)"),
+        expanded(f"{s}/passk/{{model}}.csv", model="MODELS"),
+    ]
+    names = ["base", "sft", "validation", "rl", "predict", "outcome", "common_held_out"]
+    return (
+        f"RUNS = [f'random-{{i}}' for i in range(1, {runs + 1})]\nSFT = [f'sft/{{run}}' for run in RUNS]\n"
+        "MODELS = ['base', *SFT, *(f'grpo/{run}/seed-1' for run in ['base', *RUNS])]\n"
+        "wildcard_constraints:\n    run='[a-z0-9][a-z0-9.-]*', seed='[0-9]+', block='[0-9]+'\n\n"
+        f"rule all:\n    input: {', '.join(every)}\n\n"
+        + rule("make_problems", [], [f"'S/problems/{name}.jsonl'" for name in names], 3)
+        + rule("select_mix", ["S/problems/sft.jsonl", "S/problems/validation.jsonl"],
+               [f"'S/mixes/{{run}}/{name}'" for name in ("examples.jsonl", "own_held_out.jsonl", "statistics.json")], 2)
+        + rule("pretrain_base", ["S/problems/base.jsonl"], trained("base"), 6)
+        + rule("train_sft", ["S/models/base/model", "S/mixes/{run}/examples.jsonl"], trained("sft/{run}"), 7)
+        + rule("train_grpo", ["S/models/sft/{run}/model", "S/problems/rl.jsonl"], trained("grpo/{run}/seed-{seed}"), 9,
+               "    wildcard_constraints: run='(?!base/).+'\n")
+        + rule("train_grpo_from_base", ["S/models/base/model", "S/problems/rl.jsonl"],
+               trained("grpo/{run}/seed-{seed}"), 9, "    wildcard_constraints: run='base'\n")
+        + rule("measure_loss", ["S/models/sft/{run}/model", "S/mixes/{run}/own_held_out.jsonl", problems[0]],
+               ["'S/losses/sft/{run}.json'"], 4)
+        + rule("measure_loss_of_base", ["S/models/base/model", problems[0]], ["'S/losses/base.json'"], 4)
+        + rule("sample", ["S/models/{model}/model", *problems], ["'S/samples/{model}/block-{block}.parquet'"], 7, split)
+        + rule("sample_after_rl", ["S/models/{model}/model", problems[1]],
+               ["'S/samples/{model}/block-{block}.parquet'"], 7, after)
+        + rule("grade", ["S/samples/{model}/block-{block}.parquet", *problems],
+               ["'S/grades/{model}/block-{block}.parquet'"], 7)
+        + rule("estimate_passk", [f"S/grades/{{model}}/block-{block}.parquet" for block in range(3)],
+               ["'S/passk/{model}.csv'"], 3)
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=278, help="SFT runs; 18 jobs each")
+    parser.add_argument("--turns", type=int, default=3)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows, snakefile, config = (Path(folder) / name for name in ("runs.tsv", "Snakefile", "config.yaml"))
+        rows.write_text(sheet(args.runs))
+        snakefile.write_text(stub(args.runs))
+        text = (ROOT / "config/config.yaml").read_text()
+        text = re.sub("^study:.*", "study: planning", text, flags=re.M)
+        config.write_text(re.sub("^runs:.*", f"runs: {rows}", text, flags=re.M))
+        ours, stubs = [], []
+        for turn in range(args.turns):
+            ours.append(plan("--configfile", str(config)))
+            stubs.append(plan("--snakefile", str(snakefile)))
+            print(
+                f"turn {turn + 1}: this workflow {ours[-1][0]:.1f} s for {ours[-1][1]} jobs, "
+                f"stub rules {stubs[-1][0]:.1f} s for {stubs[-1][1]} jobs",
+                flush=True,
+            )
+    print(f"planning, best of {args.turns} turns: ratio {min(ours)[0] / min(stubs)[0]:.2f}")
+
+
+if __name__ == "__main__":
+    main()
