@@ -4,8 +4,8 @@
     python benchmarks/sampling.py --model results/laptop/models/base/model \\
         --problems results/laptop/problems/predict.jsonl --vllm .venv-vllm/bin/python --threads 1
 
-All sample the same problems, in turns, and the best turn counts; `generate` at several batch sizes. vLLM runs in its own
-environment, gets all answers as one call, and its start-up does not count.
+All sample the same problems, in turns, the best turn counts, and `generate` has several batch sizes. vLLM runs in its
+own environment, gets all answers as one call, and its start-up does not count.
 """
 
 import argparse
@@ -75,7 +75,7 @@ class VLLM:
 
     def __init__(self, python: str, threads: int, work: dict):
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "VLLM_LOGGING_LEVEL": "ERROR"}
-        environment |= {"VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, range(threads))).replace(",", "-")}
+        environment |= {"VLLM_CPU_OMP_THREADS_BIND": f"0-{threads - 1}"}
         command, pipe = [python, __file__, "--vllm-server"], subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
         self.process.stdin.write(json.dumps(work) + "\n")

@@ -43,8 +43,12 @@ SAMPLING = {
 }
 LOSS = {"load": ["largek.models.load"], "forward": ["largek.loss.losses"]}
 PARTS = {"train_sft": TRAINING, "train_grpo": TRAINING, "sample": SAMPLING, "measure_loss": LOSS}
-IMPORTED = {"train_sft": "cpu_sft datasets training largek.models", "train_grpo": "cpu_grpo datasets training largek.models",
-            "sample": "largek.engine_transformers", "measure_loss": "largek.loss largek.models torch"}  # fmt: skip
+IMPORTED = {
+    "train_sft": "cpu_sft datasets training largek.models",
+    "train_grpo": "cpu_grpo datasets training largek.models",
+    "sample": "largek.engine_transformers",
+    "measure_loss": "largek.loss largek.models torch",
+}
 
 
 def jobs_by_rule(snakemake: Path) -> dict[str, dict[Path, tuple[float, float]]]:
