@@ -51,6 +51,23 @@ def test_log_probabilities_and_entropies_are_those_of_the_forward_pass(network, 
         assert END not in answer.ids[:-1] and (answer.ids[-1] == END or len(answer.ids) == max_tokens)
 
 
+def test_many_answers_that_end_early_and_late_keep_their_own_caches(network):
+    """Rows split, end and move into places that become free, while the caches double at 64 positions."""
+    counts = [0, 500, 0, 300]
+    answers = Decoder(network).sample(PROMPTS, counts, max_tokens=100, ends=[END], temperature=1.3, seed=4)
+    owners = [prompt for prompt, count in zip(PROMPTS, counts) for _ in range(count)]
+    assert sum(64 < len(answer.ids) < 100 for answer in answers) > 5
+    for prompt, answer in list(zip(owners, answers))[::7]:
+        logp = scored(network, prompt, answer.ids)
+        assert answer.logprob == pytest.approx(logp.gather(1, torch.tensor(answer.ids)[:, None]).sum().item(), abs=1e-3)
+
+
+def test_fewer_answers_than_prompts(network):
+    (answer,) = Decoder(network).sample(PROMPTS, [0, 0, 0, 1], max_tokens=20, ends=[END], temperature=0)
+    alone = Decoder(network).sample(PROMPTS[3:], [1], max_tokens=20, ends=[END], temperature=0)
+    assert [answer.ids] == [each.ids for each in alone]
+
+
 def test_greedy_answers_are_those_of_generate(network):
     answers = Decoder(network).sample(PROMPTS, [2] * 4, max_tokens=40, ends=[END], temperature=0)
     for number, prompt in enumerate(PROMPTS):
