@@ -35,7 +35,7 @@ class Layer(NamedTuple):
 
 
 def supports(config) -> bool:
-    """Whether `Decoder` computes what this architecture does."""
+    """Whether `Llama` computes what this architecture does."""
     rope = getattr(config, "rope_parameters", None) or {}
     return (
         config.model_type == "llama"
@@ -46,32 +46,26 @@ def supports(config) -> bool:
     )
 
 
-class Decoder:
-    """The weights of a Llama model, laid out for sampling: copies, to be made anew when the model has changed.
+class Llama:
+    """The weights of a Llama model in the shape that is fast for a small one: projections that read the same input
+    joined, factors of norms and of attention multiplied into the matrices that follow them. Where the weights have
+    gradients, so has everything that is made of them."""
 
-    `network` is a transformers model, or what `largek.models.load_weights` returns.
-    """
-
-    @torch.no_grad()
-    def __init__(self, network):
-        config, state = network.config, {k: v.detach() for k, v in network.state_dict().items()}
+    def __init__(self, config, weights: dict[str, torch.Tensor]):
         if not supports(config):
-            raise ValueError(f"{config.model_type} is not an architecture that Decoder computes")
+            raise ValueError(f"{config.model_type} is not an architecture that is computed here")
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.size = getattr(config, "head_dim", None) or config.hidden_size // self.heads
-        self.short = -(-SMALL // self.size)  # positions of the cache that are read at least
         self.eps = config.rms_norm_eps
-        self.embed = state["model.embed_tokens.weight"]
-        head = self.embed if config.tie_word_embeddings else state["lm_head.weight"]
-        self.head = head * state["model.norm.weight"]
+        self.embed = weights["model.embed_tokens.weight"]
+        head = self.embed if config.tie_word_embeddings else weights["lm_head.weight"]
+        self.head = head * weights["model.norm.weight"]
         self.layers = []
         for number in range(config.num_hidden_layers):
-            part = {k: state[f"model.layers.{number}.{k}.weight"] for k in PARTS}
-            # the norm's weight and the attention's scale are multiplied into the matrices that follow them
-            before, after = part["input_layernorm"], part["post_attention_layernorm"]
-            query = self.paired(part["self_attn.q_proj"]) * self.size**-0.5
-            qkv = torch.cat([query, self.paired(part["self_attn.k_proj"]), part["self_attn.v_proj"]]) * before
-            gate_up = torch.cat([part["mlp.gate_proj"], part["mlp.up_proj"]]) * after
+            part = {name: weights[f"model.layers.{number}.{name}.weight"] for name in PARTS}
+            query, key = (self.paired(part[f"self_attn.{name}_proj"]) for name in "qk")
+            qkv = torch.cat([query * self.size**-0.5, key, part["self_attn.v_proj"]]) * part["input_layernorm"]
+            gate_up = torch.cat([part["mlp.gate_proj"], part["mlp.up_proj"]]) * part["post_attention_layernorm"]
             self.layers.append(Layer(qkv, part["self_attn.o_proj"], gate_up, part["mlp.down_proj"]))
         self.speed = config.rope_parameters["rope_theta"] ** -(torch.arange(0, self.size, 2) / self.size)
 
@@ -86,20 +80,31 @@ class Decoder:
 
     def norm(self, x: torch.Tensor) -> torch.Tensor:
         """RMS norm without its weight."""
-        return x * (vecdot(x, x) / x.shape[1] + self.eps).rsqrt_()[:, None]
+        return x * (vecdot(x, x) / x.shape[1] + self.eps).rsqrt()[:, None]
+
+    def mlp(self, layer: Layer, x: torch.Tensor) -> torch.Tensor:
+        gate, up = linear(self.norm(x), layer.gate_up).chunk(2, -1)
+        return torch.addmm(x, silu(gate) * up, layer.down.T)
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        return linear(self.norm(x), self.head)
+
+
+class Decoder(Llama):
+    """A Llama model for sampling; holds copies of the weights, so it is made anew when these have changed.
+
+    `network` is a transformers model, or what `largek.models.load_weights` returns.
+    """
+
+    def __init__(self, network):
+        super().__init__(network.config, {name: weight.detach() for name, weight in network.state_dict().items()})
+        self.short = -(-SMALL // self.size)  # positions of the cache that are read at least
 
     def project(self, layer: Layer, x: torch.Tensor, turn: torch.Tensor):
         """Queries and keys with their rotary positions, and values: (rows, heads, size) each, from (rows, hidden)."""
         mixed = linear(self.norm(x), layer.qkv).view(len(x), -1, self.size // 2, 2)
         turned = torch.view_as_real(torch.view_as_complex(mixed[:, : self.heads + self.kv_heads]) * turn).flatten(2)
         return turned[:, : self.heads], turned[:, self.heads :], mixed[:, self.heads + self.kv_heads :].flatten(2)
-
-    def mlp(self, layer: Layer, x: torch.Tensor) -> torch.Tensor:
-        gate, up = linear(self.norm(x), layer.gate_up).chunk(2, -1)
-        return torch.addmm(x, silu(gate).mul_(up), layer.down.T)
-
-    def logits(self, x: torch.Tensor) -> torch.Tensor:
-        return linear(self.norm(x), self.head)
 
     def prefill(self, prompts: list[list[int]]):
         """Keys and values of each layer, (prompts x kv heads, length, size), and hidden states of the last tokens."""

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import torch
 from torch.linalg import vecdot
-from torch.nn.functional import embedding, linear, pad, silu
+from torch.nn.functional import embedding, linear, pad
 
-from largek.decode import PARTS, Layer
+from largek.decode import Llama
 
 PART = 16  # answers that are computed at once; small enough for the caches of a core
 
@@ -26,34 +26,12 @@ class Scored(NamedTuple):
     top: torch.Tensor
 
 
-def norm(x: torch.Tensor, eps: float) -> torch.Tensor:
-    """RMS norm without its weight, which is multiplied into the matrix that follows."""
-    return x * (vecdot(x, x) / x.shape[1] + eps).rsqrt()[:, None]
-
-
-class Llama:
-    """The weights of a transformers model for one step, joined and scaled; `largek.decode.supports` says which."""
+class Trained(Llama):
+    """The weights of a transformers model for one step; `largek.decode.supports` says of which."""
 
     def __init__(self, network):
-        config, weights = network.config, dict(network.named_parameters())
-        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
-        self.size = getattr(config, "head_dim", None) or config.hidden_size // self.heads
-        self.eps = config.rms_norm_eps
-        self.embed, self.pad = weights["model.embed_tokens.weight"], network.model.embed_tokens.padding_idx
-        head = self.embed if config.tie_word_embeddings else weights["lm_head.weight"]
-        self.head = head * weights["model.norm.weight"]
-        self.layers = []
-        for number in range(config.num_hidden_layers):
-            part = {name: weights[f"model.layers.{number}.{name}.weight"] for name in PARTS}
-            query, key = (self.paired(part[f"self_attn.{name}_proj"]) for name in "qk")
-            qkv = torch.cat([query * self.size**-0.5, key, part["self_attn.v_proj"]]) * part["input_layernorm"]
-            gate_up = torch.cat([part["mlp.gate_proj"], part["mlp.up_proj"]]) * part["post_attention_layernorm"]
-            self.layers.append(Layer(qkv, part["self_attn.o_proj"], gate_up, part["mlp.down_proj"]))
-        self.speed = config.rope_parameters["rope_theta"] ** -(torch.arange(0, self.size, 2) / self.size)
-
-    def paired(self, weight: torch.Tensor) -> torch.Tensor:
-        """The rows of a query or key projection with the two halves that rotary positions turn side by side."""
-        return weight.view(-1, 2, self.size // 2, weight.shape[1]).transpose(1, 2).reshape(weight.shape)
+        super().__init__(network.config, dict(network.named_parameters()))
+        self.pad = network.model.embed_tokens.padding_idx
 
     def turned(self, t: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
         """(tokens, heads x size) with their rotary positions."""
@@ -65,7 +43,7 @@ class Llama:
         t = t.view(rows, len(t) // rows, -1, self.size).transpose(1, 2)
         return t if t.shape[1] == self.heads else t.repeat_interleave(self.heads // self.kv_heads, 1)
 
-    def logits(self, prompts: list[tuple], answers: list[tuple], prompt: list[int]) -> torch.Tensor:
+    def predict(self, prompts: list[tuple], answers: list[tuple], prompt: list[int]) -> torch.Tensor:
         """(answers, longest answer, vocabulary): what is predicted for every token of `answers[i]` behind
         `prompts[prompt[i]]`."""
         # The last token of a prompt predicts an answer's first, so it is the first input of the answer's row.
@@ -76,8 +54,7 @@ class Llama:
         split, wide, long = first.numel(), first.shape[1], second.shape[1]
         place = torch.arange(max(wide, long))
         position = torch.cat([place[:wide].repeat(len(first)), (lengths[which, None] + place[:long]).flatten()])
-        angles = position[:, None] * self.speed
-        turn = torch.polar(torch.ones_like(angles), angles)[:, None]
+        turn = self.rotations(position)
         causal = torch.zeros(len(place), len(place)).masked_fill(place > place[:, None], -torch.inf)
         beyond = torch.zeros(len(first), wide).masked_fill(place[:wide] >= lengths[:, None], -torch.inf)
         own = causal[:long, :long].expand(len(which), 1, -1, -1)
@@ -86,7 +63,7 @@ class Llama:
         x = embedding(torch.cat([first.flatten(), second.flatten()]), self.embed, self.pad)
         for number, layer in enumerate(self.layers):
             needed = 0 if number + 1 < len(self.layers) else split  # the last layer of a prompt is not read
-            normed = norm(x, self.eps)
+            normed = self.norm(x)
             mixed = linear(normed[needed:], layer.qkv)
             q, k, v = mixed.split([queries, keys, keys], 1)
             q, k = self.turned(q, turn[needed:]), self.turned(k, turn[needed:])
@@ -100,10 +77,8 @@ class Llama:
             if not needed:
                 first_attended = attend(self.grid(q[:split], len(first)), *shared, causal[:wide, :wide])
                 attended = torch.cat([first_attended, attended])
-            x = torch.addmm(x[needed:], attended, layer.out.T)
-            gate, up = linear(norm(x, self.eps), layer.gate_up).chunk(2, 1)
-            x = torch.addmm(x, silu(gate) * up, layer.down.T)
-        return linear(norm(x, self.eps), self.head).view(len(second), long, -1)
+            x = self.mlp(layer, torch.addmm(x[needed:], attended, layer.out.T))
+        return self.logits(x).view(len(second), long, -1)
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -120,14 +95,14 @@ def padded(rows: list[tuple]) -> torch.Tensor:
 
 def score(network, prompts: list[list[int]], answers: list[list[int]]) -> Scored:
     """How likely `answers[i]` is behind `prompts[i]`; neither may be empty. Equal ones are computed once."""
-    llama, long = Llama(network), max(map(len, answers))
+    llama, long = Trained(network), max(map(len, answers))
     pairs = [(tuple(prompt), tuple(answer)) for prompt, answer in zip(prompts, answers)]
     distinct = sorted(set(pairs), key=lambda pair: (len(pair[0]) + len(pair[1]), pair))
     found = []
     for start in range(0, len(distinct), PART):
         first, second = zip(*distinct[start : start + PART])
         place = {prompt: number for number, prompt in enumerate(dict.fromkeys(first))}
-        logp = llama.logits(list(place), second, [place[prompt] for prompt in first]).log_softmax(-1)
+        logp = llama.predict(list(place), second, [place[prompt] for prompt in first]).log_softmax(-1)
         target = padded(second)
         inside = torch.arange(logp.shape[1]) < torch.tensor([len(ids) for ids in second])[:, None]
         with torch.no_grad():
