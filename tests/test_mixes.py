@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from largek.common import InputError
-from select_mix import MIXES, hold_out, length, select, statistics
+from select_mix import MIXES, draw, hold_out, length, select, statistics
 
 FAMILIES = ("forward", "nested", "shuffled", "backward")
 
@@ -51,6 +51,16 @@ def test_a_token_budget_is_filled_and_not_passed(mix, budget):
     rows = chosen(mix, None, budget)
     total = sum(map(length, rows))
     assert total <= budget < total + 42  # one more example would not fit
+
+
+def test_seeds_see_their_own_parts_of_the_pool_and_the_ends_of_these():
+    parts = [draw(pool(1000), 0.5, seed) for seed in (1, 1, 2)]
+    assert parts[0] == parts[1] != parts[2] and [len(part) for part in parts] == [500] * 3
+    ends = [{row["id"] for row in select(part, "simple", 100, None, "forward", 1)} for part in parts]
+    assert len(ends[0] & ends[2]) < 100
+    assert draw(pool(10), 1.0, 1) != pool(10) and sorted(r["id"] for r in draw(pool(10), 1.0, 1)) == sorted(
+        r["id"] for r in pool(10)
+    )
 
 
 @pytest.mark.parametrize("mix", MIXES)

@@ -36,7 +36,10 @@ TRAINED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["checkpoint"] == ""])) or
 IMPORTED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["checkpoint"] != ""])) or NO_RUN
 
 SFT = [f"sft/{run}" for run in RUNS.index]
-GRPO = [f"grpo/{run}/seed-{seed}" for run in ["base", *RUNS.index] for seed in config["grpo_seeds"]]
+SEEDS = {"base": config["grpo_seeds"]} | {
+    row.run: row.grpo_seeds.split(",") if row.grpo_seeds else config["grpo_seeds"] for row in RUNS.itertuples()
+}
+GRPO = [f"grpo/{run}/seed-{seed}" for run, seeds in SEEDS.items() for seed in seeds]
 MODELS = ["base", *SFT, *GRPO]
 BLOCKS = range(config["sampling"]["blocks"])
 

@@ -61,6 +61,7 @@ rule select_mix:
         size=lookup("run == '{run}'", within=RUNS, cols="size"),
         seed=lookup("run == '{run}'", within=RUNS, cols="sft_seed"),
         family=config["homogeneous_family"],
+        pool_share=config["pool_share"],
         held_out=config["held_out"],
         folder=subpath(output.examples, parent=True),
     shell:
@@ -68,6 +69,7 @@ rule select_mix:
         python {input.script} \
             --pool {input.pool:q} \
             --validation {input.validation:q} \
+            --pool-share {params.pool_share} \
             --mix {params.mix} {params.size} \
             --family {params.family} \
             --held-out {params.held_out} \

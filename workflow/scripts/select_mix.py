@@ -7,6 +7,8 @@ Mixes, every length being the words of problem and solution together:
     mixed        half of each
     homogeneous  a random draw within one family of problems
 
+Each seed sees its own random share of the pool, so that a mix that takes the ends of the pool is a new draw too.
+
 Reads the pool and the validation pool (JSONL of {id, family, problem, solution}) and writes into --output
     examples.jsonl    the mix, in a random order
     own_held_out.jsonl  validation examples selected by the same rule at the same share of the pool
@@ -63,6 +65,11 @@ def select(pool: list[dict], mix: str, unique: int | None, budget_tokens: int | 
     return rows[: int(np.searchsorted(total, budget_tokens, side="right"))]
 
 
+def draw(pool: list[dict], share: float, seed: int) -> list[dict]:
+    """The part of the pool that a seed sees, whatever the mix."""
+    return random.Random(derive_seed(seed, "pool")).sample(pool, round(share * len(pool)))
+
+
 def hold_out(validation: list[dict], mix: str, share: float, size: int, family: str, seed: int) -> list[dict]:
     """About `size` validation examples chosen as the mix was: the same rule takes the same share of a random subset."""
     rng = random.Random(derive_seed(seed, mix, "held-out"))
@@ -90,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pool", required=True, type=Path)
     parser.add_argument("--validation", required=True, type=Path)
+    parser.add_argument("--pool-share", type=float, default=1.0, help="share of the pool that a seed sees")
     parser.add_argument("--mix", required=True)
     size = parser.add_mutually_exclusive_group(required=True)
     size.add_argument("--unique", type=int, help="number of unique examples")
@@ -102,6 +110,7 @@ def main() -> None:
     with exit_on_bad_input("select_mix"):
         fields = ("id", "family", "problem", "solution")
         pool, validation = read_jsonl(args.pool, fields), read_jsonl(args.validation, fields)
+        pool = draw(pool, args.pool_share, args.seed)
         rows = select(pool, args.mix, args.unique, args.budget_tokens, args.family, args.seed)
         share = len(rows) / len(pool)
         held_out = hold_out(validation, args.mix, share, args.held_out, args.family, args.seed)

@@ -12,6 +12,7 @@ import yaml
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "series", "checkpoint"]
+OPTIONAL = ["grpo_seeds"]
 
 
 class StudyError(Exception):
@@ -64,8 +65,9 @@ def validate_study(config: dict, where: str) -> None:
         raise StudyError(f"{where}: sampling: expected at least 8 samples a problem before the last block")
     sheet = read_runs(config)
     for row in sheet.itertuples():
-        if row.unique and int(row.unique) > lab["pool"]["examples"]:
-            pool = f"the {lab['pool']['examples']} of lab/pool/examples in {where}"
+        seen = round(lab["pool"]["examples"] * config["pool_share"])
+        if row.unique and int(row.unique) > seen:
+            pool = f"the {seen} of lab/pool/examples times pool_share in {where}"
             raise StudyError(f"{config['runs']}, run {row.run!r}: unique: {row.unique} is more than {pool}")
     runs = sheet.index
     for scope, listed in config["analysis"]["scopes"].items():
@@ -101,7 +103,7 @@ def read_runs(config: dict) -> pd.DataFrame:
     for name in names:
         if names.count(name) > 1:
             raise StudyError(f"{path}: the run {name!r} is there twice")
-    sheet = pd.DataFrame(rows, columns=COLUMNS).fillna("").set_index("run", drop=False)
+    sheet = pd.DataFrame(rows, columns=[*COLUMNS, *OPTIONAL]).fillna("").set_index("run", drop=False)
     sheet["size"] = [
         f"--unique {row.unique}" if row.unique else f"--budget-tokens {row.budget_tokens}" for row in sheet.itertuples()
     ]
