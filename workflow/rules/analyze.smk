@@ -1,7 +1,7 @@
 """Tables, figures and the report. Nothing here needs a model.
 
 in:  <results>/grades/, passk/, losses/ and the run records of all models
-out: <results>/tables/{counts.parquet, models.csv, passk.csv, predictors.csv, guessing.csv}
+out: <results>/tables/{counts.parquet, models.csv, passk.csv, predictors.csv, variance.csv, contrasts.csv, guessing.csv}
      <results>/figures/{name}.png
      <results>/report.html
 """
@@ -111,6 +111,71 @@ rule analyze:
             --scopes {params.scopes:q} \
             --resamples {params.resamples} \
             --half-splits {params.half_splits} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule estimate_variance:
+    """What scores vary with: recipe, SFT seed, GRPO seed, sampling."""
+    input:
+        script="workflow/scripts/estimate_variance.py",
+        largek="largek/common.py",
+        counts="<results>/tables/counts.parquet",
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/tables/variance.csv",
+            caption="../report/variance.rst",
+            category="Tables",
+            labels={"table": "components of variance"},
+        ),
+    log:
+        "<results>/tables/estimate_variance.log",
+    benchmark:
+        "<results>/tables/estimate_variance.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        tables=subpath(output[0], parent=True),
+    shell:
+        r"""
+        python {input.script} --tables {params.tables:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule judge_contrasts:
+    """Does data that looks better after SFT end worse after RL?"""
+    input:
+        script="workflow/scripts/judge_contrasts.py",
+        largek="largek/common.py",
+        counts="<results>/tables/counts.parquet",
+        models="<results>/tables/models.csv",
+        variance="<results>/tables/variance.csv",
+    output:
+        report(
+            "<results>/tables/contrasts.csv",
+            caption="../report/contrasts.rst",
+            category="Tables",
+            labels={"table": "verdicts on contrasts"},
+        ),
+    log:
+        "<results>/tables/judge_contrasts.log",
+    benchmark:
+        "<results>/tables/judge_contrasts.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        tables=subpath(output[0], parent=True),
+        contrasts=json.dumps(contrast_runs(config, RUNS)),
+        margin=config["analysis"]["margin"],
+        least_icc=config["analysis"]["least_icc"],
+    shell:
+        r"""
+        python {input.script} \
+            --tables {params.tables:q} \
+            --contrasts {params.contrasts:q} \
+            --margin {params.margin} \
+            --least-icc {params.least_icc} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -254,16 +319,43 @@ rule plot_training:
         """
 
 
+rule plot_contrasts:
+    """Treated and control runs before and after RL, with the verdict."""
+    input:
+        script="workflow/scripts/plot_contrasts.py",
+        style=FIGURE_FILES,
+        contrasts="<results>/tables/contrasts.csv",
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/figures/contrasts.png",
+            caption="../report/contrasts_figure.rst",
+            category="Figures",
+            labels={"figure": "7. contrasts and verdicts"},
+        ),
+    log:
+        "<results>/figures/contrasts.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} \
+            --contrasts {input.contrasts:q} \
+            --models {input.models:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
 rule report:
     """Snakemake's own report: figures and tables with captions, run times, the graph."""
     input:
         script="workflow/scripts/report.py",
         largek="largek/common.py",
         captions=CAPTIONS,
-        tables=expand("<results>/tables/{name}.csv", name=["models", "predictors", "guessing"]),
+        tables=expand("<results>/tables/{name}.csv", name=["models", "predictors", "variance", "contrasts", "guessing"]),
         figures=expand(
             "<results>/figures/{name}.png",
-            name=["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training"],
+            name=["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "contrasts"],
         ),
     output:
         "<results>/report.html",

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(workflow.basedir, "workflow", "scripts")))
-from study import StudyError, read_runs, validate_study
+from study import StudyError, contrast_runs, read_runs, validate_study
 
 
 envvars:
