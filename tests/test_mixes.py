@@ -58,9 +58,7 @@ def test_seeds_see_their_own_parts_of_the_pool_and_the_ends_of_these():
     assert parts[0] == parts[1] != parts[2] and [len(part) for part in parts] == [500] * 3
     ends = [{row["id"] for row in select(part, "simple", 100, None, "forward", 1)} for part in parts]
     assert len(ends[0] & ends[2]) < 100
-    assert draw(pool(10), 1.0, 1) != pool(10) and sorted(r["id"] for r in draw(pool(10), 1.0, 1)) == sorted(
-        r["id"] for r in pool(10)
-    )
+    assert draw(pool(10), 1.0, 1) == pool(10)
 
 
 @pytest.mark.parametrize("mix", MIXES)

@@ -66,7 +66,9 @@ def select(pool: list[dict], mix: str, unique: int | None, budget_tokens: int | 
 
 
 def draw(pool: list[dict], share: float, seed: int) -> list[dict]:
-    """The part of the pool that a seed sees, whatever the mix."""
+    """The part of the pool that a seed sees, whatever the mix; all of it in its own order where the share is 1."""
+    if share == 1:
+        return pool
     return random.Random(derive_seed(seed, "pool")).sample(pool, round(share * len(pool)))
 
 
