@@ -105,7 +105,7 @@ def _lock(folder: Path, wait: bool):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            owner = lock.read().strip()
+            owner = lock.read().strip() or "a process that has just begun"  # and has not written its name yet
             if not wait:
                 lock.close()
                 raise InputError(f"{folder}: {owner} is sampling into it; a store has one writer at a time") from None
