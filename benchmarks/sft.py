@@ -24,7 +24,7 @@ from largek.common import read_jsonl
 from largek.models import load
 from training import fixed_settings, read_recipe
 
-BATCHES = (16, 32, 64, 128)
+BATCHES = (16, 32, 64, 128, 256)
 
 
 class Clock(transformers.TrainerCallback):
@@ -56,9 +56,9 @@ def main() -> None:
     parser.add_argument("--base", required=True, type=Path)
     parser.add_argument("--examples", required=True, type=Path)
     parser.add_argument("--recipe", required=True, type=Path)
-    parser.add_argument("--number", type=int, default=1024, help="examples of a turn")
+    parser.add_argument("--number", type=int, default=2048, help="examples of a turn")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     transformers.utils.logging.set_verbosity_error()
