@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 
@@ -102,9 +104,9 @@ def main() -> None:
         rows, snakefile, config = (Path(folder) / name for name in ("runs.tsv", "Snakefile", "config.yaml"))
         rows.write_text(sheet(args.runs))
         snakefile.write_text(stub(args.runs))
-        text = (ROOT / "config/config.yaml").read_text()
-        text = re.sub("^study:.*", "study: planning", text, flags=re.M)
-        config.write_text(re.sub("^runs:.*", f"runs: {rows}", text, flags=re.M))
+        study = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+        study |= {"study": "planning", "runs": str(rows), "analysis": study["analysis"] | {"contrasts": {}}}
+        config.write_text(yaml.safe_dump(study))
         ours, stubs = [], []
         for turn in range(args.turns):
             ours.append(plan("--configfile", str(config)))
