@@ -80,10 +80,10 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
         return np.zeros(len(ks))
     rng = np.random.default_rng(derive_seed("maj", seed))
     draws = max(1, DRAWS // n) * n if n <= DRAWS else DRAWS  # each answer comes first equally often
-    column = np.arange(draws)
+    column = np.arange(draws, dtype=np.int32)  # half the size of the default, so the tables stay in the caches longer
     # One order a column, shuffled as it is read (Fisher-Yates): the rows before `step` have been drawn. An answer is
     # stored as the place of its votes in `votes`, and both tables are flat, since that is several times faster.
-    order = (np.repeat(np.arange(len(sizes)), sizes)[:, None] * draws + column).ravel()
+    order = (np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[:, None] * draws + column).ravel()
     votes = np.zeros(len(sizes) * draws, np.int32)
     votes[-draws:] = -n  # the silent never lead
     most, tied, won = np.zeros(draws, np.int32), np.ones(draws, np.int32), np.zeros(ks.max())
