@@ -57,14 +57,14 @@ def planned(folder: Path, *options: str) -> dict[str, int]:
 
 AFTER_TABLES = {
     *("tabulate", "check_guessing", "analyze", "report"),
-    *("plot_sft_vs_rl", "plot_scores", "plot_correlation", "plot_predictors", "plot_passk"),
+    *("plot_sft_vs_rl", "plot_scores", "plot_correlation", "plot_predictors", "plot_passk", "plot_paper"),
 }
 
 
 def test_the_smoke_study_makes_what_is_promised(smoke):
     results = smoke / "results" / "smoke"
     assert sorted(path.stem for path in (results / "figures").glob("*.png")) == sorted(
-        ["correlation", "passk", "predictors", "scores", "sft_vs_rl", "training"]
+        ["correlation", "paper", "passk", "predictors", "scores", "sft_vs_rl", "training"]
     )
     assert (results / "report.html").stat().st_size > 100_000
     models = pd.read_csv(results / "tables" / "models.csv")

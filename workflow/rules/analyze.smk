@@ -1,7 +1,8 @@
 """Tables, figures and the report. Nothing here needs a model.
 
 in:  <results>/grades/, passk/, losses/ and the run records of all models
-out: <results>/tables/{counts.parquet, models.csv, passk.csv, predictors.csv, guessing.csv}
+     workflow/resources/paper_points.csv
+out: <results>/tables/{counts.parquet, models.csv, passk.csv, predictors.csv, guessing.csv, paper.csv}
      <results>/figures/{name}.png
      <results>/report.html
 """
@@ -109,6 +110,39 @@ rule analyze:
             --tables {params.tables:q} \
             --k {params.k} \
             --scopes {params.scopes:q} \
+            --resamples {params.resamples} \
+            --half-splits {params.half_splits} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule analyze_paper:
+    """The same statistics on the points of the paper's figures."""
+    input:
+        script="workflow/scripts/analyze_paper.py",
+        analyze="workflow/scripts/analyze.py",
+        largek=["largek/common.py", "largek/passk.py"],
+        points="workflow/resources/paper_points.csv",
+    output:
+        report(
+            "<results>/tables/paper.csv",
+            caption="../report/paper.rst",
+            category="Tables",
+            labels={"table": "the paper's own points"},
+        ),
+    log:
+        "<results>/tables/analyze_paper.log",
+    benchmark:
+        "<results>/tables/analyze_paper.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        resamples=config["analysis"]["resamples"],
+        half_splits=config["analysis"]["half_splits"],
+    shell:
+        r"""
+        python {input.script} \
+            --points {input.points:q} \
             --resamples {params.resamples} \
             --half-splits {params.half_splits} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -254,16 +288,46 @@ rule plot_training:
         """
 
 
+rule plot_paper:
+    """The paper's points beside this study's runs."""
+    input:
+        script="workflow/scripts/plot_paper.py",
+        analyze=["workflow/scripts/analyze_paper.py", "workflow/scripts/analyze.py", "largek/passk.py"],
+        style=FIGURE_FILES,
+        points="workflow/resources/paper_points.csv",
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/figures/paper.png",
+            caption="../report/paper_figure.rst",
+            category="Figures",
+            labels={"figure": "7. the paper's points beside this study's"},
+        ),
+    log:
+        "<results>/figures/paper.log",
+    benchmark:
+        "<results>/figures/paper.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} \
+            --points {input.points:q} \
+            --models {input.models:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
 rule report:
     """Snakemake's own report: figures and tables with captions, run times, the graph."""
     input:
         script="workflow/scripts/report.py",
         largek="largek/common.py",
         captions=CAPTIONS,
-        tables=expand("<results>/tables/{name}.csv", name=["models", "predictors", "guessing"]),
+        tables=expand("<results>/tables/{name}.csv", name=["models", "predictors", "guessing", "paper"]),
         figures=expand(
             "<results>/figures/{name}.png",
-            name=["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training"],
+            name=["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "paper"],
         ),
     output:
         "<results>/report.html",
