@@ -56,7 +56,7 @@ def planned(folder: Path, *options: str) -> dict[str, int]:
 
 
 AFTER_TABLES = {
-    *("tabulate", "check_guessing", "analyze", "estimate_variance", "judge_contrasts", "report"),
+    *("tabulate", "check_guessing", "analyze", "estimate_variance", "judge_contrasts", "report", "plot_paper"),
     *("plot_sft_vs_rl", "plot_scores", "plot_correlation", "plot_predictors", "plot_passk", "plot_contrasts"),
 }
 
@@ -64,7 +64,7 @@ AFTER_TABLES = {
 def test_the_smoke_study_makes_what_is_promised(smoke):
     results = smoke / "results" / "smoke"
     assert sorted(path.stem for path in (results / "figures").glob("*.png")) == sorted(
-        ["contrasts", "correlation", "passk", "predictors", "scores", "sft_vs_rl", "training"]
+        ["contrasts", "correlation", "paper", "passk", "predictors", "scores", "sft_vs_rl", "training"]
     )
     assert (results / "report.html").stat().st_size > 100_000
     models = pd.read_csv(results / "tables" / "models.csv")

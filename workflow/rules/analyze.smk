@@ -1,7 +1,9 @@
 """Tables, figures and the report. Nothing here needs a model.
 
 in:  <results>/grades/, passk/, losses/ and the run records of all models
-out: <results>/tables/{counts.parquet, models.csv, passk.csv, predictors.csv, variance.csv, contrasts.csv, guessing.csv}
+     workflow/resources/paper_points.csv
+out: <results>/tables/{counts.parquet, models.csv, passk.csv, predictors.csv, variance.csv, contrasts.csv, guessing.csv,
+     paper.csv}
      <results>/figures/{name}.png
      <results>/report.html
 """
@@ -180,6 +182,39 @@ rule judge_contrasts:
         """
 
 
+rule analyze_paper:
+    """The same statistics on the points of the paper's figures."""
+    input:
+        script="workflow/scripts/analyze_paper.py",
+        analyze="workflow/scripts/analyze.py",
+        largek=["largek/common.py", "largek/passk.py"],
+        points="workflow/resources/paper_points.csv",
+    output:
+        report(
+            "<results>/tables/paper.csv",
+            caption="../report/paper.rst",
+            category="Tables",
+            labels={"table": "the paper's own points"},
+        ),
+    log:
+        "<results>/tables/analyze_paper.log",
+    benchmark:
+        "<results>/tables/analyze_paper.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        resamples=config["analysis"]["resamples"],
+        half_splits=config["analysis"]["half_splits"],
+    shell:
+        r"""
+        python {input.script} \
+            --points {input.points:q} \
+            --resamples {params.resamples} \
+            --half-splits {params.half_splits} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
 rule plot_sft_vs_rl:
     """Post-SFT against post-RL score."""
     input:
@@ -346,16 +381,49 @@ rule plot_contrasts:
         """
 
 
+rule plot_paper:
+    """The paper's points beside this study's runs."""
+    input:
+        script="workflow/scripts/plot_paper.py",
+        analyze=["workflow/scripts/analyze_paper.py", "workflow/scripts/analyze.py", "largek/passk.py"],
+        style=FIGURE_FILES,
+        points="workflow/resources/paper_points.csv",
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/figures/paper.png",
+            caption="../report/paper_figure.rst",
+            category="Figures",
+            labels={"figure": "8. the paper's points beside this study's"},
+        ),
+    log:
+        "<results>/figures/paper.log",
+    benchmark:
+        "<results>/figures/paper.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} \
+            --points {input.points:q} \
+            --models {input.models:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
 rule report:
     """Snakemake's own report: figures and tables with captions, run times, the graph."""
     input:
         script="workflow/scripts/report.py",
         largek="largek/common.py",
         captions=CAPTIONS,
-        tables=expand("<results>/tables/{name}.csv", name=["models", "predictors", "variance", "contrasts", "guessing"]),
+        tables=expand(
+            "<results>/tables/{name}.csv",
+            name=["models", "predictors", "variance", "contrasts", "guessing", "paper"],
+        ),
         figures=expand(
             "<results>/figures/{name}.png",
-            name=["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "contrasts"],
+            name=["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "contrasts", "paper"],
         ),
     output:
         "<results>/report.html",
