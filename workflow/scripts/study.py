@@ -130,7 +130,8 @@ def read_runs(config: dict) -> pd.DataFrame:
     for name in names:
         if names.count(name) > 1:
             raise StudyError(f"{path}: the run {name!r} is there twice")
-    sheet = pd.DataFrame(rows, columns=[*COLUMNS, *OPTIONAL]).fillna("").set_index("run", drop=False)
+    cells = [{name: row.get(name) or "" for name in (*COLUMNS, *OPTIONAL)} for row in rows]
+    sheet = pd.DataFrame(cells, columns=[*COLUMNS, *OPTIONAL]).set_index("run", drop=False)
     sheet["size"] = [
         f"--unique {row.unique}" if row.unique else f"--budget-tokens {row.budget_tokens}" for row in sheet.itertuples()
     ]
