@@ -20,8 +20,8 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"  # reads and validates the config and the sheet of runs
 include: "workflow/rules/data.smk"  # make_problems, select_mix
 include: "workflow/rules/train.smk"  # pretrain_base, train_sft, import_checkpoint, train_grpo
-include: "workflow/rules/evaluate.smk"  # measure_loss, sample, grade, estimate_passk
-include: "workflow/rules/analyze.smk"  # tabulate, check_guessing, analyze, analyze_paper, plot_*, report
+include: "workflow/rules/evaluate.smk"  # measure_loss, sample, grade, estimate_passk, collect, check_guessing
+include: "workflow/rules/analyze.smk"  # tabulate, analyze*, estimate_variance, judge_contrasts, plot_*, report
 
 
 rule all:

@@ -30,13 +30,10 @@ ROOT = Path(__file__).parents[1]
 LARGEK = str(Path(sys.executable).with_name("largek"))
 TASKS = 8
 SAMPLES, PROBLEMS = (64, 256, 1024, 4096), (100, 1000, 10_000)
-SHEET = (
-    "run\tmix\tunique\tepochs\tbudget_tokens\tsft_seed\tseries\tcheckpoint\nrandom-1\trandom\t10\t1\t\t1\tunique\t\n"
-)
 
 
 def make_answers(folder: Path, examples: list[dict], problems: int, n: int) -> None:
-    """Problems, samples and what else `tabulate` reads, as a study of one model leaves them."""
+    """Problems, samples and what else `collect` reads, as a study of one model leaves them."""
     rng, rows = random.Random(1), examples[:problems]
     tasks = [
         {"id": f"p{i}", "task": f"t{i % TASKS}", "split": "predict", "problem": row["problem"],
@@ -59,7 +56,6 @@ def make_answers(folder: Path, examples: list[dict], problems: int, n: int) -> N
     pq.write_table(table, folder / "samples.parquet")
     write_json(folder / "models/base/run.json", {"status": "ok"})
     write_json(folder / "losses/base.json", {"losses": {}})
-    (folder / "runs.tsv").write_text(SHEET)
 
 
 def cost(command: list, **environment: str) -> tuple[float, float]:
@@ -86,13 +82,13 @@ def costs(examples: list[dict], problems: int, n: int) -> dict[str, tuple[float,
         make_answers(folder, examples, problems, n)
         grades = folder / "grades/block-0.parquet"
         grade = [LARGEK, "grade", folder / "samples.parquet", "--tasks", folder / "problems.jsonl"]
-        tables = [sys.executable, "workflow/scripts/tabulate.py", "--results", folder, "--runs", folder / "runs.tsv"]
+        collect = [sys.executable, "workflow/scripts/collect.py", "--results", folder, "--models", "base"]
         return {
             "grade": cost(
                 [*grade, "--verifier", "lab.checker:verify", "--output", grades], PYTHONPATH="workflow/scripts"
             ),
             "passk": cost([LARGEK, "passk", grades, "--output", folder / "passk/base.csv"]),
-            "tables": cost([*tables, "--models", "base", "--grades", grades, "--gain-block", 1, "--k", "1"]),
+            "tables": cost([*collect, "--grades", grades, "--gain-block", 1]),
         }
 
 

@@ -65,15 +65,15 @@ def without_torch(results: Path, folder: Path) -> dict[str, list]:
     """Commands that read what others have made."""
     block, tables = "base/block-0.parquet", results / "tables"
     problems = [results / f"problems/{name}.jsonl" for name in ("predict", "outcome")]
-    for name in ("models", "losses", "passk"):  # tabulate writes beside what it reads
+    for name in ("models", "losses", "passk"):  # collect writes beside what it reads
         (folder / name).symlink_to((results / name).resolve())
-    script = [sys.executable, "workflow/scripts/tabulate.py", "--results", folder, "--runs", "config/runs/laptop.tsv"]
+    collect = [sys.executable, "workflow/scripts/collect.py", "--results", folder, "--models", "base"]
     plot = [sys.executable, "workflow/scripts/plot_sft_vs_rl.py", "--models", tables / "models.csv"]
     return {
         "grade": [LARGEK, "grade", results / "samples" / block, "--tasks", *problems, "--verifier",
                   "lab.checker:verify", "--output", folder / "grades.parquet"],
         "passk": [LARGEK, "passk", results / "grades" / block, "--output", folder / "passk.csv"],
-        "tabulate": [*script, "--models", "base", "--grades", results / "grades" / block, "--gain-block", 0, "--k", 1],
+        "collect": [*collect, "--grades", results / "grades" / block, "--gain-block", 0],
         "plot": [*plot, "--output", folder / "figure.png"],
     }  # fmt: skip
 

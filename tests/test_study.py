@@ -59,6 +59,7 @@ def wrong(config: dict, path: str, value) -> dict:
         ("architecture/num_hidden_layer", 6, "unknown key 'architecture/num_hidden_layer'"),
         ("lab/base/operations", {"sort": 1}, "lab/base/operations: 'sort' is not one of lab/operations"),
         ("lab/base/depths", {"x": 1}, "lab/base/depths: 'x' does not match"),
+        ("analysis/k", [1, 3], "analysis/k/1: 3 is not one of [1, 2, 4"),
         ("analysis/k", [2, 4], "analysis/k: [2, 4] does not contain items matching the given schema"),
         ("sampling/block_size", 4, "analysis/k: k = 8 is more than"),
         ("lab/pool/examples", 63, "config/runs/smoke.tsv, run 'random-64': unique: 64 is more than the 63 of"),

@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT
 
 from check_guessing import swapped
+from collect import read_counts
 
 # By its path: `tabulate` is also the name of a package.
 spec = importlib.util.spec_from_file_location("tabulate_script", ROOT / "workflow" / "scripts" / "tabulate.py")
@@ -30,7 +31,7 @@ def counts(tmp_path) -> pd.DataFrame:
     later = [*answers("a", "t---", first=4), *answers("b", "----", "u", first=4)]
     pd.DataFrame(later).to_parquet(tmp_path / "block-1.parquet")
     pd.DataFrame(answers("a", "++++", first=8)).to_parquet(tmp_path / "block-9.parquet")
-    return script.read_counts([tmp_path / "block-0.parquet", tmp_path / "block-1.parquet"], gain_block=1)
+    return read_counts([tmp_path / "block-0.parquet", tmp_path / "block-1.parquet"], gain_block=1)
 
 
 def test_counts_are_sums_over_the_named_blocks(counts):

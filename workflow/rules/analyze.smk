@@ -1,34 +1,30 @@
-"""Tables, figures and the report. Nothing here needs a model.
+"""Tables, figures and the report, from what was collected. Nothing here needs a model.
 
-in:  <results>/grades/, passk/, losses/ and the run records of all models
+in:  <results>/tables/{counts.parquet, passk.csv, records.parquet, metrics.parquet, guessing.csv}
      workflow/resources/paper_points.csv
-out: <results>/tables/{counts.parquet, models.csv, passk.csv, predictors.csv, variance.csv, contrasts.csv, guessing.csv,
-     paper.csv}
+out: <results>/tables/{models.csv, predictors.csv, variance.csv, contrasts.csv, paper.csv}
      <results>/figures/{name}.png
      <results>/report.html
 """
 
 
 rule tabulate:
-    """Join what was measured of every model."""
+    """One row a model and split: where it comes from, its scores and its pre-RL metrics."""
     input:
         script="workflow/scripts/tabulate.py",
         study="workflow/scripts/study.py",
-        largek=["largek/common.py", "largek/grades.py"],
+        largek="largek/common.py",
         runs=config["runs"],
-        records=expand("<results>/models/{model}/run.json", model=MODELS),
-        losses=expand("<results>/losses/{model}.json", model=["base", *SFT]),
-        grades=expand("<results>/grades/{model}/block-{block}.parquet", model=MODELS, block=BLOCKS),
-        passk=expand("<results>/passk/{model}.csv", model=MODELS),
-    output:
         counts="<results>/tables/counts.parquet",
-        models=report(
+        passk="<results>/tables/passk.csv",
+        records="<results>/tables/records.parquet",
+    output:
+        report(
             "<results>/tables/models.csv",
             caption="../report/models.rst",
             category="Tables",
             labels={"table": "models"},
         ),
-        passk="<results>/tables/passk.csv",
     log:
         "<results>/tables/tabulate.log",
     benchmark:
@@ -36,45 +32,14 @@ rule tabulate:
     conda:
         "../../envs/cpu.yaml"
     params:
-        results=subpath(output.counts, ancestor=2),
-        models=MODELS,
-        gain_block=max(BLOCKS),
+        tables=subpath(output[0], parent=True),
         k=",".join(map(str, config["analysis"]["k"])),
     shell:
         r"""
         python {input.script} \
-            --results {params.results:q} \
+            --tables {params.tables:q} \
             --runs {input.runs:q} \
-            --models {params.models} \
-            --grades {input.grades:q} \
-            --gain-block {params.gain_block} \
-            --k {params.k} 2>&1 | tee {log:q}
-        """
-
-
-rule check_guessing:
-    """Grade every answer against the answers of the other problems of its task."""
-    input:
-        script="workflow/scripts/check_guessing.py",
-        largek=["largek/common.py", "largek/grades.py"],
-        grades=expand("<results>/grades/{model}/block-{block}.parquet", model=MODELS, block=BLOCKS),
-        problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
-    output:
-        report(
-            "<results>/tables/guessing.csv",
-            caption="../report/guessing.rst",
-            category="Tables",
-            labels={"table": "can answers be guessed?"},
-        ),
-    log:
-        "<results>/tables/check_guessing.log",
-    conda:
-        "../../envs/cpu.yaml"
-    shell:
-        r"""
-        python {input.script} \
-            --grades {input.grades:q} \
-            --problems {input.problems:q} \
+            --k {params.k} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -336,7 +301,7 @@ rule plot_training:
     input:
         script="workflow/scripts/plot_training.py",
         style=FIGURE_FILES,
-        metrics=expand("<results>/models/{model}/metrics.jsonl", model=GRPO),
+        metrics="<results>/tables/metrics.parquet",
     output:
         report(
             "<results>/figures/training.png",

@@ -1,10 +1,11 @@
-"""Held-out loss, samples, grades and pass@k of every model. Only the first two need the model.
+"""Held-out loss, samples, grades and pass@k of every model, and all of it together. Only the first two need the model.
 
 in:  <results>/models/{model}/model, <results>/problems/, <results>/mixes/{run}/own_held_out.jsonl
 out: <results>/losses/{model}.json
      <results>/samples/{model}/block-{block}.parquet   while it grows: block-{block}.parquet.partial/
      <results>/grades/{model}/block-{block}.parquet
      <results>/passk/{model}.csv
+     <results>/tables/{counts.parquet, passk.csv, records.parquet, metrics.parquet, guessing.csv}
 
 The largek files that a command really uses are its inputs; largek/cli.py only reads the command line and is not. The verifier of the
 lab is a module in workflow/scripts.
@@ -167,4 +168,66 @@ rule estimate_passk:
     shell:
         r"""
         largek passk {input.grades:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule collect:
+    """Put together what was measured; all tables and figures follow from it."""
+    input:
+        script="workflow/scripts/collect.py",
+        largek=["largek/common.py", "largek/grades.py"],
+        records=expand("<results>/models/{model}/run.json", model=MODELS),
+        metrics=expand("<results>/models/{model}/metrics.jsonl", model=GRPO),
+        losses=expand("<results>/losses/{model}.json", model=["base", *SFT]),
+        grades=expand("<results>/grades/{model}/block-{block}.parquet", model=MODELS, block=BLOCKS),
+        passk=expand("<results>/passk/{model}.csv", model=MODELS),
+    output:
+        counts="<results>/tables/counts.parquet",
+        passk="<results>/tables/passk.csv",
+        records="<results>/tables/records.parquet",
+        metrics="<results>/tables/metrics.parquet",
+    log:
+        "<results>/tables/collect.log",
+    benchmark:
+        "<results>/tables/collect.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        results=subpath(output.counts, ancestor=2),
+        models=MODELS,
+        gain_block=max(BLOCKS),
+    shell:
+        r"""
+        python {input.script} \
+            --results {params.results:q} \
+            --models {params.models} \
+            --grades {input.grades:q} \
+            --gain-block {params.gain_block} 2>&1 | tee {log:q}
+        """
+
+
+rule check_guessing:
+    """Grade every answer against the answers of the other problems of its task."""
+    input:
+        script="workflow/scripts/check_guessing.py",
+        largek=["largek/common.py", "largek/grades.py"],
+        grades=expand("<results>/grades/{model}/block-{block}.parquet", model=MODELS, block=BLOCKS),
+        problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
+    output:
+        report(
+            "<results>/tables/guessing.csv",
+            caption="../report/guessing.rst",
+            category="Tables",
+            labels={"table": "can answers be guessed?"},
+        ),
+    log:
+        "<results>/tables/check_guessing.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} \
+            --grades {input.grades:q} \
+            --problems {input.problems:q} \
+            --output {output:q} 2>&1 | tee {log:q}
         """

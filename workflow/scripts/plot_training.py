@@ -1,10 +1,9 @@
 """Figure 6: reward, entropy, share of groups without variance and answer length over the GRPO steps of every run.
 
-python workflow/scripts/plot_training.py --metrics models/grpo/*/seed-1/metrics.jsonl --output training.png
+python workflow/scripts/plot_training.py --metrics results/smoke/tables/metrics.parquet --output training.png
 """
 
 import argparse
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -21,15 +20,12 @@ PANELS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--metrics", required=True, nargs="+", type=Path)
+    parser.add_argument("--metrics", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     metrics = {
-        path.parent.parent.name + ("" if path.parent.name == "seed-1" else f" {path.parent.name}"): pd.read_json(
-            path, lines=True
-        )
-        for path in args.metrics
-        if path.stat().st_size
+        model.removeprefix("grpo/").replace("/", " ").removesuffix(" seed-1"): rows
+        for model, rows in pd.read_parquet(args.metrics).groupby("model")
     }
     if not metrics:
         return say_empty(args.output, "no GRPO run has made a step")

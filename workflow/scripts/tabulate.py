@@ -1,14 +1,10 @@
-"""Join what was measured of every model into three tables.
+"""One row a model and split: where it comes from, its scores and its pre-RL metrics.
 
-Reads grades, and below --results pass@k tables, losses and run records, and writes into <results>/tables/
-    counts.parquet   one row a model, task, split and problem; everything downstream is recomputed from it
-    passk.csv        pass@k of every model, task and split, for every k
-    models.csv       one row a model and split: where it comes from, its scores and its pre-RL metrics
+Reads tables/counts.parquet, passk.csv and records.parquet and the sheet of runs, and writes tables/models.csv. A model
+that failed keeps its rows: `status` and `reason` say what is missing, the other cells are empty.
 
-A model that failed keeps its rows: `status` and `reason` say what is missing, the other cells are empty.
-
-    python workflow/scripts/tabulate.py --results results/smoke --runs config/runs/smoke.tsv --k 1,2,4,8 \\
-        --gain-block 1 --models base grpo/base/seed-1 --grades results/smoke/grades/{base,grpo/base/seed-1}/*.parquet
+    python workflow/scripts/tabulate.py --tables results/smoke/tables --runs config/runs/smoke.tsv --k 1,2,4,8 \\
+        --output results/smoke/tables/models.csv
 """
 
 import argparse
@@ -18,34 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from largek.common import exit_on_bad_input, whole_file
-from largek.grades import COUNT_COLUMNS, count, read_grades
 from study import read_runs
 
-GROUP = 8  # mixed_groups looks at a problem's first 8 samples, as many as a GRPO group holds
 SHEET = ["mix", "unique", "epochs", "budget_tokens", "sft_seed", "series"]
-
-
-def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
-    """counts.parquet: n, correct and truncated, and the sums that the metrics of models.csv are made of.
-
-    `gain_n` and so on: the part of a sum in the last block, which no predictor uses on outcome problems.
-    `first_n`, `first_correct`: among the first 8 samples. `sound`: right answers whose every step is right.
-    `tokens`: sampled tokens; `entropy`: their summed entropy in nats.
-    """
-    parts = []
-    for path in grades:
-        answers = read_grades(str(path))
-        right = answers["outcome"] == "correct"
-        first = answers["sample"] < GROUP
-        answers["sound"] = (right & answers["sound"].fillna(False).astype(bool)).astype(int)
-        answers["entropy"] *= answers["tokens"]
-        answers["first_n"], answers["first_correct"] = first.astype(int), (first & right).astype(int)
-        extra = ["sound", "tokens", "entropy", "first_n", "first_correct"]
-        part = count(answers).merge(answers.groupby(COUNT_COLUMNS, as_index=False)[extra].sum(), on=COUNT_COLUMNS)
-        for name in ("n", "correct", "tokens", "entropy"):
-            part[f"gain_{name}"] = part[name] if path.stem == f"block-{gain_block}" else 0
-        parts.append(part)
-    return pd.concat(parts).groupby(COUNT_COLUMNS, as_index=False, sort=True).sum()
 
 
 def describe(model: str, runs: pd.DataFrame) -> dict:
@@ -82,16 +53,12 @@ def measure(rows: pd.DataFrame) -> dict:
     }
 
 
-def join(
-    results: Path, models: list[str], runs: pd.DataFrame, counts: pd.DataFrame, passk: pd.DataFrame, ks: list[int]
-):
+def join(records: pd.DataFrame, runs: pd.DataFrame, counts: pd.DataFrame, passk: pd.DataFrame, ks: list[int]):
     """models.csv: `unsound` is the share of right answers with wrong working, `n` the samples a problem."""
     scores = passk[(passk["task"] == "mean") & passk["k"].isin(ks)].set_index(["model", "split", "k"])
     rows = []
-    for model in models:
-        record = json.loads((results / "models" / model / "run.json").read_text())
-        measured = results / "losses" / f"{model}.json"  # of the models before RL
-        losses = json.loads(measured.read_text())["losses"] if measured.exists() else {}
+    for model, text, losses in records.itertuples(index=False):
+        record, losses = json.loads(text), json.loads(losses)
         own, common = (losses.get(f"{name}_held_out") or {} for name in ("own", "common"))
         for split in ("outcome",) if model.startswith("grpo/") else ("predict", "outcome"):
             here = counts[(counts["model"] == model) & (counts["split"] == split)]
@@ -113,23 +80,17 @@ def join(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", required=True, type=Path)
+    parser.add_argument("--tables", required=True, type=Path)
     parser.add_argument("--runs", required=True, help="the sheet of runs")
-    parser.add_argument("--models", required=True, nargs="+")
-    parser.add_argument("--grades", required=True, nargs="+", type=Path, help="block-N.parquet of all models")
-    parser.add_argument("--gain-block", required=True, type=int, help="the block that no predictor uses")
     parser.add_argument("--k", required=True, type=lambda text: [int(k) for k in text.split(",")])
+    parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
     with exit_on_bad_input("tabulate"):
-        counts = read_counts(args.grades, args.gain_block)
-        passk = pd.concat([pd.read_csv(args.results / "passk" / f"{model}.csv") for model in args.models])
-        models = join(args.results, args.models, read_runs({"runs": args.runs}), counts, passk, args.k)
-        tables = args.results / "tables"
-        for name, table in (("passk", passk), ("models", models)):
-            with whole_file(tables / f"{name}.csv") as temporary:
-                table.to_csv(temporary, index=False)
-        with whole_file(tables / "counts.parquet") as temporary:
-            counts.to_parquet(temporary, index=False)
+        counts, records = (pd.read_parquet(args.tables / f"{name}.parquet") for name in ("counts", "records"))
+        passk = pd.read_csv(args.tables / "passk.csv")
+        models = join(records, read_runs({"runs": args.runs}), counts, passk, args.k)
+        with whole_file(args.output) as temporary:
+            models.to_csv(temporary, index=False)
         failed = models[models["status"] != "ok"].drop_duplicates("model")
         for row in failed.itertuples():
             print(f"{row.model}: {row.status} ({row.reason}), its cells are empty")

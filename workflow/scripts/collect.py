@@ -1,0 +1,94 @@
+"""Collect what was measured of every model, so that all tables and figures follow without the models.
+
+Reads grades, and below --results pass@k tables, losses, run records and training metrics. Writes into <results>/tables/
+    counts.parquet    one row a model, task, split and problem
+    passk.csv         pass@k of every model, task and split, for k a power of two and k = n
+    records.parquet   one row a model: its run.json and its held-out losses, as JSON texts
+    metrics.parquet   one row a GRPO step: reward, entropy, groups without variance, length, tokens so far
+
+    python workflow/scripts/collect.py --results results/smoke --gain-block 1 --models base grpo/base/seed-1 \\
+        --grades results/smoke/grades/{base,grpo/base/seed-1}/*.parquet
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from largek.common import exit_on_bad_input, whole_file
+from largek.grades import COUNT_COLUMNS, count, read_grades
+
+GROUP = 8  # mixed_groups looks at a problem's first 8 samples, as many as a GRPO group holds
+METRICS = ["step", "reward", "entropy", "frac_reward_zero_std", "completions/mean_length", "num_tokens"]
+
+
+def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
+    """counts.parquet: n, correct and truncated, and the sums that the metrics of models.csv are made of.
+
+    `gain_n` and so on: the part of a sum in the last block, which no predictor uses on outcome problems.
+    `first_n`, `first_correct`: among the first 8 samples. `sound`: right answers whose every step is right.
+    `tokens`: sampled tokens; `entropy`: their summed entropy in nats.
+    """
+    parts = []
+    for path in grades:
+        answers = read_grades(str(path))
+        right = answers["outcome"] == "correct"
+        first = answers["sample"] < GROUP
+        answers["sound"] = (right & answers["sound"].fillna(False).astype(bool)).astype(int)
+        answers["entropy"] *= answers["tokens"]
+        answers["first_n"], answers["first_correct"] = first.astype(int), (first & right).astype(int)
+        extra = ["sound", "tokens", "entropy", "first_n", "first_correct"]
+        part = count(answers).merge(answers.groupby(COUNT_COLUMNS, as_index=False)[extra].sum(), on=COUNT_COLUMNS)
+        for name in ("n", "correct", "tokens", "entropy"):
+            part[f"gain_{name}"] = part[name] if path.stem == f"block-{gain_block}" else 0
+        parts.append(part)
+    return pd.concat(parts).groupby(COUNT_COLUMNS, as_index=False, sort=True).sum()
+
+
+def read_records(results: Path, models: list[str]) -> pd.DataFrame:
+    """records.parquet: `model`, `record` (its run.json) and `losses` (empty after RL), the last two as JSON texts."""
+    rows = []
+    for model in models:
+        losses = results / "losses" / f"{model}.json"
+        measured = json.loads(losses.read_text())["losses"] if losses.exists() else {}
+        record = json.loads((results / "models" / model / "run.json").read_text())
+        rows.append((model, json.dumps(record), json.dumps(measured)))
+    return pd.DataFrame(rows, columns=["model", "record", "losses"])
+
+
+def read_metrics(results: Path, models: list[str]) -> pd.DataFrame:
+    """metrics.parquet: `model` and METRICS, a row a GRPO step. A training that failed at once has none."""
+    parts = []
+    for model in models:
+        path = results / "models" / model / "metrics.jsonl"
+        if model.startswith("grpo/") and path.stat().st_size:
+            parts.append(pd.read_json(path, lines=True)[METRICS].assign(model=model))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*METRICS, "model"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", required=True, type=Path)
+    parser.add_argument("--models", required=True, nargs="+")
+    parser.add_argument("--grades", required=True, nargs="+", type=Path, help="block-N.parquet of all models")
+    parser.add_argument("--gain-block", required=True, type=int, help="the block that no predictor uses")
+    args = parser.parse_args()
+    with exit_on_bad_input("collect"):
+        passk = pd.concat([pd.read_csv(args.results / "passk" / f"{model}.csv") for model in args.models])
+        passk = passk[(passk["k"] & (passk["k"] - 1) == 0) | (passk["k"] == passk["n"])]
+        found = {
+            "counts": read_counts(args.grades, args.gain_block),
+            "records": read_records(args.results, args.models),
+            "metrics": read_metrics(args.results, args.models),
+        }
+        tables = args.results / "tables"
+        for name, table in found.items():
+            with whole_file(tables / f"{name}.parquet") as temporary:
+                table.to_parquet(temporary, index=False, compression="zstd")
+        with whole_file(tables / "passk.csv") as temporary:
+            passk.to_csv(temporary, index=False)
+
+
+if __name__ == "__main__":
+    main()
