@@ -54,7 +54,7 @@ def wrong(config: dict, path: str, value) -> dict:
         ("lab/base/no_working", 2, "lab/base/no_working: 2 is greater than the maximum of 1"),
         ("lab/families", ["sideways"], "lab/families/0: 'sideways' is not one of"),
         ("homogeneous_family", "shuffled", "homogeneous_family: 'shuffled' is not one of lab/families"),
-        ("analysis/k", [1, 999], "analysis/k: k = 999 is more than the 16 samples"),
+        ("analysis/k", [1, 512], "analysis/k: k = 512 is more than the 16 samples"),
         ("analysis/scopes", {"few": ["nobody"]}, "analysis/scopes/few: 'nobody' is not a run of config/runs/smoke.tsv"),
         ("architecture/num_hidden_layer", 6, "unknown key 'architecture/num_hidden_layer'"),
         ("lab/base/operations", {"sort": 1}, "lab/base/operations: 'sort' is not one of lab/operations"),

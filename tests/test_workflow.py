@@ -56,8 +56,9 @@ def planned(folder: Path, *options: str) -> dict[str, int]:
 
 
 AFTER_TABLES = {
-    *("collect", "tabulate", "check_guessing", "analyze", "estimate_variance", "judge_contrasts", "report", "plot_paper"),
+    *("collect", "tabulate", "check_guessing", "analyze", "estimate_variance", "judge_contrasts", "report"),
     *("plot_sft_vs_rl", "plot_scores", "plot_correlation", "plot_predictors", "plot_passk", "plot_contrasts"),
+    "plot_paper",
 }
 
 
