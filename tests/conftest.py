@@ -1,6 +1,7 @@
-"""Paths, and a small model that looks like the lab's."""
+"""Paths, a small model that looks like the lab's, and a finished smoke study."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ ROOT = Path(__file__).parents[1]
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 BIN = Path(sys.executable).parent
+SMOKE = ("--configfile", "config/smoke.yaml")
+PARTS = ("Snakefile", "workflow", "config", "envs", "profiles", "largek")
 sys.path.append(str(ROOT / "workflow" / "scripts"))  # at the end: its tabulate.py must not stand in for the package
 
 
@@ -30,6 +33,28 @@ def small_model(tmp_path_factory) -> Path:
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     new_model(shape | {"max_position_embeddings": 128}, tokenizer, seed=1).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    """The files that a study needs, and nothing that was made."""
+    folder.mkdir()
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory) -> Path:
+    """A copy of the project with a finished smoke study."""
+    folder = copy_of_the_project(tmp_path_factory.mktemp("study") / "project")
+    done = run("snakemake", "--cores", 2, *SMOKE, cwd=folder)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    (folder / "output.txt").write_text(done.stdout + done.stderr)
     return folder
 
 

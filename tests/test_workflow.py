@@ -9,32 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, run
-
-SMOKE = ("--configfile", "config/smoke.yaml")
-PARTS = ("Snakefile", "workflow", "config", "envs", "profiles", "largek")
-
-
-def copy_of_the_project(folder: Path) -> Path:
-    """The files that a study needs, and nothing that was made."""
-    folder.mkdir()
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / part)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def smoke(tmp_path_factory) -> Path:
-    """A copy of the project with a finished smoke study."""
-    folder = copy_of_the_project(tmp_path_factory.mktemp("study") / "project")
-    done = run("snakemake", "--cores", 2, *SMOKE, cwd=folder)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
-    (folder / "output.txt").write_text(done.stdout + done.stderr)
-    return folder
+from conftest import PARTS, ROOT, SMOKE, copy_of_the_project, run
 
 
 @pytest.fixture
