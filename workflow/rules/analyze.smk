@@ -382,6 +382,7 @@ rule report:
         script="workflow/scripts/report.py",
         largek="largek/common.py",
         captions=CAPTIONS,
+        stylesheet="workflow/report/report.css",
         tables=expand(
             "<results>/tables/{name}.csv",
             name=["models", "predictors", "variance", "contrasts", "guessing", "paper"],
@@ -403,5 +404,6 @@ rule report:
         python {input.script} \
             --config {params.config:q} \
             --targets {input.tables:q} {input.figures:q} \
+            --stylesheet {input.stylesheet:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """

@@ -1,7 +1,7 @@
 """Write Snakemake's own report of a study: figures and tables with their captions, run times, the graph of rules.
 
     python workflow/scripts/report.py --config '<the study, as JSON>' --targets results/smoke/figures/passk.png \\
-        --output results/smoke/report.html
+        --stylesheet workflow/report/report.css --output results/smoke/report.html
 """
 
 import argparse
@@ -20,6 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, type=json.loads)
     parser.add_argument("--targets", required=True, nargs="+")
+    parser.add_argument("--stylesheet", required=True)
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -28,7 +29,7 @@ def main() -> None:
         temporary = Path(folder, "report.html")
         # The workflow that runs this rule holds the lock; reading what it has recorded needs none.
         command = [sys.executable, "-m", "snakemake", "--nolock", "--configfile", str(config), "--quiet", "all"]
-        command += ["--report", str(temporary), "--", *args.targets]
+        command += ["--report", str(temporary), "--report-stylesheet", args.stylesheet, "--", *args.targets]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"report: Snakemake could not write its report:\n{(done.stderr or done.stdout).strip()}")
