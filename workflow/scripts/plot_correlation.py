@@ -46,7 +46,7 @@ def main() -> None:
             xlabel="k", ylim=(-1.05, 1.05), title="with the post-RL score" if target == "score" else "with the RL gain"
         )
     axes[0].set_ylabel("Spearman correlation over runs")
-    axes[0].legend(loc="lower left")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(
         f"Pre-RL pass@k, {table['runs'].max()} runs; bands: 95 % bootstrap over problems and runs", fontsize=10
     )

@@ -39,6 +39,7 @@ def main() -> None:
         axis.errorbar(y, place, xerr=[(y - lo).clip(0), (hi - y).clip(0)], fmt="o", color=BEFORE, elinewidth=1, ms=5)
         axis.axvline(0, color="grey", lw=0.8)
         axis.set_xlabel(title)
+        axis.locator_params(axis="x", nbins=5)
     names = [LABELS.get(name, name) for name in table["predictor"]]
     runs = [f"{name} ({count})" for name, count in zip(names, table["runs"])]
     axes[0].set_yticks(place, runs)
