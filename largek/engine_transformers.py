@@ -14,9 +14,9 @@ from largek.models import (
     decide_chat_template,
     end_ids,
     load_network,
-    load_tokenizer,
     load_weights,
     prompt_ids,
+    read_tokenizer,
 )
 from largek.sample import Answer, Chunk
 from largek.store import prompt_of
@@ -26,7 +26,7 @@ class Transformers:
     """A model that is loaded when there is something to sample. A chunk is one call with its own seed."""
 
     def __init__(self, model: str, chat_template: bool | None):
-        self.model, self.tokenizer = model, load_tokenizer(model)
+        self.model, self.tokenizer = model, read_tokenizer(model)
         self.chat_template = decide_chat_template(self.tokenizer, model, chat_template)
         self.ends = end_ids(model, self.tokenizer)
 
