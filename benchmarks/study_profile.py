@@ -41,7 +41,7 @@ SAMPLING = {
     "rollout": ["largek.decode.Decoder.sample"],
     "save": ["largek.store.Store.append", "largek.sample.joined"],
 }
-LOSS = {"load": ["largek.models.load"], "forward": ["largek.loss.losses"]}
+LOSS = {"load": ["largek.loss.load"], "forward": ["largek.loss.losses_by_decoder"]}
 PARTS = {"train_sft": TRAINING, "train_grpo": TRAINING, "sample": SAMPLING, "measure_loss": LOSS}
 IMPORTED = {
     "train_sft": "cpu_sft datasets training largek.models",

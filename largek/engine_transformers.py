@@ -5,16 +5,13 @@ On a CPU, architectures that `largek.decode` computes are sampled by it, all oth
 
 from collections.abc import Iterator
 
-import torch
-
 from largek.common import without_collector
-from largek.decode import Decoder, supports
+from largek.decode import Decoder
 from largek.models import (
     check_length,
     decide_chat_template,
     end_ids,
-    load_network,
-    load_weights,
+    load_for_decoder,
     prompt_ids,
     read_tokenizer,
 )
@@ -32,11 +29,9 @@ class Transformers:
 
     def sampler(self):
         """What samples this model, and the number of positions that it has."""
-        network = None if torch.cuda.is_available() else load_weights(self.model)
-        if network is None or not supports(network.config):
-            network = load_network(self.model)
+        network, decodes = load_for_decoder(self.model)
         limit = getattr(network.config, "max_position_embeddings", None)
-        if not torch.cuda.is_available() and supports(network.config):
+        if decodes:
             return Decoder(network), limit
         from largek.generate import Generator  # imports seconds' worth of transformers
 

@@ -55,6 +55,20 @@ def load_weights(model: str) -> SimpleNamespace | None:
     return SimpleNamespace(config=SimpleNamespace(**config), state_dict=lambda: load_file(folder / "model.safetensors"))
 
 
+def load_for_decoder(model: str):
+    """(network, whether `largek.decode` computes it on this machine), the network read by `load_weights` if that is
+    enough, else by transformers."""
+    import torch
+
+    from largek.decode import supports
+
+    on_cpu = not torch.cuda.is_available()
+    network = load_weights(model) if on_cpu else None
+    if network is None or not supports(network.config):
+        network = load_network(model)
+    return network, on_cpu and supports(network.config)
+
+
 def load_network(model: str):
     """The model without its tokenizer; see `load`."""
     import torch
