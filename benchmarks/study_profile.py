@@ -41,7 +41,7 @@ SAMPLING = {
     "rollout": ["largek.decode.Decoder.sample"],
     "save": ["largek.store.Store.append", "largek.sample.joined"],
 }
-LOSS = {"load": ["largek.models.load"], "forward": ["largek.loss.losses"]}
+LOSS = {"load": ["largek.loss.load"], "forward": ["largek.loss.losses_by_decoder"]}
 PARTS = {"train_sft": TRAINING, "train_grpo": TRAINING, "sample": SAMPLING, "measure_loss": LOSS}
 IMPORTED = {
     "train_sft": "cpu_sft datasets training largek.models",
@@ -125,9 +125,12 @@ def inside(kind: str, arguments: list[str]) -> None:
     begin = psutil.Process().create_time()
     sys.path.insert(0, str(ROOT))
     sys.path.append(str(SCRIPTS))
-    from largek.common import without_collector
+    from largek.cli import without_pandas
+    from largek.common import quick_imports
 
-    with without_collector():
+    if kind == "sample":
+        without_pandas()
+    with quick_imports():
         for name in IMPORTED[kind].split():
             importlib.import_module(name)
     seconds, running = defaultdict(float, start=time.time() - begin), []

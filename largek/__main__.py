@@ -1,5 +1,5 @@
 """`python -m largek` is the same as the command `largek`."""
 
-from largek.cli import main
+from largek.cli import command
 
-main()
+command()

@@ -2,9 +2,10 @@
 
 import argparse
 import os
+import sys
 
 from largek import __version__
-from largek.common import exit_on_bad_input
+from largek.common import exit_on_bad_input, quick_exit
 
 
 def index_range(text: str) -> range:
@@ -112,10 +113,39 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def command() -> None:
+    """The program `largek`."""
+    with quick_exit():
+        main()
+
+
+class NoPandas:
+    """A finder of modules by which pandas is not installed."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
+def without_pandas() -> None:
+    """For commands that need no pandas. pyarrow loads it, 0.3 s, with the first list that it is given, to see if that
+    is a Series; if pandas is not there then, it does not look again until somebody asks for a table of pandas."""
+    import pyarrow as pa
+
+    sys.meta_path.insert(0, NoPandas)
+    try:
+        pa.array([])
+    finally:
+        sys.meta_path.remove(NoPandas)
+
+
 def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     with exit_on_bad_input(f"largek {args.command}"):
+        if args.command in ("sample", "grade"):
+            without_pandas()
         if args.command == "sample":
             from largek import sample
 

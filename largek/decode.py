@@ -106,8 +106,9 @@ class Decoder(Llama):
         turned = torch.view_as_real(torch.view_as_complex(mixed[:, : self.heads + self.kv_heads]) * turn).flatten(2)
         return turned[:, : self.heads], turned[:, self.heads :], mixed[:, self.heads + self.kv_heads :].flatten(2)
 
-    def prefill(self, prompts: list[list[int]]):
-        """Keys and values of each layer, (prompts x kv heads, length, size), and hidden states of the last tokens."""
+    def read(self, prompts: list[list[int]]):
+        """Keys and values of each layer, (prompts x kv heads, length, size); hidden states, (prompts x length, hidden);
+        and the lengths of the prompts."""
         lengths = torch.tensor([len(ids) for ids in prompts])
         width = int(lengths.max())
         ids = torch.zeros(len(prompts), width, dtype=torch.long)  # padded on the right, where nothing attends to it
@@ -124,8 +125,7 @@ class Decoder(Llama):
             x = torch.addmm(x, mixed.transpose(1, 2).reshape(len(x), -1), layer.out.T)
             x = self.mlp(layer, x)
             cache.append((k.flatten(0, 1), v.flatten(0, 1)))
-        last = x.view(len(prompts), width, -1)[torch.arange(len(prompts)), lengths - 1]
-        return cache, last, lengths
+        return cache, x, lengths
 
     def attend(self, parts, shared, own, step: int, tree: "Tree") -> torch.Tensor:
         """Attention of one new token a row to its prompt and its own tokens: (rows, hidden).
@@ -163,7 +163,8 @@ class Decoder(Llama):
         """`counts[i]` answers to `prompts[i]`, in this order. Temperature 0 is greedy. Without a seed, random numbers
         come from torch's own generator."""
         generator = None if seed is None else torch.Generator().manual_seed(seed)
-        shared, x, lengths = self.prefill(prompts)
+        shared, x, lengths = self.read(prompts)
+        x = x.view(len(prompts), -1, x.shape[1])[torch.arange(len(prompts)), lengths - 1]  # of the last tokens
         tree = Tree(lengths, self.kv_heads)
         row = torch.arange(len(prompts)).repeat_interleave(torch.tensor(counts))  # of each unfinished answer
         answer = torch.arange(len(row))

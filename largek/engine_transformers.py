@@ -5,18 +5,15 @@ On a CPU, architectures that `largek.decode` computes are sampled by it, all oth
 
 from collections.abc import Iterator
 
-import torch
-
 from largek.common import without_collector
-from largek.decode import Decoder, supports
+from largek.decode import Decoder
 from largek.models import (
     check_length,
     decide_chat_template,
     end_ids,
-    load_network,
-    load_tokenizer,
-    load_weights,
+    load_for_decoder,
     prompt_ids,
+    read_tokenizer,
 )
 from largek.sample import Answer, Chunk
 from largek.store import prompt_of
@@ -26,17 +23,15 @@ class Transformers:
     """A model that is loaded when there is something to sample. A chunk is one call with its own seed."""
 
     def __init__(self, model: str, chat_template: bool | None):
-        self.model, self.tokenizer = model, load_tokenizer(model)
+        self.model, self.tokenizer = model, read_tokenizer(model)
         self.chat_template = decide_chat_template(self.tokenizer, model, chat_template)
         self.ends = end_ids(model, self.tokenizer)
 
     def sampler(self):
         """What samples this model, and the number of positions that it has."""
-        network = None if torch.cuda.is_available() else load_weights(self.model)
-        if network is None or not supports(network.config):
-            network = load_network(self.model)
+        network, decodes = load_for_decoder(self.model)
         limit = getattr(network.config, "max_position_embeddings", None)
-        if not torch.cuda.is_available() and supports(network.config):
+        if decodes:
             return Decoder(network), limit
         from largek.generate import Generator  # imports seconds' worth of transformers
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from largek.common import InputError, Progress, read_jsonl, without_collector, write_json
+from largek.models import decide_chat_template, load_for_decoder, read_tokenizer
 from largek.tasks import fill
 
 LOGITS = 2**25  # entries of the largest block of logits: 128 MiB in float32, whatever the vocabulary and the length
@@ -42,10 +43,8 @@ def run(
     found = {"model": name, "losses": dict.fromkeys(sets)}
     if not (Path(model) / "failed.json").exists():
         with without_collector():
-            from largek.models import decide_chat_template, load
-
             network, tokenizer = load(model)
-        chat_template = decide_chat_template(tokenizer, model, chat_template)
+            chat_template = decide_chat_template(tokenizer, model, chat_template)
         progress, done, start = Progress(name, sum(map(len, sets.values())), "examples"), 0, time.monotonic()
         for key, rows in sets.items():
             encoded = [encode(tokenizer, row, prompt or "{problem}", chat_template) for row in rows]
@@ -55,6 +54,17 @@ def run(
     if output:
         write_json(output, found)
     return found
+
+
+def load(model: str):
+    """(network, tokenizer): a `largek.decode.Decoder` where it computes the architecture, else a transformers model."""
+    try:
+        from largek.decode import Decoder
+    except ImportError as error:
+        raise InputError(f"{error}; install largek[transformers]") from None
+    tokenizer = read_tokenizer(model)
+    network, decodes = load_for_decoder(model)
+    return Decoder(network) if decodes else network, tokenizer
 
 
 def encode(tokenizer, row: dict, prompt: str, chat_template: bool) -> tuple[int, list[int]]:
@@ -77,6 +87,7 @@ def measure(network, encoded: list[tuple[int, list[int]]], batch_size: int, prog
     """Losses of one set of examples, from (length of the prompt, tokens); equal whatever `batch_size` is, to
     the rounding of the model's own type."""
     ordered = sorted(encoded, key=lambda pair: len(pair[1]))
+    losses = losses_by_decoder if hasattr(network, "read") else losses_by_transformers
     per_example, lengths = [], []
     for first in range(0, len(ordered), batch_size):
         batch = ordered[first : first + batch_size]
@@ -101,8 +112,26 @@ def summarize(per_example: list[float], lengths: list[int]) -> dict:
     }
 
 
-def losses(network, batch: list[tuple[int, list[int]]]) -> list[float]:
-    """The loss of each example of a batch in nats, padded on the right.
+def losses_by_decoder(network, batch: list[tuple[int, list[int]]]) -> list[float]:
+    """The loss of each example of a batch in nats, from a `largek.decode.Decoder`; only solutions get logits."""
+    import torch
+
+    size = len(network.head)  # of the vocabulary
+    together, step = max(1, LOGITS // (max(len(ids) for _, ids in batch) * size)), max(1, LOGITS // size)
+    sums = []
+    with torch.inference_mode():
+        for first in range(0, len(batch), together):
+            part = batch[first : first + together]
+            _, states, _ = network.read([ids[:-1] for _, ids in part])
+            for (start, ids), state in zip(part, states.view(len(part), -1, states.shape[1])):
+                blocks = zip(state[start - 1 : len(ids) - 1].split(step), torch.tensor(ids[start:]).split(step))
+                nll = [torch.nn.functional.cross_entropy(network.logits(x), y, reduction="none") for x, y in blocks]
+                sums.append(torch.cat(nll).double().sum().item())
+    return sums
+
+
+def losses_by_transformers(network, batch: list[tuple[int, list[int]]]) -> list[float]:
+    """The same from a transformers model, padded on the right.
 
     Long texts go through the model in segments that share a key-value cache, so that never more than LOGITS logits
     exist at once. (Calling the head on parts of the hidden states would be cheaper still, but would miss what some

@@ -15,6 +15,15 @@ NEEDED = {"model_type", "dtype", "vocab_size", "hidden_size", "head_dim", "num_h
 NEEDED |= {"num_key_value_heads", "rms_norm_eps", "rope_parameters", "hidden_act", "attention_bias", "mlp_bias"}
 NEEDED |= {"tie_word_embeddings", "max_position_embeddings"}
 
+# what may stand in a tokenizer's settings for `PlainTokenizer`, and the files beside them that would change it
+FAST = ("TokenizersBackend", "PreTrainedTokenizerFast")  # transformers' class for any tokenizer.json, by both names
+SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
+HARMLESS = {*SPECIAL, "backend", "model_max_length", "padding_side", "tokenizer_class"}
+OTHERS = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
+OTHERS += ("special_tokens_map.json", "added_tokens.json")
+PLAIN = {"special": True} | dict.fromkeys(["single_word", "lstrip", "rstrip", "normalized"], False)
+REPAIRED = 100_000  # larger vocabularies may be repaired by transformers
+
 
 def content(model: str) -> str:
     """What a model folder holds, as `sha256:...` of the files it is loaded from. Logs, checkpoints of its training and
@@ -46,6 +55,20 @@ def load_weights(model: str) -> SimpleNamespace | None:
     return SimpleNamespace(config=SimpleNamespace(**config), state_dict=lambda: load_file(folder / "model.safetensors"))
 
 
+def load_for_decoder(model: str):
+    """(network, whether `largek.decode` computes it on this machine), the network read by `load_weights` if that is
+    enough, else by transformers."""
+    import torch
+
+    from largek.decode import supports
+
+    on_cpu = not torch.cuda.is_available()
+    network = load_weights(model) if on_cpu else None
+    if network is None or not supports(network.config):
+        network = load_network(model)
+    return network, on_cpu and supports(network.config)
+
+
 def load_network(model: str):
     """The model without its tokenizer; see `load`."""
     import torch
@@ -69,7 +92,7 @@ def load_tokenizer(model: str):
     if settings.exists() and (Path(model) / "tokenizer.json").exists():
         kind = json.loads(settings.read_text()).get("tokenizer_class")
     try:
-        if kind in ("TokenizersBackend", "PreTrainedTokenizerFast"):  # what Auto would find, after a long import
+        if kind in FAST:  # what Auto would find, after a long import
             from transformers import PreTrainedTokenizerFast as Tokenizer
         else:
             from transformers import AutoTokenizer as Tokenizer
@@ -83,6 +106,51 @@ def load_tokenizer(model: str):
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+class PlainTokenizer:
+    """A folder's tokenizer by the package tokenizers alone: what is used here of the class in transformers, which takes
+    longer to import than many a small job. Made by `read_tokenizer`."""
+
+    chat_template = None
+
+    def __init__(self, path: Path, settings: dict):
+        from tokenizers import Tokenizer
+
+        self.tokens = Tokenizer.from_file(str(path))
+        for name in SPECIAL:
+            self.name(name, settings.get(name))
+        if self.pad_token is None:
+            self.name("pad_token", self.eos_token)
+
+    def name(self, name: str, token: str | None) -> None:
+        """Set, say, `eos_token` and `eos_token_id`."""
+        setattr(self, name, token)
+        setattr(self, f"{name}_id", None if token is None else self.tokens.token_to_id(token))
+
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict:
+        return {"input_ids": self.tokens.encode(text, add_special_tokens=add_special_tokens).ids}
+
+    def batch_decode(self, rows: list[list[int]], skip_special_tokens: bool = False) -> list[str]:
+        return [self.tokens.decode(ids, skip_special_tokens=skip_special_tokens) for ids in rows]
+
+
+def read_tokenizer(model: str):
+    """The tokenizer for texts and tokens alone: a `PlainTokenizer` where that does the same as what `load_tokenizer`
+    loads, else that."""
+    folder, names = Path(model), ("config.json", "tokenizer.json", "tokenizer_config.json")
+    if not all((folder / name).exists() for name in names) or any((folder / name).exists() for name in OTHERS):
+        return load_tokenizer(model)
+    settings = json.loads((folder / "tokenizer_config.json").read_bytes())
+    if settings.get("tokenizer_class") not in FAST or not settings.keys() <= HARMLESS:
+        return load_tokenizer(model)
+    rules = json.loads((folder / "tokenizer.json").read_bytes())
+    plain = {token["content"] for token in rules["added_tokens"] if token.items() >= PLAIN.items()}
+    named = [settings[name] for name in SPECIAL if settings.get(name) is not None]
+    size = len(rules["model"]["vocab"]) + len(rules["added_tokens"])
+    if rules["truncation"] or rules["padding"] or size > REPAIRED or not all(token in plain for token in named):
+        return load_tokenizer(model)
+    return PlainTokenizer(folder / "tokenizer.json", settings)
 
 
 def decide_chat_template(tokenizer, model: str, wanted: bool | None) -> bool:

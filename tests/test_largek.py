@@ -1,6 +1,8 @@
 """largek's commands: real sampling with a small model, resuming, loss, grading, wrong input."""
 
 import shutil
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -112,7 +114,7 @@ def test_a_second_process_waits_and_takes_what_the_first_has_made(small_model, p
 def test_other_architectures_go_through_generate_with_the_same_result(small_model, problems, tmp_path, monkeypatch):
     """Greedy answers, their log-probabilities and entropies, by the sampler for Llama models and by `generate`."""
     ours = sampled(small_model, problems, tmp_path / "a.parquet", range(1), temperature=0.0)
-    monkeypatch.setattr("largek.engine_transformers.supports", lambda config: False)
+    monkeypatch.setattr("largek.decode.supports", lambda config: False)
     monkeypatch.setattr(Decoder, "sample", None)
     theirs = sampled(small_model, problems, tmp_path / "b.parquet", range(1), temperature=0.0)
     assert len(ours) == len(theirs) == 9
@@ -241,3 +243,38 @@ def test_help_is_quick_and_imports_no_torch():
         "import sys, largek.cli, largek.sample, largek.grade, largek.passk, largek.loss; print('torch' in sys.modules)"
     )
     assert run("python", "-c", code).stdout == "False\n"
+
+
+@pytest.mark.parametrize("end, status", [("pass", 0), ("sys.exit(3)", 3), ("1 / 0", 1)])
+def test_a_quick_exit_keeps_output_status_and_what_libraries_do_at_exit(end, status):
+    code = f"""
+import atexit, sys
+from largek.common import quick_exit
+class Left:
+    def __del__(self): print("taken apart")
+with quick_exit():
+    atexit.register(print, "library")
+    left = Left()
+    print("done")
+    {end}
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == status
+    assert done.stdout.split("\n")[:2] == ["done", "library"] and ("taken apart" in done.stdout) == (status > 0)
+
+
+def test_sampling_loads_neither_transformers_nor_pandas(small_model, tmp_path):
+    """And pyarrow makes tables of pandas all the same, once it is asked for them."""
+    write_jsonl(tmp_path / "tasks.jsonl", [{"id": "1", "problem": "start 1 then sort ?", "answer": "1"}])
+    output = tmp_path / "a.parquet"
+    code = f"""
+import sys
+from largek.cli import main
+main(["sample", "--model", {str(small_model)!r}, "--tasks", {str(tmp_path / "tasks.jsonl")!r}, "--samples", "2",
+      "--max-tokens", "3", "--output", {str(output)!r}])
+assert "torch" in sys.modules and not {{"transformers", "pandas"}} & sys.modules.keys()
+import pyarrow.parquet
+assert len(pyarrow.parquet.read_table({str(output)!r}).to_pandas()) == 2
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

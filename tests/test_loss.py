@@ -7,6 +7,7 @@ import pytest
 
 from largek import loss
 from largek.common import InputError, Progress, write_jsonl
+from largek.decode import Decoder
 from largek.models import load
 
 ROWS = [{"problem": "start 1 2 then sort ?", "solution": "sort answer 1 2 " + "3 " * i} for i in range(7)]
@@ -44,14 +45,20 @@ def test_equals_transformers(small_model, held_out, tmp_path):
 
 @pytest.mark.parametrize("size", [1, 3, 64])
 @pytest.mark.parametrize("logits", [1, 500, 2**25])
-def test_is_the_same_whatever_the_batch_and_the_block_of_logits(small_model, held_out, monkeypatch, size, logits):
-    """A block of one entry is one position at a time, through the key-value cache."""
+def test_is_the_same_whatever_the_way_the_batch_and_the_block(small_model, held_out, monkeypatch, size, logits):
+    """A block of one entry is one position at a time, in transformers through the key-value cache."""
     whole = measured(small_model, held_out)
     monkeypatch.setattr(loss, "LOGITS", logits)
-    found = measured(small_model, held_out, batch_size=size)
-    assert found["tokens"] == whole["tokens"]
-    for key in ("per_token", "per_token_se", "per_example"):
-        assert found[key] == pytest.approx(whole[key], rel=1e-5), key
+    for network, tokenizer in (loss.load(str(small_model)), load(str(small_model))):
+        encoded = [loss.encode(tokenizer, row, "{problem}", False) for row in ROWS]
+        found = loss.measure(network, encoded, size, Progress("m", 7, "examples"))
+        assert found["tokens"] == whole["tokens"]
+        for key in ("per_token", "per_token_se", "per_example"):
+            assert found[key] == pytest.approx(whole[key], rel=1e-5), key
+
+
+def test_a_small_llama_is_computed_without_transformers(small_model):
+    assert isinstance(loss.load(str(small_model))[0], Decoder)
 
 
 def test_never_more_logits_than_a_block_exist(small_model, held_out, monkeypatch):

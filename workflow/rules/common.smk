@@ -57,6 +57,7 @@ SAMPLE_FILES = [
     f"largek/{name}.py"
     for name in ("common", "decode", "models", "sample", "store", "tasks", f"engine_{config['sampling']['engine']}")
 ]
+LOSS_FILES = [f"largek/{name}.py" for name in ("common", "decode", "loss", "models", "tasks")]
 GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
 if config["verifier"] in ("math", "reasoning-gym"):
     GRADE_FILES += [f"largek/{name}.py" for name in ("math_answers", "gym_answers", "workers")]

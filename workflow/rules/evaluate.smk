@@ -15,7 +15,7 @@ lab is a module in workflow/scripts.
 rule measure_loss:
     """Held-out loss of an SFT checkpoint: on examples chosen as its own mix was, and on the common ones."""
     input:
-        largek=["largek/common.py", "largek/loss.py", "largek/models.py", "largek/tasks.py"],
+        largek=LOSS_FILES,
         model="<results>/models/sft/{run}/model",
         examples=[
             "<results>/mixes/{run}/own_held_out.jsonl",
@@ -48,7 +48,7 @@ rule measure_loss:
 
 use rule measure_loss as measure_loss_of_import with:
     input:
-        largek=["largek/common.py", "largek/loss.py", "largek/models.py", "largek/tasks.py"],
+        largek=LOSS_FILES,
         model="<results>/models/sft/{run}/model",
         examples="<results>/problems/common_held_out.jsonl",
     wildcard_constraints:
@@ -57,7 +57,7 @@ use rule measure_loss as measure_loss_of_import with:
 
 use rule measure_loss as measure_loss_of_base with:
     input:
-        largek=["largek/common.py", "largek/loss.py", "largek/models.py", "largek/tasks.py"],
+        largek=LOSS_FILES,
         model="<results>/models/base/model",
         examples="<results>/problems/common_held_out.jsonl",
     output:

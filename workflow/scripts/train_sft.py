@@ -12,7 +12,7 @@ Reads a model folder or hub name and a mix (JSONL of {problem, solution}); write
 import argparse
 from pathlib import Path
 
-from largek.common import exit_on_bad_input, read_jsonl, without_collector
+from largek.common import exit_on_bad_input, quick_exit, quick_imports, read_jsonl
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--report-to", default="none", help="a tracker that transformers knows, such as wandb")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
-    with without_collector():  # here, so that --help and a wrong option need not wait for it
+    with quick_imports():  # here, so that --help and a wrong option need not wait for it
         from datasets import Dataset
         from trl import SFTConfig
 
@@ -51,4 +51,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()
