@@ -3,7 +3,8 @@
     python benchmarks/planning.py
 
 The stub has the same rules, wildcards and numbers of input, output, log and benchmark files a job, but nothing else: no
-config, no sheet, no lookups, no resources.
+config, no sheet, no params, no resources. It leaves out what does not grow with the runs: the rules of imported
+checkpoints, and the dozen jobs behind `tabulate`.
 """
 
 import argparse
@@ -41,9 +42,9 @@ def stub(runs: int) -> str:
     """A Snakefile with the files of the same jobs. Constants are paths that exist, as the real rules' scripts do."""
     code = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("largek/*.py"))]
 
-    def rule(name: str, inputs: list[str], outputs: list[str], own: int, where: str = "") -> str:
-        """`own` of the inputs are code; `where` constrains wildcards."""
-        kept = repr(code[:own] + inputs)
+    def rule(name: str, inputs: list[str], outputs: list[str], own: int, where: str = "", many: str = "") -> str:
+        """`own` of the inputs stand for code and recipes; `where` constrains wildcards; `many` expands to inputs."""
+        kept = repr(code[:own] + inputs) + many
         first = outputs[0].replace("directory(", "").strip(")'\"")
         return (
             f"rule {name}:\n    input: {kept}\n    output: {', '.join(outputs)}\n    log: '{first}.log'\n"
@@ -59,29 +60,31 @@ def stub(runs: int) -> str:
         return [each.format(name) for each in model]
 
     def expanded(pattern: str, **lists: str) -> str:
-        return f"expand({pattern!r}, {', '.join(f'{key}={value}' for key, value in lists.items())})"
+        return f", expand({pattern!r}, {', '.join(f'{key}={value}' for key, value in lists.items())})"
 
-    every = [
-        expanded(f"{s}/models/{{model}}/run.json", model="MODELS"),
-        expanded(f"{s}/losses/{{model}}.json", model="['base', *SFT]"),
-        expanded(f"{s}/grades/{{model}}/block-{{block}}.parquet", model="MODELS", block="range(3)"),
-        expanded(f"{s}/passk/{{model}}.csv", model="MODELS"),
-    ]
+    grades = expanded(f"{s}/grades/{{model}}/block-{{block}}.parquet", model="MODELS", block="range(3)")
+    measured = (
+        expanded(f"{s}/models/{{model}}/run.json", model="MODELS")
+        + expanded(f"{s}/losses/{{model}}.json", model="['base', *SFT]")
+        + expanded(f"{s}/passk/{{model}}.csv", model="MODELS")
+    )
+    metrics = expanded(f"{s}/models/grpo/{{run}}/seed-1/metrics.jsonl", run="['base', *RUNS]")
+    tables = [f"'S/tables/{name}'" for name in ("counts.parquet", "models.csv", "passk.csv")]
     names = ["base", "sft", "validation", "rl", "predict", "outcome", "common_held_out"]
     return (
         f"RUNS = [f'random-{{i}}' for i in range(1, {runs + 1})]\nSFT = [f'sft/{{run}}' for run in RUNS]\n"
         "MODELS = ['base', *SFT, *(f'grpo/{run}/seed-1' for run in ['base', *RUNS])]\n"
         "wildcard_constraints:\n    run='[a-z0-9][a-z0-9.-]*', seed='[0-9]+', block='[0-9]+'\n\n"
-        f"rule all:\n    input: {', '.join(every)}\n\n"
+        "rule all:\n    input: 'S/tables/counts.parquet', 'S/tables/guessing.csv', 'S/figures/training.png'\n\n"
         + rule("make_problems", [], [f"'S/problems/{name}.jsonl'" for name in names], 3)
         + rule("select_mix", ["S/problems/sft.jsonl", "S/problems/validation.jsonl"],
                [f"'S/mixes/{{run}}/{name}'" for name in ("examples.jsonl", "own_held_out.jsonl", "statistics.json")], 2)
-        + rule("pretrain_base", ["S/problems/base.jsonl"], trained("base"), 6)
-        + rule("train_sft", ["S/models/base/model", "S/mixes/{run}/examples.jsonl"], trained("sft/{run}"), 7)
-        + rule("train_grpo", ["S/models/sft/{run}/model", "S/problems/rl.jsonl"], trained("grpo/{run}/seed-{seed}"), 9,
+        + rule("pretrain_base", ["S/problems/base.jsonl"], trained("base"), 8)
+        + rule("train_sft", ["S/models/base/model", "S/mixes/{run}/examples.jsonl"], trained("sft/{run}"), 8)
+        + rule("train_grpo", ["S/models/sft/{run}/model", "S/problems/rl.jsonl"], trained("grpo/{run}/seed-{seed}"), 11,
                "    wildcard_constraints: run='(?!base/).+'\n")
         + rule("train_grpo_from_base", ["S/models/base/model", "S/problems/rl.jsonl"],
-               trained("grpo/{run}/seed-{seed}"), 9, "    wildcard_constraints: run='base'\n")
+               trained("grpo/{run}/seed-{seed}"), 11, "    wildcard_constraints: run='base'\n")
         + rule("measure_loss", ["S/models/sft/{run}/model", "S/mixes/{run}/own_held_out.jsonl", problems[0]],
                ["'S/losses/sft/{run}.json'"], 4)
         + rule("measure_loss_of_base", ["S/models/base/model", problems[0]], ["'S/losses/base.json'"], 4)
@@ -92,6 +95,9 @@ def stub(runs: int) -> str:
                ["'S/grades/{model}/block-{block}.parquet'"], 7)
         + rule("estimate_passk", [f"S/grades/{{model}}/block-{block}.parquet" for block in range(3)],
                ["'S/passk/{model}.csv'"], 3)
+        + rule("tabulate", [], tables, 5, many=measured + grades)
+        + rule("check_guessing", problems, ["'S/tables/guessing.csv'"], 3, many=grades)
+        + rule("plot_training", [], ["'S/figures/training.png'"], 4, many=metrics)
     )  # fmt: skip
 
 

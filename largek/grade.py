@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from largek.verify import OUTCOMES, Verdict, Verifier, judge, load_verifier, ver
 # what is carried over from the samples, so that tables are made from grades alone
 CARRIED = ["model", "task", "split", "problem", "sample", "tokens", "entropy"]
 BATCH = 1000  # answers that are graded between two looks at the clock
+SLICE = 20  # answers that a thread takes at a time: handing over each by itself takes longer than most verdicts
 
 
 def run(
@@ -78,7 +80,9 @@ def run(
                 keys.append(_key(start[problem], finish, text))
                 if keys[-1] not in known:
                     new[keys[-1]] = (verifiers[names[problem]], text, rows[problem], finish == "length")
-            known.update(zip(new, threads.map(_judge, new.values())))
+            works = list(new.items())
+            parts = -(-len(works) // SLICE)  # neighbours in different ones: what hangs comes in rows
+            known.update(chain.from_iterable(threads.map(_judge, [works[first::parts] for first in range(parts)])))
             progress.update(len(keys))
 
     graded, verdicts = table.select(CARRIED), [known[key] for key in keys]
@@ -95,20 +99,17 @@ def run(
 
 def summary(graded: pa.Table, reused: int = 0) -> str:
     """A line a model: how many answers, and how many of each outcome. `reused` verdicts are said to be from before."""
-    counts: dict[str, Counter] = {}
-    for model, outcome in zip(graded["model"].to_pylist(), graded["outcome"].to_pylist()):
-        counts.setdefault(model, Counter())[outcome] += 1
-    lines = []
-    for model, count in counts.items():
-        parts = ", ".join(f"{count[outcome]} {outcome.replace('_', ' ')}" for outcome in OUTCOMES)
-        lines.append(f"{model}: {count.total()} answers: {parts}")
+    count, lines = Counter(zip(graded["model"].to_pylist(), graded["outcome"].to_pylist())), []
+    for model in graded["model"].unique().to_pylist():
+        parts = ", ".join(f"{count[model, outcome]} {outcome.replace('_', ' ')}" for outcome in OUTCOMES)
+        lines.append(f"{model}: {sum(count[model, outcome] for outcome in OUTCOMES)} answers: {parts}")
     if reused:
         lines[-1] += f" ({reused} graded before)"
     return "\n".join(lines) or "0 answers"
 
 
-def _judge(work: tuple[Verifier, str, dict, bool]) -> Verdict:
-    return judge(*work)
+def _judge(works: list[tuple[str, tuple[Verifier, str, dict, bool]]]) -> list[tuple[str, Verdict]]:
+    return [(key, judge(*work)) for key, work in works]
 
 
 def _start(name: str, digest: str, row: dict):

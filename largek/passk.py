@@ -24,7 +24,8 @@ from largek.common import InputError, derive_seed, whole_file
 from largek.grades import COUNT_COLUMNS, Asked, asked_for, count, missing, read_all
 
 RESAMPLES = 2000
-DRAWS = 2048  # orders of a problem's answers that maj@k is averaged over
+DRAWS = 2048  # orders of a problem's answers that maj@k is averaged over, at most
+BLOCK = 128  # ks that are summarized at a time: a table of (RESAMPLES, BLOCK) numbers fits the caches
 
 PASSK_COLUMNS = ["model", "task", "split", "n", "k", "estimate", "lo", "hi"]
 PASSK_COLUMNS += ["coverage", "mean", "maj", "maj_lo", "maj_hi"]
@@ -67,9 +68,10 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
     k are drawn without replacement; t tied answers, if the correct one is among them, count 1/t; no votes count 0.
     Raises ValueError unless 1 <= k <= n.
 
-    Averaged over the first k answers of about DRAWS random orders, which follow from `seed` and the numbers alone.
-    maj@1, which is c / n, and maj@n are exact. Between them the standard
-    error is at most 0.5 / sqrt(DRAWS) = 0.011 for a problem, and sqrt(problems) times less for a mean over problems.
+    Averaged over the first k answers of random orders, which follow from `seed` and the numbers alone: DRAWS of them,
+    or for n below DRAWS the largest multiple of n up to it, more than half as many. maj@1, which is c / n, and maj@n
+    are exact. Between them the standard error is at most 0.5 / sqrt(DRAWS) = 0.011 for a problem, with half of the
+    orders 0.016, and sqrt(problems) times less for a mean over problems.
     """
     ks = np.asarray(ks)
     sizes = [correct, *sorted(wrong, reverse=True), silent]
@@ -79,20 +81,21 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
     if not correct or not ks.size:
         return np.zeros(len(ks))
     rng = np.random.default_rng(derive_seed("maj", seed))
-    draws = max(1, DRAWS // n) * n if n <= DRAWS else DRAWS  # each answer comes first equally often
-    column = np.arange(draws, dtype=np.int32)  # half the size of the default, so the tables stay in the caches longer
-    # One order a column, shuffled as it is read (Fisher-Yates): the rows before `step` have been drawn. An answer is
-    # stored as the place of its votes in `votes`, and both tables are flat, since that is several times faster.
-    order = (np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)[:, None] * draws + column).ravel()
-    votes = np.zeros(len(sizes) * draws, np.int32)
+    draws = DRAWS // n * n if n <= DRAWS else DRAWS  # each answer comes first equally often
+    column = np.arange(draws)
+    # One order a column, shuffled as it is read (Fisher-Yates): the rows before `step` have been drawn. Both tables are
+    # flat, since that is several times faster, and of the smallest integers, so that they fit the caches at large n.
+    kind, count_kind = np.min_scalar_type(len(sizes)), np.min_scalar_type(-n - 1)
+    order = np.repeat(np.repeat(np.arange(len(sizes), dtype=kind), sizes), draws)
+    votes = np.zeros(len(sizes) * draws, count_kind)
     votes[-draws:] = -n  # the silent never lead
-    most, tied, won = np.zeros(draws, np.int32), np.ones(draws, np.int32), np.zeros(ks.max())
+    most, tied, won = np.zeros(draws, count_kind), np.ones(draws, count_kind), np.zeros(ks.max())
     for step in range(ks.max()):
         pick = (rng.integers(step, n, draws) if step else column % n) * draws + column
-        drawn = order[pick]
+        place = order[pick].astype(np.intp) * draws + column  # of the drawn answer's votes
         order[pick] = order[step * draws : (step + 1) * draws]
-        count = votes[drawn] + 1
-        votes[drawn] = count
+        count = votes[place] + 1
+        votes[place] = count
         tied = np.where(count > most, 1, tied + (count == most))
         most = np.maximum(most, count)
         won[step] = (((votes[:draws] == most) & (most > 0)) / tied).sum() / draws
@@ -123,6 +126,14 @@ def summarize(values: np.ndarray, tasks: np.ndarray, weights: np.ndarray) -> np.
     NaN. `weights` is (resamples, problems) from `resample_weights`; the interval is without draws in which some task
     has no problem left.
     """
+    result = np.empty((3, values.shape[1]))
+    for start in range(0, values.shape[1], BLOCK):
+        block = slice(start, start + BLOCK)
+        result[:, block] = _summarize_block(values[:, block], tasks, weights)
+    return result
+
+
+def _summarize_block(values: np.ndarray, tasks: np.ndarray, weights: np.ndarray) -> np.ndarray:
     known = ~np.isnan(values)
     filled = np.where(known, values, 0.0)
     point, draws = 0.0, 0.0
@@ -203,10 +214,11 @@ def majority(grades: pd.DataFrame, ks: list[int] | None = None) -> pd.DataFrame:
     sizes = grades.assign(choice=choice).groupby([*COUNT_COLUMNS, "choice"]).size().rename("size").reset_index()
     tables = []
     for (model, split), group in sizes.groupby(["model", "split"], sort=True):
-        problems = group.groupby(COUNT_COLUMNS)
-        grid, curves = grid_of(model, split, problems["size"].sum(), ks), {}
-        for key, rows in problems:
-            size = dict(zip(rows["choice"], rows["size"]))
+        grid, curves = grid_of(model, split, group.groupby(COUNT_COLUMNS)["size"].sum(), ks), {}
+        problems: dict[tuple, dict[int, int]] = {}
+        for *key, choice, size in group[[*COUNT_COLUMNS, "choice", "size"]].itertuples(index=False):
+            problems.setdefault(tuple(key), {})[choice] = size
+        for key, size in problems.items():
             correct, silent = size.pop(CORRECT, 0), size.pop(SILENT, 0)
             curves[key] = majk(correct, list(size.values()), silent, grid, seed=key[-1])
         index = pd.MultiIndex.from_tuples(curves, names=COUNT_COLUMNS)

@@ -57,9 +57,9 @@ rule select_mix:
     conda:
         "../../envs/cpu.yaml"
     params:
-        mix=lookup("run == '{run}'", within=RUNS, cols="mix"),
-        size=lookup("run == '{run}'", within=RUNS, cols="size"),
-        seed=lookup("run == '{run}'", within=RUNS, cols="sft_seed"),
+        mix=cell("mix"),
+        size=cell("size"),
+        seed=cell("sft_seed"),
         family=config["homogeneous_family"],
         pool_share=config["pool_share"],
         held_out=config["held_out"],

@@ -74,8 +74,8 @@ rule train_sft:
         gpu=config["gpus"],
     params:
         threads=config["threads"]["sft"],
-        epochs=lookup("run == '{run}'", within=RUNS, cols="epochs"),
-        seed=lookup("run == '{run}'", within=RUNS, cols="sft_seed"),
+        epochs=cell("epochs"),
+        seed=cell("sft_seed"),
         report_to=config["report_to"],
         folder=subpath(output.model, parent=True),
     shell:
@@ -96,7 +96,7 @@ rule import_checkpoint:
     """Let a person's own SFT model join the study: the folder that the sheet names."""
     input:
         script="workflow/scripts/import_checkpoint.py",
-        checkpoint=lookup("run == '{run}'", within=RUNS, cols="checkpoint"),
+        checkpoint=cell("checkpoint"),
     output:
         model=directory("<results>/models/sft/{run}/model"),
         record="<results>/models/sft/{run}/run.json",

@@ -4,6 +4,7 @@ Every complaint is one line that names the file, the key or row, and what was ex
 """
 
 import csv
+from functools import cache
 from pathlib import Path
 
 import jsonschema
@@ -34,10 +35,14 @@ def complaint(where: str, error: jsonschema.ValidationError) -> str:
     return f"{where}: {path or 'the file'}: {error.message}"
 
 
+@cache  # read once for all rows of a sheet: that would take longer than checking them
+def validator(schema: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(yaml.safe_load((SCHEMAS / schema).read_text()))
+
+
 def validate(value: dict, schema: str, where: str) -> None:
     """Raises StudyError with the best match of what is wrong."""
-    validator = jsonschema.Draft202012Validator(yaml.safe_load((SCHEMAS / schema).read_text()))
-    error = jsonschema.exceptions.best_match(validator.iter_errors(value))
+    error = jsonschema.exceptions.best_match(validator(schema).iter_errors(value))
     if error:
         raise StudyError(complaint(where, error))
 
