@@ -21,10 +21,11 @@ include: "workflow/rules/common.smk"  # reads and validates the config and the s
 include: "workflow/rules/data.smk"  # make_problems, select_mix
 include: "workflow/rules/train.smk"  # pretrain_base, train_sft, import_checkpoint, train_grpo
 include: "workflow/rules/evaluate.smk"  # measure_loss, sample, grade, estimate_passk, collect, check_guessing
-include: "workflow/rules/analyze.smk"  # tabulate, analyze*, estimate_variance, judge_contrasts, plot_*, report
+include: "workflow/rules/analyze.smk"  # tabulate, analyze*, judge_*, estimate_*, plot_*, report
 
 
 rule all:
     default_target: True
     input:
         "<results>/report.html",
+        expand("<results>/passk/{model}.csv", model=MODELS),

@@ -28,8 +28,9 @@ def run(
     """Losses of `model` on files of {problem, solution}, returned and, with `output`, written as JSON.
 
     Returns {"model": name, "losses": {file's stem: {"per_token", "per_token_se", "per_example", "examples",
-    "tokens"}}} in nats; the standard error is that of a ratio of means over examples (Cochran, Sampling Techniques,
-    1977, ch. 6). With a chat template the solution follows the template at once; without one a space stands between,
+    "tokens", "halves"}}} in nats; the standard error is that of a ratio of means over examples (Cochran, Sampling
+    Techniques, 1977, ch. 6), and `halves` are per-token losses on every other example and on the rest, ordered by
+    length. With a chat template the solution follows the template at once; without one a space stands between,
     unless the prompt ends in white space. A model folder that holds `failed.json` instead of weights gives null losses.
     Raises InputError.
     """
@@ -107,6 +108,7 @@ def summarize(per_example: list[float], lengths: list[int]) -> dict:
         "per_token": per_token,
         "per_token_se": math.sqrt(squares * number / (number - 1)) / tokens if number > 1 else None,
         "per_example": sum(per_example) / number,
+        "halves": [sum(per_example[i::2]) / sum(lengths[i::2]) for i in (0, 1)] if number > 1 else None,
         "examples": number,
         "tokens": tokens,
     }

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from analyze import Study, compare, correlation, half_split_r2, regret, spearman, zscore
+from analyze import compare, correlation, half_split_r2, regret, reliability, spearman
+from lineages import Lineages, reward_at, zscore
 
 RNG = np.random.default_rng(0)
+HALVES = ("", "_even", "_odd")
 
 
 @pytest.mark.parametrize("size", [3, 8, 30])
@@ -58,17 +60,27 @@ def test_zscore():
     np.testing.assert_allclose(zscore(np.array([[1.0, 2, 3], [4, 4, 4]])), [[-1.2247449, 0, 1.2247449], [0, 0, 0]])
 
 
-def made_study(runs: int, seeds: int = 1, post_of=lambda skill: skill) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Counts and models of a study whose skills are known: run i has skill 0.1 + 0.8 i / (runs - 1)."""
-    rng, counts, models = np.random.default_rng(1), [], []
+def made_study(runs: int, seeds: int = 1, post_of=lambda skill: skill) -> tuple[pd.DataFrame, ...]:
+    """Counts, models and metrics of a study whose skills are known: run i has skill 0.1 + 0.8 i / (runs - 1).
+
+    The reward climbs in 20 steps from the skill before RL to that after it.
+    """
+    rng, counts, models, metrics = np.random.default_rng(1), [], [], []
     for run in range(runs):
         skill = 0.1 + 0.8 * run / max(1, runs - 1)
         stages = [("sft", f"sft/r{run}", skill, "")]
         stages += [("grpo", f"grpo/r{run}/seed-{s}", post_of(skill), s) for s in range(1, seeds + 1)]
+        for seed in range(1, seeds + 1):
+            steps = np.arange(1, 21)
+            reward, tokens = np.linspace(skill, post_of(skill), 20), 100 * steps * (1 + run % 2)
+            metrics.append(pd.DataFrame({"model": f"grpo/r{run}/seed-{seed}", "step": steps, "reward": reward}))
+            metrics[-1]["num_tokens"] = tokens
         for stage, model, chance, seed in stages:
             for split in ("predict", "outcome") if stage == "sft" else ("outcome",):
                 row = {"model": model, "stage": stage, "run": f"r{run}", "grpo_seed": seed, "split": split}
-                models.append(row | {"status": "ok", "series": "", "loss_own": 1 - skill, "loss_common": 1 - skill})
+                row |= {"status": "ok", "series": "", "weight_distance": skill}
+                losses = {f"loss_{name}{half}": 1 - skill for name in ("own", "common") for half in HALVES}
+                models.append(row | losses)
                 for problem in range(60):
                     blocks = rng.binomial(16, chance, 4)
                     first = int(rng.binomial(8, chance))
@@ -81,14 +93,16 @@ def made_study(runs: int, seeds: int = 1, post_of=lambda skill: skill) -> tuple[
                         "gain_entropy": 16 * skill,
                         "first_n": 8,
                         "first_correct": first,
-                        "sound": 0,
+                        "sound": blocks.sum(),
+                        "gain_sound": blocks[3],
+                        "gain_truncated": 0,
                     }
                     counts.append(row)
-    return pd.DataFrame(counts), pd.DataFrame(models)
+    return pd.DataFrame(counts), pd.DataFrame(models), pd.concat(metrics)
 
 
 def analyzed(runs: int, scopes: dict | None = None, **options) -> pd.DataFrame:
-    study = Study(*made_study(runs, **options), ks=[1, 4, 16], resamples=200)
+    study = Lineages(*made_study(runs, **options), ks=[1, 4, 16], resamples=200)
     return compare(study, scopes or {}, half_splits=100).set_index(["predictor", "target", "scope", "problems"])
 
 
@@ -122,12 +136,12 @@ def test_the_best_run_is_picked_and_valued_on_different_seeds():
 
 
 def test_shared_predictors_leave_the_gains_block_out():
-    counts, models = made_study(4)
-    plain = Study(counts, models, ks=[1], resamples=50).predictors("shared")
-    for name in ("n", "correct", "tokens", "entropy"):  # another last block changes no predictor
+    counts, models, metrics = made_study(4)
+    plain = Lineages(counts, models, metrics, ks=[1], resamples=50).predictors("shared")
+    for name in ("n", "correct", "tokens", "entropy", "sound", "truncated"):  # another last block changes no predictor
         counts[name] += 10 - counts[f"gain_{name}"]
         counts[f"gain_{name}"] = 10
-    other = Study(counts, models, ks=[1], resamples=50).predictors("shared")
+    other = Lineages(counts, models, metrics, ks=[1], resamples=50).predictors("shared")
     for name in plain:
         np.testing.assert_allclose(plain[name], other[name])
 
@@ -142,11 +156,50 @@ def test_cells_are_empty_with_a_reason(runs, options, reason):
 
 
 def test_no_run_at_all_gives_a_table():
-    counts, models = made_study(3)
+    counts, models, metrics = made_study(3)
     models.loc[models["stage"] == "grpo", "status"] = "failed"
-    table = compare(Study(counts, models, ks=[1], resamples=50), {}, 10)
+    table = compare(Lineages(counts, models, metrics, ks=[1], resamples=50), {}, 10)
     assert (table["reason"] == "fewer than 3 runs").all()
 
 
 def test_the_same_counts_give_the_same_table():
     pd.testing.assert_frame_equal(analyzed(5), analyzed(5))
+
+
+def test_a_choice_that_knows_nothing_is_the_mean_run():
+    table = analyzed(8, seeds=2)
+    mean = table.loc[("mean", "score", "all", "disjoint")]
+    assert mean["reason"] == "the predictor is constant" and np.isnan(mean["spearman"])
+    assert mean["regret"] == pytest.approx(0.9 - 0.5, abs=0.03)
+
+
+def test_the_probe_is_the_reward_over_the_first_tenth_of_the_steps():
+    study = Lineages(*made_study(4, post_of=lambda skill: 1.0), ks=[1], resamples=20)
+    climbs = [np.linspace(skill, 1, 20)[:2].mean() for skill in np.linspace(0.1, 0.9, 4)]
+    np.testing.assert_allclose(study.baselines()["probe"][0], climbs)
+
+
+def test_rewards_at_half_of_the_steps_and_at_matched_tokens():
+    study = Lineages(*made_study(4, seeds=2, post_of=lambda skill: 1.0), ks=[1], resamples=20)
+    skills = np.linspace(0.1, 0.9, 4)
+    half = [np.linspace(skill, 1, 20)[8:10].mean() for skill in skills]
+    np.testing.assert_allclose(study.targets()["half_steps"][0], half)
+    ends = [[18, 20], [8, 10], [18, 20], [8, 10]]  # every other run sees twice as many tokens a step
+    matched = [np.linspace(skill, 1, 20)[slice(*end)].mean() for skill, end in zip(skills, ends)]
+    np.testing.assert_allclose(study.targets()["matched_tokens"][0], matched)
+    rows = pd.DataFrame({"reward": [1.0, 2, 3], "step": [1, 2, 3]})
+    assert reward_at(rows, rows["step"], 0.5) == 1  # never nothing
+
+
+def test_reliability_is_that_of_measurements_whose_noise_is_known():
+    """Half of 60 problems gives x = skill + noise; the full measurement's reliability is var / (var + noise / 60)."""
+    rng = np.random.default_rng(3)
+    counts, models, metrics = made_study(40)
+    sd = 0.03
+    skills = {f"sft/r{run}": 0.5 + sd * rng.standard_normal() for run in range(40)}
+    here = counts["model"].str.startswith("sft")
+    counts.loc[here, "correct"] = rng.binomial(64, counts.loc[here, "model"].map(skills))
+    study = Lineages(counts, models, metrics, ks=[1], resamples=10)
+    found = reliability(study, "disjoint", np.ones(40, bool))
+    assert found["pass@1"] == pytest.approx(sd**2 / (sd**2 + 0.25 / 64 / 60), abs=0.06)
+    assert found["loss_common"] == pytest.approx(1) and "weight_distance" not in found

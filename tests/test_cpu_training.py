@@ -1,4 +1,4 @@
-"""Training small models on a CPU: the losses and the gradients are those of TRL's trainers."""
+"""Training small models on a CPU: the examples, the losses and the gradients are those of TRL's trainers."""
 
 import random
 
@@ -6,12 +6,14 @@ import pytest
 import torch
 from datasets import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM
-from trl import GRPOConfig, SFTConfig
+from trl import GRPOConfig, SFTConfig, SFTTrainer
 
 from cpu_grpo import CPUGRPOTrainer, with_gradient
 from cpu_llama import score
 from cpu_sft import CPUSFTTrainer
+from largek.common import InputError
 from largek.models import load
+from pretrain_base import new_model, tokenize, word_tokenizer
 
 
 @pytest.fixture
@@ -121,6 +123,20 @@ def test_the_sft_loss_has_the_gradients_of_trl(small_model, tmp_path):
         assert (found[True][1][name] - gradient).abs().max().item() < 1e-4 * largest, name
     for name, (value,) in found[False][2].items():
         assert found[True][2][name] == [pytest.approx(value, rel=1e-4)], name
+
+
+def test_the_examples_of_the_base_model_are_as_trl_makes_them(tmp_path):
+    rows = [{"problem": f"start {i} 2 then sort ?", "solution": "2 " * (i % 4) + "answer 2"} for i in range(10)]
+    recipe = SFTConfig(output_dir=str(tmp_path), completion_only_loss=True, max_length=16, bf16=False, use_cpu=True)
+    tokenizer = word_tokenizer()
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    data = Dataset.from_list([{"prompt": row["problem"], "completion": f" {row['solution']}"} for row in rows])
+    theirs = SFTTrainer(new_model(sizes, tokenizer, 1), recipe, train_dataset=data, processing_class=tokenizer)
+    ours = tokenize(rows, tokenizer, 16)
+    for column in ("input_ids", "labels"):
+        assert list(ours[column]) == list(theirs.train_dataset[column])
+    with pytest.raises(InputError, match="12 tokens, more than the max_length 11"):
+        tokenize(rows, tokenizer, 11)
 
 
 @pytest.mark.parametrize("kv_heads, tied", [(4, True), (2, False), (1, True)])

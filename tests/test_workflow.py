@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import BIN, PARTS, ROOT, SMOKE, copy_of_the_project, run
@@ -33,14 +34,14 @@ def planned(folder: Path, *options: str) -> dict[str, int]:
 AFTER_TABLES = {
     *("collect", "tabulate", "check_guessing", "analyze", "estimate_variance", "judge_contrasts", "report"),
     *("plot_sft_vs_rl", "plot_scores", "plot_correlation", "plot_predictors", "plot_passk", "plot_contrasts"),
-    "plot_paper",
+    *("plot_paper", "plot_regret", "judge_predictors", "estimate_regret", "plot_training"),
 }
 
 
 def test_the_smoke_study_makes_what_is_promised(smoke):
     results = smoke / "results" / "smoke"
     assert sorted(path.stem for path in (results / "figures").glob("*.png")) == sorted(
-        ["contrasts", "correlation", "paper", "passk", "predictors", "scores", "sft_vs_rl", "training"]
+        ["contrasts", "correlation", "paper", "passk", "predictors", "regret", "scores", "sft_vs_rl", "training"]
     )
     assert (results / "report.html").stat().st_size > 100_000
     models = pd.read_csv(results / "tables" / "models.csv")
@@ -105,17 +106,21 @@ def test_a_new_row_plans_that_run_alone(copy):
     assert {
         rule: jobs.pop(rule) for rule in ("select_mix", "train_sft", "train_grpo", "measure_loss")
     } == dict.fromkeys(("select_mix", "train_sft", "train_grpo", "measure_loss"), 1)
-    assert jobs.pop("sample") == jobs.pop("sample_after_rl") == 2  # blocks
-    assert jobs.pop("grade") == 4 and jobs.pop("estimate_passk") == 2
-    assert set(jobs) == AFTER_TABLES | {"plot_training"}
+    assert jobs.pop("sample") == 2 and jobs.pop("sample_after_rl") == 1  # blocks
+    assert jobs.pop("grade") == 3 and jobs.pop("estimate_passk") == jobs.pop("estimate_passk_after_rl") == 1
+    assert set(jobs) == AFTER_TABLES
 
 
 def test_more_samples_plan_new_blocks_only(copy):
     config = copy / "config" / "smoke.yaml"
-    config.write_text(config.read_text().replace("blocks: 2", "blocks: 3"))
+    study = config.read_text()
+    config.write_text(study.replace("blocks: 2", "blocks: 3"))
     jobs = planned(copy)
-    assert jobs.pop("sample") == jobs.pop("sample_after_rl") == 3  # one more block of each model
-    assert jobs.pop("grade") == 6 and jobs.pop("estimate_passk") == 6
+    assert jobs.pop("sample") == jobs.pop("grade") == jobs.pop("estimate_passk") == 3  # one more block of each model
+    assert set(jobs) == AFTER_TABLES
+    config.write_text(study.replace("blocks_after_rl: 1", "blocks_after_rl: 2"))
+    jobs = planned(copy)
+    assert jobs.pop("sample_after_rl") == jobs.pop("grade") == jobs.pop("estimate_passk_after_rl") == 3
     assert set(jobs) == AFTER_TABLES
 
 
@@ -133,17 +138,18 @@ def test_fewer_samples_leave_the_other_blocks_out(copy):
     done = run("snakemake", "--cores", 2, *SMOKE, "--force", "results/smoke/tables/counts.parquet", cwd=copy)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (results / "grades" / "base" / "block-2.parquet").exists()
-    assert (pd.read_parquet(results / "tables" / "counts.parquet")["n"] == 16).all()
+    counts = pd.read_parquet(results / "tables" / "counts.parquet")
+    assert (counts["n"] == np.where(counts["model"].str.startswith("grpo/"), 8, 16)).all()
 
 
 def test_a_grader_edit_plans_grades_and_grpo(copy):
     checker = copy / "workflow" / "scripts" / "lab" / "checker.py"
     checker.write_text(checker.read_text() + "\n# an edit\n")
     jobs = planned(copy)
-    assert jobs["grade"] == 12 and jobs["train_grpo"] == 2 and jobs["train_grpo_from_base"] == 1
+    assert jobs["grade"] == 9 and jobs["train_grpo"] == 2 and jobs["train_grpo_from_base"] == 1
     assert not {"pretrain_base", "train_sft", "sample", "make_problems"} & set(jobs)
     frozen = planned(copy, "--consider-ancient", "train_grpo=verifier", "train_grpo_from_base=verifier")
-    assert frozen["grade"] == 12 and not {"train_grpo", "train_grpo_from_base", "sample_after_rl"} & set(frozen)
+    assert frozen["grade"] == 9 and not {"train_grpo", "train_grpo_from_base", "sample_after_rl"} & set(frozen)
 
 
 def test_other_studies_share_nothing(copy):

@@ -1,30 +1,30 @@
 """Tables, figures and the report, from what was collected. Nothing here needs a model.
 
-in:  <results>/tables/{counts.parquet, passk.csv, records.parquet, metrics.parquet, guessing.csv}
+in:  <results>/tables/{counts.parquet, records.parquet, metrics.parquet, guessing.csv}
      workflow/resources/paper_points.csv
-out: <results>/tables/{models.csv, predictors.csv, variance.csv, contrasts.csv, paper.csv}
+out: <results>/tables/{models, passk, predictors, primary, regret, variance, contrasts, paper}.csv
      <results>/figures/{name}.png
      <results>/report.html
 """
 
 
 rule tabulate:
-    """One row a model and split: where it comes from, its scores and its pre-RL metrics."""
+    """The scores of every model."""
     input:
         script="workflow/scripts/tabulate.py",
         study="workflow/scripts/study.py",
-        largek="largek/common.py",
+        largek=PASSK_FILES,
         runs=config["runs"],
         counts="<results>/tables/counts.parquet",
-        passk="<results>/tables/passk.csv",
         records="<results>/tables/records.parquet",
     output:
-        report(
+        models=report(
             "<results>/tables/models.csv",
             caption="../report/models.rst",
             category="Tables",
             labels={"table": "models"},
         ),
+        passk="<results>/tables/passk.csv",
     log:
         "<results>/tables/tabulate.log",
     benchmark:
@@ -32,15 +32,14 @@ rule tabulate:
     conda:
         "../../envs/cpu.yaml"
     params:
-        tables=subpath(output[0], parent=True),
+        tables=subpath(output.models, parent=True),
         k=",".join(map(str, config["analysis"]["k"])),
     shell:
         r"""
         python {input.script} \
             --tables {params.tables:q} \
             --runs {input.runs:q} \
-            --k {params.k} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --k {params.k} 2>&1 | tee {log:q}
         """
 
 
@@ -48,9 +47,11 @@ rule analyze:
     """How well each pre-RL metric predicts the post-RL score."""
     input:
         script="workflow/scripts/analyze.py",
-        largek=["largek/common.py", "largek/grades.py", "largek/passk.py"],
+        shared="workflow/scripts/lineages.py",
+        largek=PASSK_FILES,
         counts="<results>/tables/counts.parquet",
         models="<results>/tables/models.csv",
+        metrics="<results>/tables/metrics.parquet",
     output:
         report(
             "<results>/tables/predictors.csv",
@@ -78,6 +79,79 @@ rule analyze:
             --scopes {params.scopes:q} \
             --resamples {params.resamples} \
             --half-splits {params.half_splits} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule judge_predictors:
+    """The two primary tests: do pass@64 and held-out loss rank runs better than pass@1?"""
+    input:
+        script="workflow/scripts/judge_predictors.py",
+        shared=["workflow/scripts/lineages.py", "workflow/scripts/analyze.py"],
+        largek=PASSK_FILES,
+        counts="<results>/tables/counts.parquet",
+        models="<results>/tables/models.csv",
+        metrics="<results>/tables/metrics.parquet",
+    output:
+        report(
+            "<results>/tables/primary.csv",
+            caption="../report/primary.rst",
+            category="Tables",
+            labels={"table": "primary tests"},
+        ),
+    log:
+        "<results>/tables/judge_predictors.log",
+    benchmark:
+        "<results>/tables/judge_predictors.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        tables=subpath(output[0], parent=True),
+        k=min(64, max(config["analysis"]["k"])),
+        resamples=5 * config["analysis"]["resamples"],
+    shell:
+        r"""
+        python {input.script} \
+            --tables {params.tables:q} \
+            --k {params.k} \
+            --resamples {params.resamples} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule estimate_regret:
+    """Regret against RL compute, when only the best runs by a predictor go to RL."""
+    input:
+        script="workflow/scripts/estimate_regret.py",
+        shared="workflow/scripts/lineages.py",
+        largek=PASSK_FILES,
+        counts="<results>/tables/counts.parquet",
+        models="<results>/tables/models.csv",
+        metrics="<results>/tables/metrics.parquet",
+        records="<results>/tables/records.parquet",
+    output:
+        report(
+            "<results>/tables/regret.csv",
+            caption="../report/regret.rst",
+            category="Tables",
+            labels={"table": "regret against RL compute"},
+        ),
+    log:
+        "<results>/tables/estimate_regret.log",
+    benchmark:
+        "<results>/tables/estimate_regret.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        tables=subpath(output[0], parent=True),
+        k=",".join(map(str, config["analysis"]["k"])),
+        resamples=config["analysis"]["resamples"],
+    shell:
+        r"""
+        python {input.script} \
+            --tables {params.tables:q} \
+            --k {params.k} \
+            --resamples {params.resamples} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -346,6 +420,29 @@ rule plot_contrasts:
         """
 
 
+rule plot_regret:
+    """Regret against RL compute."""
+    input:
+        script="workflow/scripts/plot_regret.py",
+        style=FIGURE_FILES,
+        regret="<results>/tables/regret.csv",
+    output:
+        report(
+            "<results>/figures/regret.png",
+            caption="../report/regret_figure.rst",
+            category="Figures",
+            labels={"figure": "9. regret against RL compute"},
+        ),
+    log:
+        "<results>/figures/regret.log",
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --regret {input.regret:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
 rule plot_paper:
     """The paper's points beside this study's runs."""
     input:
@@ -385,11 +482,21 @@ rule report:
         stylesheet="workflow/report/report.css",
         tables=expand(
             "<results>/tables/{name}.csv",
-            name=["models", "predictors", "variance", "contrasts", "guessing", "paper"],
+            name=["models", "predictors", "primary", "regret", "variance", "contrasts", "guessing", "paper"],
         ),
         figures=expand(
             "<results>/figures/{name}.png",
-            name=["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "contrasts", "paper"],
+            name=[
+                "sft_vs_rl",
+                "scores",
+                "correlation",
+                "predictors",
+                "passk",
+                "training",
+                "contrasts",
+                "paper",
+                "regret",
+            ],
         ),
     output:
         "<results>/report.html",

@@ -42,6 +42,11 @@ SEEDS = {"base": config["grpo_seeds"]} | {
 GRPO = [f"grpo/{run}/seed-{seed}" for run, seeds in SEEDS.items() for seed in seeds]
 MODELS = ["base", *SFT, *GRPO]
 BLOCKS = range(config["sampling"]["blocks"])
+BLOCKS_AFTER_RL = range(config["sampling"]["blocks_after_rl"])
+ALL_GRADES = [
+    *expand("<results>/grades/{model}/block-{block}.parquet", model=["base", *SFT], block=BLOCKS),
+    *expand("<results>/grades/{model}/block-{block}.parquet", model=GRPO, block=BLOCKS_AFTER_RL),
+]
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
 TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py"]
@@ -58,6 +63,7 @@ SAMPLE_FILES = [
     for name in ("common", "decode", "models", "sample", "store", "tasks", f"engine_{config['sampling']['engine']}")
 ]
 LOSS_FILES = [f"largek/{name}.py" for name in ("common", "decode", "loss", "models", "tasks")]
+PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "passk")]
 GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
 if config["verifier"] in ("math", "reasoning-gym"):
     GRADE_FILES += [f"largek/{name}.py" for name in ("math_answers", "gym_answers", "workers")]

@@ -5,7 +5,7 @@ out: <results>/losses/{model}.json
      <results>/samples/{model}/block-{block}.parquet   while it grows: block-{block}.parquet.partial/
      <results>/grades/{model}/block-{block}.parquet
      <results>/passk/{model}.csv
-     <results>/tables/{counts.parquet, passk.csv, records.parquet, metrics.parquet, guessing.csv}
+     <results>/tables/{counts.parquet, records.parquet, metrics.parquet, guessing.csv}
 
 The largek files that a command really uses are its inputs; largek/cli.py only reads the command line and is not. The verifier of the
 lab is a module in workflow/scripts.
@@ -155,7 +155,7 @@ rule grade:
 rule estimate_passk:
     """pass@k for every k up to n, from all blocks of a model."""
     input:
-        largek=["largek/common.py", "largek/grades.py", "largek/passk.py"],
+        largek=PASSK_FILES,
         grades=expand("<results>/grades/{{model}}/block-{block}.parquet", block=BLOCKS),
     output:
         "<results>/passk/{model}.csv",
@@ -163,12 +163,22 @@ rule estimate_passk:
         "<results>/passk/{model}.log",
     benchmark:
         "<results>/passk/{model}.benchmark.jsonl"
+    wildcard_constraints:
+        model="base|sft/.+",
     conda:
         "../../envs/cpu.yaml"
     shell:
         r"""
         largek passk {input.grades:q} --output {output:q} 2>&1 | tee {log:q}
         """
+
+
+use rule estimate_passk as estimate_passk_after_rl with:
+    input:
+        largek=PASSK_FILES,
+        grades=expand("<results>/grades/{{model}}/block-{block}.parquet", block=BLOCKS_AFTER_RL),
+    wildcard_constraints:
+        model="grpo/.+",
 
 
 rule collect:
@@ -179,11 +189,9 @@ rule collect:
         records=expand("<results>/models/{model}/run.json", model=MODELS),
         metrics=expand("<results>/models/{model}/metrics.jsonl", model=GRPO),
         losses=expand("<results>/losses/{model}.json", model=["base", *SFT]),
-        grades=expand("<results>/grades/{model}/block-{block}.parquet", model=MODELS, block=BLOCKS),
-        passk=expand("<results>/passk/{model}.csv", model=MODELS),
+        grades=ALL_GRADES,
     output:
         counts="<results>/tables/counts.parquet",
-        passk="<results>/tables/passk.csv",
         records="<results>/tables/records.parquet",
         metrics="<results>/tables/metrics.parquet",
     log:
@@ -211,7 +219,7 @@ rule check_guessing:
     input:
         script="workflow/scripts/check_guessing.py",
         largek=["largek/common.py", "largek/grades.py"],
-        grades=expand("<results>/grades/{model}/block-{block}.parquet", model=MODELS, block=BLOCKS),
+        grades=ALL_GRADES,
         problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
     output:
         report(

@@ -1,13 +1,18 @@
 """How well does each pre-RL metric predict the post-RL score?
 
-Reads tables/counts.parquet and tables/models.csv and writes tables/predictors.csv: one row for predictor x target x
-scope x problems. No model is needed.
+Reads tables/counts.parquet, models.csv and metrics.parquet and writes tables/predictors.csv: one row for predictor x
+target x scope x problems. No model is needed.
 
 Predictors: pass@k, minus the held-out losses (own and common), combined (mean of the z-scores of -loss_common and
-pass@64), entropy, mixed groups. Losses enter with a minus sign, so that more always promises more.
+pass@64), entropy, mixed groups, the share of right answers with right working (`sound`), minus truncation, length,
+minus the distance from the base weights. What promises less has a minus sign, so that more always promises more.
+Baselines: `mean` knows nothing, `probe` is the reward over the first tenth of the RL steps; the regret of `loss_own`
+over one epoch series (a scope) is that of early stopping.
 Targets: `score`, the post-RL pass@1 on outcome problems (mean over GRPO seeds), and `gain`, the same minus the pre-RL
-pass@1 on these problems from a block of samples that no predictor uses.
+pass@1 on these problems from a block of samples that no predictor uses; and two rewards in training (see lineages.py).
 Problems: `disjoint`, predictors measured on the predict problems; `shared`, on the outcome problems.
+`reliability`: of a predictor's values over these runs, from random halves of the problems (of losses, of the held-out
+examples), stepped up to full length by Spearman and Brown's formula (2 r / (1 + r)); empty where nothing was sampled.
 
 Intervals are 95 % percentile bootstrap over problems (within tasks) and over runs together; those of regret are over
 problems only, because the choice is among just these runs. Losses are taken as measured.
@@ -18,7 +23,7 @@ problems only, because the choice is among just these runs. Losses are taken as 
 
 import argparse
 import json
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +31,15 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from largek.common import Progress, derive_seed, exit_on_bad_input, whole_file
-from largek.passk import passk, resample_weights
+from lineages import Lineages
 
 COLUMNS = [
     *("predictor", "target", "scope", "problems", "runs", "spearman", "spearman_lo", "spearman_hi"),
     *("delta", "delta_lo", "delta_hi", "r2", "r2_half", "r2_half_sd", "regret", "regret_lo", "regret_hi"),
-    *("regret_over", "reason"),
+    *("regret_over", "reliability", "reason"),
 ]
+TARGETS = ("score", "gain", "half_steps", "matched_tokens")
+HALVINGS = 200  # random halves of the problems that reliability is averaged over
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -82,169 +89,82 @@ def regret(choice: np.ndarray, pick: np.ndarray, score: np.ndarray) -> np.ndarra
     return value_of_first(pick) - value_of_first(choice)
 
 
-class Study:
-    """The counts and the table of models as arrays: runs along the first axis, problems along the second."""
-
-    def __init__(self, counts: pd.DataFrame, models: pd.DataFrame, ks: list[int], resamples: int):
-        models = models[models["status"] == "ok"]
-        after = models[models["stage"] == "grpo"]
-        before = models[(models["stage"] != "grpo") & (models["split"] == "outcome")].set_index("run")
-        self.runs = [run for run in before.index if run in set(after["run"])]
-        self.before = before.loc[self.runs]
-        self.series = np.array([s or r for s, r in zip(self.before["series"].fillna("").astype(str), self.runs)])
-        self.ks, self.counts = ks, counts
-        self.pre = self.before["model"].tolist()
-        self.seeds = sorted(set(after["grpo_seed"]))
-        self.post = [after[after["run"] == run].sort_values("grpo_seed")["model"].tolist() for run in self.runs]
-
-        if len(self.runs) < 3:
-            return  # `compare` says so in every row
-        self.tasks = {split: self.matrix(self.pre[0], split, "task") for split in ("predict", "outcome")}
-        self.weights = {
-            split: np.vstack([self.even(tasks), resample_weights(tasks, resamples, split)])
-            for split, tasks in self.tasks.items()
-        }  # row 0 is the plain mean over tasks
-
-    @staticmethod
-    def even(tasks: np.ndarray) -> np.ndarray:
-        names, inverse, sizes = np.unique(tasks, return_inverse=True, return_counts=True)
-        return 1 / sizes[inverse] / len(names)
-
-    def matrix(self, model: str, split: str, column: str) -> np.ndarray:
-        rows = self.counts[(self.counts["model"] == model) & (self.counts["split"] == split)]
-        return rows.sort_values(["task", "problem"])[column].to_numpy()
-
-    def stack(self, models: list[str], split: str, column: str) -> np.ndarray:
-        return np.array([self.matrix(model, split, column) for model in models])
-
-    def predictors(self, problems: str) -> dict[str, np.ndarray]:
-        """Each predictor's value in every draw: (draws, runs). A run without a value has NaN throughout."""
-        split = "predict" if problems == "disjoint" else "outcome"
-        weights = self.weights[split]
-        sums = {name: self.stack(self.pre, split, name) for name in ("n", "correct", "tokens", "entropy")}
-        if problems == "shared":  # leave the block out that the gain is measured on
-            sums = {name: total - self.stack(self.pre, split, f"gain_{name}") for name, total in sums.items()}
-        grid = np.array(self.ks)
-        values = {f"pass@{k}": [] for k in self.ks}
-        for run in range(len(self.runs)):
-            drawn = weights @ passk(sums["n"][run], sums["correct"][run], grid)
-            for column, k in enumerate(self.ks):
-                values[f"pass@{k}"].append(drawn[:, column])
-        out = {name: np.array(rows).T for name, rows in values.items()}
-        for name in ("loss_own", "loss_common"):
-            out[name] = np.tile(-self.before[name].to_numpy(float), (len(weights), 1))
-        largest = f"pass@{64 if 64 in self.ks else max(self.ks)}"
-        out["combined"] = (zscore(out["loss_common"]) + zscore(out[largest])) / 2
-        out["entropy"] = (weights @ sums["entropy"].T) / (weights @ sums["tokens"].T)
-        first, first_n = (self.stack(self.pre, split, name) for name in ("first_correct", "first_n"))
-        out["mixed_groups"] = weights @ ((first > 0) & (first < first_n)).T.astype(float)
-        return out
-
-    def scores(self, weights: np.ndarray, seeds: list[int] | None = None) -> np.ndarray:
-        """Post-RL pass@1, the mean over all GRPO seeds or those at the positions `seeds`: (draws, runs)."""
-        chosen = [[models[s] for s in seeds] if seeds is not None else models for models in self.post]
-        rates = [
-            np.mean([self.matrix(m, "outcome", "correct") / self.matrix(m, "outcome", "n") for m in models], 0)
-            for models in chosen
-        ]
-        return weights @ np.array(rates).T
-
-    def before_rl(self) -> np.ndarray:
-        """Pre-RL pass@1 on outcome problems from the block that no predictor uses: (draws, runs)."""
-        n, c = (self.stack(self.pre, "outcome", name) for name in ("gain_n", "gain_correct"))
-        return self.weights["outcome"] @ (c / n).T
-
-    def split_scores(self) -> tuple[np.ndarray, np.ndarray, str]:
-        """Post-RL scores to pick the best run by, scores to value it by, and what the two halves differ in."""
-        repeated = min(map(len, self.post))
-        if repeated >= 2:
-            halves = list(combinations(range(repeated), repeated // 2))
-            picks = [self.scores(self.weights["outcome"], list(half)) for half in halves]
-            values = [
-                self.scores(self.weights["outcome"], [s for s in range(repeated) if s not in half]) for half in halves
-            ]
-            which = np.arange(len(self.weights["outcome"])) % len(halves)
-            rows = np.arange(len(which))
-            return np.array(picks)[which, rows], np.array(values)[which, rows], "seeds"
-        rng, tasks = np.random.default_rng(derive_seed("halves")), self.tasks["outcome"]
-        draws = len(self.weights["outcome"])
-        shuffled = rng.random((draws, len(tasks)))
-        half = np.zeros_like(shuffled)
-        for task in np.unique(tasks):
-            members = np.flatnonzero(tasks == task)
-            ranks = shuffled[:, members].argsort(1).argsort(1)
-            half[:, members] = ranks < len(members) // 2
-
-        def weigh(chosen: np.ndarray) -> np.ndarray:
-            weights = chosen * self.even(tasks)
-            return weights / weights.sum(1, keepdims=True)
-
-        return self.scores(weigh(half)), self.scores(weigh(1 - half)), "problem halves"
-
-
-def zscore(x: np.ndarray) -> np.ndarray:
-    """z-scores over the runs (last axis); 0 where all are equal."""
-    scale = np.nanstd(x, -1, keepdims=True)
-    return (x - np.nanmean(x, -1, keepdims=True)) / np.where(scale > 1e-12, scale, 1)
-
-
 def interval(draws: np.ndarray) -> tuple[float, float]:
     draws = draws[np.isfinite(draws)]
     return tuple(np.quantile(draws, [0.025, 0.975])) if len(draws) else (np.nan, np.nan)
 
 
-def compare(study: Study, scopes: dict[str, list[str]], half_splits: int) -> pd.DataFrame:
-    """predictors.csv from the study; row 0 of every array of draws is the estimate itself."""
-    if len(study.runs) < 3:
-        names = [*(f"pass@{k}" for k in study.ks), "loss_own", "loss_common", "combined", "entropy", "mixed_groups"]
-        grid = product(names, ("score", "gain"), ["all", *scopes], ("disjoint", "shared"))
-        rows = [(*cells, len(study.runs), "fewer than 3 runs") for cells in grid]
+def reliability(lineages: Lineages, problems: str, keep: np.ndarray) -> dict[str, float]:
+    """Split-half reliability of each predictor over the runs `keep`, as described at the top of this file."""
+    tasks = lineages.tasks["predict" if problems == "disjoint" else "outcome"]
+    halves = zip(lineages.halves(tasks, HALVINGS, "reliability"), ("_even", "_odd"))
+    one, other = (lineages.predictors(problems, weights, half) for weights, half in halves)
+    found = {}
+    for name in one.keys() - {"weight_distance"}:
+        there = keep & np.isfinite(one[name]).all(0) & np.isfinite(other[name]).all(0)
+        r = correlation(one[name][:, there], other[name][:, there])
+        r = r[np.isfinite(r)].mean() if there.sum() > 2 and np.isfinite(r).any() else np.nan
+        found[name] = 2 * r / (1 + r)
+    return found
+
+
+def compare(lineages: Lineages, scopes: dict[str, list[str]], half_splits: int) -> pd.DataFrame:
+    """predictors.csv; row 0 of every array of draws is the estimate itself."""
+    runs, all_scopes = lineages.runs, {"all": lineages.runs, **scopes}
+    if len(runs) < 3:
+        names = [*(f"pass@{k}" for k in lineages.ks), "loss_own", "loss_common", "combined", "entropy", "mixed_groups"]
+        names += ["sound", "truncated", "length", "weight_distance", "mean", "probe"]
+        grid = product(names, TARGETS, all_scopes, ("disjoint", "shared"))
+        rows = [(*cells, len(runs), "fewer than 3 runs") for cells in grid]
         return pd.DataFrame(rows, columns=[*COLUMNS[:5], "reason"]).reindex(columns=COLUMNS)
-    before, after = study.before_rl(), study.scores(study.weights["outcome"])
-    targets = {"score": after, "gain": after - before}
-    picked, valued, regret_over = study.split_scores()
-    all_scopes = {"all": study.runs, **scopes}
+    targets, baselines = lineages.targets(), lineages.baselines()
+    picked, valued, regret_over = lineages.split_scores()
     rows, progress = [], Progress("analyze", 2 * len(targets) * len(all_scopes), "comparisons")
     for problems in ("disjoint", "shared"):
-        predictors = study.predictors(problems)
+        predictors = lineages.predictors(problems) | baselines
         for scope, listed in all_scopes.items():
+            inside = np.isin(runs, listed)
+            steady = reliability(lineages, problems, inside)
             for target, y in targets.items():
                 for name, x in predictors.items():
-                    keep = np.array([run in listed for run in study.runs]) & np.isfinite(x[0])
+                    keep = inside & np.isfinite(x[0])
                     row = {"predictor": name, "target": target, "scope": scope, "problems": problems}
-                    row["runs"] = int(keep.sum())
-                    row["reason"] = (
-                        "fewer than 3 runs"
-                        if keep.sum() < 3
-                        else "the target is constant"
-                        if np.ptp(y[0][keep]) < 1e-12
-                        else "the predictor is constant"
-                        if np.ptp(x[0][keep]) < 1e-12
-                        else ""
-                    )
+                    row |= {"runs": int(keep.sum()), "reliability": steady.get(name), "reason": ""}
+                    if keep.sum() < 3:
+                        row["reason"] = "fewer than 3 runs"
+                    elif np.ptp(y[0][keep]) < 1e-12:
+                        row["reason"] = "the target is constant"
+                    elif np.ptp(x[0][keep]) < 1e-12:
+                        row["reason"] = "the predictor is constant"
                     if not row["reason"]:
-                        members = np.flatnonzero(keep)
-                        rng = np.random.default_rng(derive_seed("runs", scope, len(members)))
-                        drawn = members[rng.integers(0, len(members), (len(y), len(members)))]
-                        drawn[0] = members
-                        take = np.arange(len(y))[:, None], drawn
-                        rho, reference = spearman(x[take], y[take]), spearman(predictors["pass@1"][take], y[take])
-                        row["spearman"], row["delta"] = rho[0], (rho - reference)[0]
+                        rho, reference = correlate_draws(x, predictors["pass@1"], y, np.flatnonzero(keep), scope)
+                        row |= {"spearman": rho[0], "delta": (rho - reference)[0]}
                         row["spearman_lo"], row["spearman_hi"] = interval(rho[1:])
                         row["delta_lo"], row["delta_hi"] = interval((rho - reference)[1:])
                         row["r2"] = correlation(x[0][keep], y[0][keep]) ** 2
                         row["r2_half"], row["r2_half_sd"] = half_split_r2(
-                            x[0][keep], y[0][keep], study.series[keep], half_splits, scope
+                            x[0][keep], y[0][keep], lineages.series[keep], half_splits, scope
                         )
-                        if target == "score":
-                            # the choice that was made, over all ways to pick and value the best; then resampled
-                            made = regret(x[:1, keep], picked[1:, keep], valued[1:, keep])
-                            lost = regret(x[1:, keep], picked[1:, keep], valued[1:, keep])
-                            row["regret"], row["regret_over"] = made.mean(), regret_over
-                            row["regret_lo"], row["regret_hi"] = interval(lost)
+                    if target == "score" and row["reason"] in ("", "the predictor is constant"):
+                        # the choice that was made, over all ways to pick and value the best; then resampled
+                        made = regret(x[:1, keep], picked[1:, keep], valued[1:, keep])
+                        lost = regret(x[1:, keep], picked[1:, keep], valued[1:, keep])
+                        row["regret"], row["regret_over"] = made.mean(), regret_over
+                        row["regret_lo"], row["regret_hi"] = interval(lost)
                     rows.append(row)
                 progress.update(len(rows) // len(predictors))
     return pd.DataFrame(rows).reindex(columns=COLUMNS)
+
+
+def correlate_draws(
+    x: np.ndarray, reference: np.ndarray, y: np.ndarray, members: np.ndarray, seed: object
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spearman of `x` and of `reference` with `y` over the runs `members`, one a draw of problems and runs together."""
+    rng = np.random.default_rng(derive_seed("runs", seed, len(members)))
+    drawn = members[rng.integers(0, len(members), (len(y), len(members)))]
+    drawn[0] = members
+    take = np.arange(len(y))[:, None], drawn
+    return spearman(x[take], y[take]), spearman(reference[take], y[take])
 
 
 def main() -> None:
@@ -259,9 +179,10 @@ def main() -> None:
     with exit_on_bad_input("analyze"):
         counts = pd.read_parquet(args.tables / "counts.parquet")
         models = pd.read_csv(args.tables / "models.csv")
-        study = Study(counts, models, args.k, args.resamples)
+        metrics = pd.read_parquet(args.tables / "metrics.parquet")
+        lineages = Lineages(counts, models, metrics, args.k, args.resamples)
         with whole_file(args.output) as temporary:
-            compare(study, args.scopes, args.half_splits).to_csv(temporary, index=False)
+            compare(lineages, args.scopes, args.half_splits).to_csv(temporary, index=False)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Collect what was measured of every model, so that all tables and figures follow without the models.
 
-Reads grades, and below --results pass@k tables, losses, run records and training metrics. Writes into <results>/tables/
+Reads grades, and below --results losses, run records and training metrics. Writes into <results>/tables/
     counts.parquet    one row a model, task, split and problem
-    passk.csv         pass@k of every model, task and split, for k a power of two and k = n
     records.parquet   one row a model: its run.json and its held-out losses, as JSON texts
     metrics.parquet   one row a GRPO step: reward, entropy, groups without variance, length, tokens so far
 
@@ -40,7 +39,7 @@ def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
         answers["first_n"], answers["first_correct"] = first.astype(int), (first & right).astype(int)
         extra = ["sound", "tokens", "entropy", "first_n", "first_correct"]
         part = count(answers).merge(answers.groupby(COUNT_COLUMNS, as_index=False)[extra].sum(), on=COUNT_COLUMNS)
-        for name in ("n", "correct", "tokens", "entropy"):
+        for name in ("n", "correct", "truncated", "sound", "tokens", "entropy"):
             part[f"gain_{name}"] = part[name] if path.stem == f"block-{gain_block}" else 0
         parts.append(part)
     return pd.concat(parts).groupby(COUNT_COLUMNS, as_index=False, sort=True).sum()
@@ -75,19 +74,14 @@ def main() -> None:
     parser.add_argument("--gain-block", required=True, type=int, help="the block that no predictor uses")
     args = parser.parse_args()
     with exit_on_bad_input("collect"):
-        passk = pd.concat([pd.read_csv(args.results / "passk" / f"{model}.csv") for model in args.models])
-        passk = passk[(passk["k"] & (passk["k"] - 1) == 0) | (passk["k"] == passk["n"])]
         found = {
             "counts": read_counts(args.grades, args.gain_block),
             "records": read_records(args.results, args.models),
             "metrics": read_metrics(args.results, args.models),
         }
-        tables = args.results / "tables"
         for name, table in found.items():
-            with whole_file(tables / f"{name}.parquet") as temporary:
+            with whole_file(args.results / "tables" / f"{name}.parquet") as temporary:
                 table.to_parquet(temporary, index=False, compression="zstd")
-        with whole_file(tables / "passk.csv") as temporary:
-            passk.to_csv(temporary, index=False)
 
 
 if __name__ == "__main__":

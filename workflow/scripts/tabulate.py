@@ -1,10 +1,12 @@
-"""One row a model and split: where it comes from, its scores and its pre-RL metrics.
+"""The scores of every model, from what was collected.
 
-Reads tables/counts.parquet, passk.csv and records.parquet and the sheet of runs, and writes tables/models.csv. A model
-that failed keeps its rows: `status` and `reason` say what is missing, the other cells are empty.
+Reads tables/counts.parquet and records.parquet and the sheet of runs, and writes
+    passk.csv    pass@k of every model, task and split, for k a power of two and k = n
+    models.csv   one row a model and split: where it comes from, its scores and its pre-RL metrics
 
-    python workflow/scripts/tabulate.py --tables results/smoke/tables --runs config/runs/smoke.tsv --k 1,2,4,8 \\
-        --output results/smoke/tables/models.csv
+A model that failed keeps its rows in models.csv: `status` and `reason` say what is missing, other cells are empty.
+
+    python workflow/scripts/tabulate.py --tables results/smoke/tables --runs config/runs/smoke.tsv --k 1,2,4,8
 """
 
 import argparse
@@ -14,8 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from largek.common import exit_on_bad_input, whole_file
+from largek.passk import estimate
 from study import read_runs
 
+PASSK = ["model", "task", "split", "n", "k", "estimate", "lo", "hi"]
 SHEET = ["mix", "unique", "epochs", "budget_tokens", "sft_seed", "series"]
 
 
@@ -53,8 +57,19 @@ def measure(rows: pd.DataFrame) -> dict:
     }
 
 
+def curves(counts: pd.DataFrame) -> pd.DataFrame:
+    """passk.csv; models before and after RL may differ in n. Without rows if every model failed."""
+    fewest = counts.groupby("model")["n"].transform("min")
+    tables = [
+        estimate(rows, sorted({n, *(2**i for i in range(int(n).bit_length()))})) for n, rows in counts.groupby(fewest)
+    ]
+    table = pd.concat(tables) if tables else pd.DataFrame(columns=PASSK)
+    return table[PASSK].sort_values(["model", "split"], kind="stable", ignore_index=True)
+
+
 def join(records: pd.DataFrame, runs: pd.DataFrame, counts: pd.DataFrame, passk: pd.DataFrame, ks: list[int]):
-    """models.csv: `unsound` is the share of right answers with wrong working, `n` the samples a problem."""
+    """models.csv: `unsound` is the share of right answers with wrong working, `n` the samples a problem,
+    `loss_own_even` and so on losses on half of the examples, `weight_distance` that from the base (see training.py)."""
     scores = passk[(passk["task"] == "mean") & passk["k"].isin(ks)].set_index(["model", "split", "k"])
     rows = []
     for model, text, losses in records.itertuples(index=False):
@@ -68,8 +83,11 @@ def join(records: pd.DataFrame, runs: pd.DataFrame, counts: pd.DataFrame, passk:
                 row["pass@1"], row["pass@1_lo"], row["pass@1_hi"] = scores.loc[
                     (model, split, 1), ["estimate", "lo", "hi"]
                 ]
-                row |= {f"pass@{k}": scores.loc[(model, split, k), "estimate"] for k in ks if k > 1}
+                row |= {f"pass@{k}": scores.loc[(model, split, k), "estimate"] for k in ks if 1 < k <= here["n"].min()}
                 row |= {"loss_own": own.get("per_token"), "loss_common": common.get("per_token")} | measure(here)
+                for name, loss in (("loss_own", own), ("loss_common", common)):
+                    row[f"{name}_even"], row[f"{name}_odd"] = loss.get("halves") or (None, None)
+                row["weight_distance"] = record.get("weight_distance")
             rows.append(row)
     first = ["model", "stage", "run", "base", *SHEET[:-1], "grpo_seed", "split", "pass@1", "pass@1_lo", "pass@1_hi"]
     first += [f"pass@{k}" for k in ks if k > 1]
@@ -83,14 +101,14 @@ def main() -> None:
     parser.add_argument("--tables", required=True, type=Path)
     parser.add_argument("--runs", required=True, help="the sheet of runs")
     parser.add_argument("--k", required=True, type=lambda text: [int(k) for k in text.split(",")])
-    parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
     with exit_on_bad_input("tabulate"):
         counts, records = (pd.read_parquet(args.tables / f"{name}.parquet") for name in ("counts", "records"))
-        passk = pd.read_csv(args.tables / "passk.csv")
+        passk = curves(counts)
         models = join(records, read_runs({"runs": args.runs}), counts, passk, args.k)
-        with whole_file(args.output) as temporary:
-            models.to_csv(temporary, index=False)
+        for name, table in (("passk", passk), ("models", models)):
+            with whole_file(args.tables / f"{name}.csv") as temporary:
+                table.to_csv(temporary, index=False)
         failed = models[models["status"] != "ok"].drop_duplicates("model")
         for row in failed.itertuples():
             print(f"{row.model}: {row.status} ({row.reason}), its cells are empty")

@@ -46,7 +46,8 @@ def main() -> None:
                 rows = read_jsonl(args.mix, ("problem", "solution"))
                 data = Dataset.from_list([{"prompt": r["problem"], "completion": f" {r['solution']}"} for r in rows])
                 model, tokenizer = load(str(args.base))
-                training.train(CPUSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer))
+                trainer = CPUSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer)
+                training.train(trainer, start=args.base)
             training.publish()
 
 

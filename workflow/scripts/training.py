@@ -27,6 +27,7 @@ import psutil
 import torch
 import yaml
 from datasets import disable_progress_bars
+from safetensors import safe_open
 from transformers import HfArgumentParser, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
@@ -37,6 +38,7 @@ from largek.common import InputError, Progress, digest, write_json, write_jsonl
 HERE = str(Path(__file__).parent)
 sys.path[:] = [*(path for path in sys.path if path != HERE), HERE]
 
+PLAN = Path("docs/plan.md")
 OUTPUTS = ("model", "run.json", "metrics.jsonl")
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors")
 
@@ -156,8 +158,11 @@ class Training:
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
-    def train(self, trainer) -> None:
-        """Train to the end from where it was left, then write the finished outputs."""
+    def train(self, trainer, start: Path | None = None) -> None:
+        """Train to the end from where it was left, then write the finished outputs.
+
+        With `start`, the model folder that the training started from, run.json gets the distance of the weights.
+        """
         trainer.remove_callback(PrinterCallback)  # it prints every row; Watch prints one now and then
         trainer.add_callback(Watch(self))
         before = torch.get_num_threads()
@@ -183,7 +188,8 @@ class Training:
         model = self._fresh("unfinished") / "model"
         trainer.model.save_pretrained(model)
         trainer.processing_class.save_pretrained(model)
-        self.finish(status="ok", steps=trainer.state.global_step, start_seconds=round(self.start_seconds, 3))
+        facts = {"weight_distance": weight_distance(model, start)} if start else {}
+        self.finish(status="ok", steps=trainer.state.global_step, start_seconds=round(self.start_seconds, 3), **facts)
 
     def give_up(self, reason: str) -> None:
         """Record a training that failed: a model folder without weights, which everything downstream understands."""
@@ -267,6 +273,31 @@ class Watch(TrainerCallback):
             shutil.rmtree(older)
 
 
+def weight_distance(model: Path, start: Path) -> float:
+    """Euclidean distance between the weights of two model folders, divided by the norm of those of `start`.
+
+    Tensor by tensor, so that large models need no memory; tensors that only one of the two has do not count.
+    """
+    moved = norm = 0.0
+    there = {name: path for path in start.glob("*.safetensors") for name in tensors_of(path)}
+    for path in model.glob("*.safetensors"):
+        for name in sorted(there.keys() & tensors_of(path)):
+            before, after = (read_tensor(file, name) for file in (there[name], path))
+            moved += float(((after - before) ** 2).sum())
+            norm += float((before**2).sum())
+    return math.sqrt(moved / norm)
+
+
+def tensors_of(path: Path) -> set[str]:
+    with safe_open(path, "pt") as file:
+        return set(file.keys())
+
+
+def read_tensor(path: Path, name: str) -> torch.Tensor:
+    with safe_open(path, "pt") as file:
+        return file.get_tensor(name).double()
+
+
 def environment() -> dict:
     """Where and from what a run was made."""
 
@@ -281,6 +312,7 @@ def environment() -> dict:
         "dirty": None if status is None else bool(status),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
         "python": platform.python_version(),
+        "plan": digest(PLAN) if PLAN.exists() else None,  # what was fixed before the data
     }
 
 

@@ -1,0 +1,115 @@
+"""What does a practitioner buy? Regret against RL compute when only the best m runs by a predictor go to RL.
+
+Reads tables/counts.parquet, models.csv, metrics.parquet and records.parquet and writes tables/regret.csv: one row for
+predictor x m. Of the m runs that a predictor puts first, the one that is best after RL is kept; `regret` is what it
+loses against the best of all runs, in pass@1 on outcome problems. The run is picked and valued on different noise (see
+lineages.py), `regret_over` says on which. Intervals are 95 % bootstrap over problems.
+
+`cost` counts what choosing took, in RL runs: m of them, and the measurement of all candidates. A token costs 2
+operations a weight to sample or to read, and 6 more to train on (Kaplan et al., arXiv 2001.08361), so that a sampled
+token costs a quarter of one in RL. All samples on the predict problems are charged to every predictor that is made from
+samples, and the held-out examples to the losses. The probe costs its part of every RL run, and the chosen ones go on
+from there. `mean` takes m runs at random.
+
+    python workflow/scripts/estimate_regret.py --tables results/smoke/tables --k 1,2,4,8 --resamples 2000 \\
+        --output results/smoke/tables/regret.csv
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from largek.common import derive_seed, exit_on_bad_input, whole_file
+from lineages import PROBE, Lineages
+
+COLUMNS = ["predictor", "m", "runs", "cost", "regret", "regret_lo", "regret_hi", "regret_over", "reason"]
+SAMPLED, TRAINED = 2, 8  # operations a weight and token
+
+
+def charges(lineages: Lineages, records: pd.DataFrame) -> dict[str, float]:
+    """What measuring one candidate costs on average, in RL runs, by what is measured: samples, losses, nothing."""
+    records = records.set_index("model")
+    rl = np.mean([json.loads(records.loc[model, "record"])["tokens"] for models in lineages.post for model in models])
+    sampled = lineages.stack(lineages.pre, "predict", "tokens").sum(1).mean()
+    losses = [json.loads(records.loc[model, "losses"]) for model in lineages.pre]
+    read = {name: np.mean([loss[name]["tokens"] for loss in losses if name in loss] or [0]) for name in
+            ("own_held_out", "common_held_out")}  # fmt: skip
+    one = SAMPLED / (TRAINED * rl)
+    return {
+        "samples": sampled * one,
+        "loss_own": read["own_held_out"] * one,
+        "loss_common": read["common_held_out"] * one,
+        "combined": (sampled + read["common_held_out"]) * one,
+        "weight_distance": 0.0,
+        "mean": 0.0,
+    }
+
+
+def best_of_first(x: np.ndarray, picked: np.ndarray, valued: np.ndarray) -> np.ndarray:
+    """Value of the run that is picked among the first m by `x`, for every m: (draws, runs), all arguments likewise."""
+    order = (-x).argsort(-1, kind="stable")
+    picked, valued = (np.take_along_axis(scores, order, -1) for scores in (picked, valued))
+    leader = np.zeros(len(order), int)
+    out = np.empty_like(valued)
+    for m in range(order.shape[1]):
+        leader = np.where(picked[:, m] > np.take_along_axis(picked, leader[:, None], 1)[:, 0], m, leader)
+        out[:, m] = np.take_along_axis(valued, leader[:, None], 1)[:, 0]
+    return out
+
+
+def curves(lineages: Lineages, records: pd.DataFrame) -> pd.DataFrame:
+    """regret.csv from a study."""
+    if len(lineages.runs) < 3:
+        return pd.DataFrame([{"runs": len(lineages.runs), "reason": "fewer than 3 runs"}], columns=COLUMNS)
+    picked, valued, over = lineages.split_scores()
+    picked, valued = picked[1:], valued[1:]  # row 0 of the draws is the estimate; of picks and values all are draws
+    charge = charges(lineages, records)
+    rng, rows = np.random.default_rng(derive_seed("regret")), []
+    for name, x in (lineages.predictors("disjoint") | lineages.baselines()).items():
+        keep = np.isfinite(x[0])
+        if keep.sum() < 3:
+            rows.append({"predictor": name, "runs": int(keep.sum()), "reason": "fewer than 3 runs"})
+            continue
+        made, drawn = np.tile(x[0, keep], (len(picked), 1)), x[1:, keep]
+        if name == "mean":
+            made = drawn = rng.random(made.shape)
+        best = best_of_first(picked[:, keep], picked[:, keep], valued[:, keep])[:, -1:]
+        estimate, lost = (best - best_of_first(by, picked[:, keep], valued[:, keep]) for by in (made, drawn))
+        lo, hi = np.quantile(lost, [0.025, 0.975], axis=0)
+        for m in range(1, int(keep.sum()) + 1):
+            cost = m + keep.sum() * charge.get(name, charge["samples"])
+            if name == "probe":
+                cost = PROBE * keep.sum() + (1 - PROBE) * m
+            row = {
+                "predictor": name,
+                "m": m,
+                "runs": int(keep.sum()),
+                "cost": cost,
+                "regret": estimate[:, m - 1].mean(),
+            }
+            rows.append(row | {"regret_lo": lo[m - 1], "regret_hi": hi[m - 1], "regret_over": over})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", required=True, type=Path)
+    parser.add_argument("--k", required=True, type=lambda text: [int(k) for k in text.split(",")])
+    parser.add_argument("--resamples", required=True, type=int)
+    parser.add_argument("--output", required=True, type=Path)
+    args = parser.parse_args()
+    with exit_on_bad_input("estimate_regret"):
+        counts, metrics, records = (
+            pd.read_parquet(args.tables / f"{name}.parquet") for name in ("counts", "metrics", "records")
+        )
+        models = pd.read_csv(args.tables / "models.csv")
+        lineages = Lineages(counts, models, metrics, args.k, args.resamples)
+        with whole_file(args.output) as temporary:
+            curves(lineages, records).to_csv(temporary, index=False)
+
+
+if __name__ == "__main__":
+    main()
