@@ -65,7 +65,7 @@ def without_torch(results: Path, folder: Path) -> dict[str, list]:
     """Commands that read what others have made."""
     block, tables = "base/block-0.parquet", results / "tables"
     problems = [results / f"problems/{name}.jsonl" for name in ("predict", "outcome")]
-    for name in ("models", "losses", "passk"):  # collect writes beside what it reads
+    for name in ("models", "losses"):  # collect writes beside what it reads
         (folder / name).symlink_to((results / name).resolve())
     collect = [sys.executable, "workflow/scripts/collect.py", "--results", folder, "--models", "base"]
     plot = [sys.executable, "workflow/scripts/plot_sft_vs_rl.py", "--models", tables / "models.csv"]
