@@ -13,7 +13,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
     echo "tables   results/$(1)/tables/"; echo "report   results/$(1)/report.html"
 
 .DEFAULT_GOAL := study
-.PHONY: study setup smoke test test-all lint format pins
+.PHONY: study setup smoke reference figures test test-all lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning study,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
@@ -23,6 +23,19 @@ study: setup        ## the laptop study, with progress on screen
 smoke: setup        ## the whole pipeline in three minutes, under results/smoke
 	snakemake --cores $(CORES) --configfile config/smoke.yaml
 	@$(call say,smoke)
+
+reference: setup    ## the reference study in two conditions; may be stopped and goes on
+	@echo "About two and a half hours on 2 cores"
+	snakemake --cores $(CORES) --configfile config/reference.yaml
+	snakemake --cores $(CORES) --configfile config/second.yaml
+
+# Without collect, which needs the models, no rule but these can run.
+FIGURE_RULES = figures $(shell sed -n 's/^rule \(.*\):/\1/p' workflow/rules/analyze.smk)
+figures: setup      ## every table and figure of results/published again, from the counts and records there
+	for study in reference second; do \
+	    snakemake --cores $(CORES) --configfile config/$$study.yaml --config study=published/$$study \
+	        --forceall --nolock --allowed-rules $(FIGURE_RULES) -- figures || exit; \
+	done
 
 setup: .venv/ready  ## the environment alone
 

@@ -24,6 +24,13 @@ include: "workflow/rules/evaluate.smk"  # measure_loss, sample, grade, estimate_
 include: "workflow/rules/analyze.smk"  # tabulate, analyze*, judge_*, estimate_*, plot_*, report
 
 
+rule figures:
+    """All that follows from what was collected: `make figures` makes it again for the published results."""
+    input:
+        expand("<results>/tables/{name}.csv", name=[*TABLES, "passk"]),
+        expand("<results>/figures/{name}.png", name=FIGURES),
+
+
 rule all:
     default_target: True
     input:

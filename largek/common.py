@@ -112,6 +112,13 @@ def write_json(path: str | Path, value: object) -> None:
         temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
+def write_csv(path: str | Path, table, digits: int | None = 6) -> None:
+    """Write a DataFrame without its index. Six digits are the same on every machine, whatever it does to the last bits;
+    None writes them all."""
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, float_format=digits and f"%.{digits}g")
+
+
 def write_jsonl(path: str | Path, rows: Iterable[dict]) -> None:
     with whole_file(path) as temporary, temporary.open("w") as file:
         for row in rows:

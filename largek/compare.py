@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from largek.common import InputError, derive_seed, whole_file
+from largek.common import InputError, derive_seed, write_csv
 from largek.grades import count, read_all
 from largek.passk import passk
 
@@ -142,8 +142,7 @@ def run(paths: list[str], ks: list[int] | None, output: str | None, max_tokens: 
     (_, reference), *others = models.items()
     table = pd.concat([compare(reference, other, ks) for _, other in others], ignore_index=True)
     if output:
-        with whole_file(output) as temporary:
-            table.to_csv(temporary, index=False)
+        write_csv(output, table, digits=None)
     pooled = table[table["task"] == "mean"]
     for (model, split), rows in pooled.groupby(["model", "split"], sort=False):
         for row in rows.iloc[[0, -1]].drop_duplicates("k").itertuples():

@@ -20,7 +20,7 @@ lo and hi: 95 % percentile intervals of one bootstrap over problems within tasks
 import numpy as np
 import pandas as pd
 
-from largek.common import InputError, derive_seed, whole_file
+from largek.common import InputError, derive_seed, write_csv
 from largek.grades import COUNT_COLUMNS, Asked, asked_for, count, missing, read_all
 
 RESAMPLES = 2000
@@ -262,6 +262,5 @@ def run(
         main = [bool(ks) or k & (k - 1) == 0 or k == n for k, n in zip(table["k"], table["n"])]
         print(show(table.loc[np.array(main, bool)]))
         return table
-    with whole_file(output) as temporary:
-        table.to_csv(temporary, index=False)
+    write_csv(output, table, digits=None)
     return table

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from largek import grade
-from largek.common import InputError, clock, derive_seed, digest, read_jsonl, whole_file, write_json
+from largek.common import InputError, clock, derive_seed, digest, read_jsonl, write_csv, write_json
 from largek.grades import count, read_grades
 from largek.models import content
 from largek.passk import RESAMPLES, passk, resample_weights
@@ -141,8 +141,7 @@ def run(
         if examples:
             losses[model] = measure_loss(model, examples, store / "loss.json", asked)
     table = rank(pd.concat(counts), k, losses)
-    with whole_file(Path(stores, "rank.csv")) as temporary:
-        table.to_csv(temporary, index=False)
+    write_csv(Path(stores, "rank.csv"), table, digits=None)
     print(f"\n{show(table, k)}\n\n{verdict(table, k)}")
     if examples:
         print("Dropped are candidates with pass@1 below and loss above the median of all.")

@@ -7,6 +7,9 @@ out: <results>/tables/{models, passk, predictors, primary, regret, variance, con
      <results>/report.html
 """
 
+TABLES = ["models", "predictors", "primary", "regret", "variance", "contrasts", "paper"]
+FIGURES = ["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "contrasts", "paper", "regret"]
+
 
 rule tabulate:
     """The scores of every model."""
@@ -480,24 +483,8 @@ rule report:
         largek="largek/common.py",
         captions=CAPTIONS,
         stylesheet="workflow/report/report.css",
-        tables=expand(
-            "<results>/tables/{name}.csv",
-            name=["models", "predictors", "primary", "regret", "variance", "contrasts", "guessing", "paper"],
-        ),
-        figures=expand(
-            "<results>/figures/{name}.png",
-            name=[
-                "sft_vs_rl",
-                "scores",
-                "correlation",
-                "predictors",
-                "passk",
-                "training",
-                "contrasts",
-                "paper",
-                "regret",
-            ],
-        ),
+        tables=expand("<results>/tables/{name}.csv", name=[*TABLES, "guessing"]),
+        figures=expand("<results>/figures/{name}.png", name=FIGURES),
     output:
         "<results>/report.html",
     log:

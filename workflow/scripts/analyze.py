@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from largek.common import Progress, derive_seed, exit_on_bad_input, whole_file
+from largek.common import Progress, derive_seed, exit_on_bad_input, write_csv
 from lineages import Lineages
 
 COLUMNS = [
@@ -181,8 +181,7 @@ def main() -> None:
         models = pd.read_csv(args.tables / "models.csv")
         metrics = pd.read_parquet(args.tables / "metrics.parquet")
         lineages = Lineages(counts, models, metrics, args.k, args.resamples)
-        with whole_file(args.output) as temporary:
-            compare(lineages, args.scopes, args.half_splits).to_csv(temporary, index=False)
+        write_csv(args.output, compare(lineages, args.scopes, args.half_splits))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from analyze import correlation, half_split_r2, interval, spearman
-from largek.common import InputError, derive_seed, exit_on_bad_input, whole_file
+from largek.common import InputError, derive_seed, exit_on_bad_input, write_csv
 
 TEXTS, NUMBERS = ["model", "data", "series", "note"], ["examples", "epochs", "sft", "rl", "loss"]
 COLUMNS = [
@@ -100,8 +100,7 @@ def main() -> None:
     args = parser.parse_args()
     with exit_on_bad_input("analyze_paper"):
         table = compare(read_points(args.points), args.resamples, args.half_splits)
-        with whole_file(args.output) as temporary:
-            table.to_csv(temporary, index=False)
+        write_csv(args.output, table)
 
 
 if __name__ == "__main__":

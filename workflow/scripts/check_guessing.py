@@ -15,7 +15,7 @@ from collections import Counter
 
 import pandas as pd
 
-from largek.common import exit_on_bad_input, read_jsonl, whole_file
+from largek.common import exit_on_bad_input, read_jsonl, write_csv
 from largek.grades import read_grades
 
 K = 256
@@ -48,8 +48,7 @@ def main() -> None:
             n = int(found.size().min())
             row = {"model": model, "task": task, "n": n, "pairs": pairs, "matched": matched}
             rows.append(row | {"pass@256_bound": max(1, K / n) * matched / pairs})
-        with whole_file(args.output) as temporary:
-            pd.DataFrame(rows).to_csv(temporary, index=False)
+        write_csv(args.output, pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

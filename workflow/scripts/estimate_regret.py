@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from largek.common import derive_seed, exit_on_bad_input, whole_file
+from largek.common import derive_seed, exit_on_bad_input, write_csv
 from lineages import PROBE, Lineages
 
 COLUMNS = ["predictor", "m", "runs", "cost", "regret", "regret_lo", "regret_hi", "regret_over", "reason"]
@@ -107,8 +107,7 @@ def main() -> None:
         )
         models = pd.read_csv(args.tables / "models.csv")
         lineages = Lineages(counts, models, metrics, args.k, args.resamples)
-        with whole_file(args.output) as temporary:
-            curves(lineages, records).to_csv(temporary, index=False)
+        write_csv(args.output, curves(lineages, records))
 
 
 if __name__ == "__main__":

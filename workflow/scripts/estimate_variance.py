@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from largek.common import derive_seed, exit_on_bad_input, whole_file
+from largek.common import derive_seed, exit_on_bad_input, write_csv
 
 DRAWS = 20_000
 RECIPE = ["mix", "unique", "epochs", "budget_tokens"]
@@ -147,8 +147,7 @@ def main() -> None:
     with exit_on_bad_input("estimate_variance"):
         counts = pd.read_parquet(args.tables / "counts.parquet")
         models = pd.read_csv(args.tables / "models.csv")
-        with whole_file(args.output) as temporary:
-            estimate(read_scores(counts, models)).to_csv(temporary, index=False)
+        write_csv(args.output, estimate(read_scores(counts, models)))
 
 
 if __name__ == "__main__":

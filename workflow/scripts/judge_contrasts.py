@@ -40,7 +40,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from largek.common import InputError, exit_on_bad_input, whole_file
+from largek.common import InputError, exit_on_bad_input, write_csv
 
 MEASURES = ("treated", "control", "difference", "lo", "hi", "g")
 COLUMNS = [
@@ -161,8 +161,7 @@ def main() -> None:
                     raise InputError(f"--contrasts, {name}: {run!r} is not a run of {args.tables / 'models.csv'}")
         variance = pd.read_csv(args.tables / "variance.csv")
         verdicts = judge_all(args.contrasts, rates_of_runs(counts, models), variance, args.margin, args.least_icc)
-        with whole_file(args.output) as temporary:
-            verdicts.to_csv(temporary, index=False)
+        write_csv(args.output, verdicts)
         for row in verdicts.itertuples():
             print(f"{row.contrast}: {row.verdict} ({row.reason})")
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from analyze import correlate_draws, interval
-from largek.common import exit_on_bad_input, whole_file
+from largek.common import exit_on_bad_input, write_csv
 from lineages import Lineages
 
 COLUMNS = ["predictor", "runs", "spearman", "spearman_of_pass@1", "delta", "delta_lo", "delta_hi"]
@@ -83,8 +83,7 @@ def main() -> None:
         counts, metrics = (pd.read_parquet(args.tables / f"{name}.parquet") for name in ("counts", "metrics"))
         models = pd.read_csv(args.tables / "models.csv")
         lineages = Lineages(counts, models, metrics, sorted({1, args.k}), args.resamples)
-        with whole_file(args.output) as temporary:
-            test(lineages, args.k).to_csv(temporary, index=False)
+        write_csv(args.output, test(lineages, args.k))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from largek.common import exit_on_bad_input, whole_file
+from largek.common import exit_on_bad_input, write_csv
 from largek.passk import estimate
 from study import read_runs
 
@@ -107,8 +107,7 @@ def main() -> None:
         passk = curves(counts)
         models = join(records, read_runs({"runs": args.runs}), counts, passk, args.k)
         for name, table in (("passk", passk), ("models", models)):
-            with whole_file(args.tables / f"{name}.csv") as temporary:
-                table.to_csv(temporary, index=False)
+            write_csv(args.tables / f"{name}.csv", table)
         failed = models[models["status"] != "ok"].drop_duplicates("model")
         for row in failed.itertuples():
             print(f"{row.model}: {row.status} ({row.reason}), its cells are empty")
