@@ -1,7 +1,7 @@
 """Log-probabilities of answers under a small Llama model, with gradients: the forward pass of training on a CPU.
 
 The layers of transformers compute padding, the last layer of the prompts, which nobody reads, and in GRPO each prompt
-once for every answer. Here answers of like length are taken together, a prompt is computed once for all its answers in
+once for every answer. Here rows of like length are taken together, a prompt is computed once for all its answers in
 such a part, and projections that read the same input are one product. A tiny model then trains about twice as fast, to
 the same gradients but for rounding.
 """
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import torch
 from torch.linalg import vecdot
-from torch.nn.functional import embedding, linear, pad
+from torch.nn.functional import embedding, linear
 
 from largek.decode import Llama
 
-PART = 16  # answers that are computed at once; small enough for the caches of a core
+PART = 24  # answers that are computed at once; small enough for the caches of a core
 
 
 class Scored(NamedTuple):
@@ -43,9 +43,28 @@ class Trained(Llama):
         t = t.view(rows, len(t) // rows, -1, self.size).transpose(1, 2)
         return t if t.shape[1] == self.heads else t.repeat_interleave(self.heads // self.kv_heads, 1)
 
-    def predict(self, prompts: list[tuple], answers: list[tuple], prompt: list[int]) -> torch.Tensor:
-        """(answers, longest answer, vocabulary): what is predicted for every token of `answers[i]` behind
-        `prompts[prompt[i]]`."""
+    def predict(self, prompts: list[tuple], answers: list[tuple]) -> torch.Tensor:
+        """(tokens, vocabulary): what is predicted for every token of `answers[i]` behind `prompts[i]`."""
+        rows = [prompt + answer[:-1] for prompt, answer in zip(prompts, answers)]
+        ids = padded(rows)
+        place = torch.arange(ids.shape[1])
+        first, end = torch.tensor([[len(p) - 1, len(row)] for p, row in zip(prompts, rows)]).T[:, :, None]
+        read = ((place >= first) & (place < end)).flatten().nonzero().squeeze(1)
+        turn = self.rotations(place).repeat(len(rows), 1, 1)
+        causal = torch.zeros(len(place), len(place)).masked_fill(place > place[:, None], -torch.inf)
+        queries, keys = self.heads * self.size, self.kv_heads * self.size
+        x = embedding(ids.flatten(), self.embed, self.pad)
+        for layer in self.layers:
+            qk, v = linear(self.norm(x), layer.qkv).split([queries + keys, keys], 1)
+            q, k = self.turned(qk, turn).split([queries, keys], 1)
+            attended = attend(*(self.grid(t, len(rows)) for t in (q, k, v)), causal)
+            if layer is self.layers[-1]:  # of which only answers are read
+                x, attended = x.index_select(0, read), attended.index_select(0, read)
+            x = self.mlp(layer, torch.addmm(x, attended, layer.out.T))
+        return self.logits(x)
+
+    def predict_shared(self, prompts: list[tuple], answers: list[tuple], prompt: list[int]) -> torch.Tensor:
+        """The same for `answers[i]` behind `prompts[prompt[i]]`, where several have the same prompt."""
         # The last token of a prompt predicts an answer's first, so it is the first input of the answer's row.
         before = [ids[:-1] for ids in prompts]
         behind = [prompts[place][-1:] + ids[:-1] for place, ids in zip(prompt, answers)]
@@ -78,7 +97,8 @@ class Trained(Llama):
                 first_attended = attend(self.grid(q[:split], len(first)), *shared, causal[:wide, :wide])
                 attended = torch.cat([first_attended, attended])
             x = self.mlp(layer, torch.addmm(x[needed:], attended, layer.out.T))
-        return self.logits(x).view(len(second), long, -1)
+        inside = place[:long] < torch.tensor([len(ids) for ids in answers])[:, None]
+        return self.logits(x.index_select(0, inside.flatten().nonzero().squeeze(1)))
 
 
 def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -102,13 +122,16 @@ def score(network, prompts: list[list[int]], answers: list[list[int]]) -> Scored
     for start in range(0, len(distinct), PART):
         first, second = zip(*distinct[start : start + PART])
         place = {prompt: number for number, prompt in enumerate(dict.fromkeys(first))}
-        logp = llama.predict(list(place), second, [place[prompt] for prompt in first]).log_softmax(-1)
-        target = padded(second)
-        inside = torch.arange(logp.shape[1]) < torch.tensor([len(ids) for ids in second])[:, None]
+        if len(place) == len(first):
+            predicted = llama.predict(first, second)
+        else:
+            predicted = llama.predict_shared(list(place), second, [place[prompt] for prompt in first])
+        logp, target = predicted.log_softmax(-1), torch.tensor([token for answer in second for token in answer])
         with torch.no_grad():
             entropy, top = -vecdot(logp.exp(), logp), logp.argmax(-1) == target
-        logprob = logp.gather(2, target[..., None]).squeeze(2)
-        found.append([pad(t * inside, (0, long - logp.shape[1])) for t in (logprob, entropy, top)])
+        logprob = logp.gather(1, target[:, None]).squeeze(1)
+        inside = torch.arange(long) < torch.tensor([len(answer) for answer in second])[:, None]
+        found.append([t.new_zeros(inside.shape).masked_scatter(inside, t) for t in (logprob, entropy, top)])
     number = {pair: number for number, pair in enumerate(distinct)}
     back = torch.tensor([number[pair] for pair in pairs])
     return Scored(*(torch.cat(parts).index_select(0, back) for parts in zip(*found)))
