@@ -111,7 +111,9 @@ def main() -> None:
         rows.write_text(sheet(args.runs))
         snakefile.write_text(stub(args.runs))
         study = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-        study |= {"study": "planning", "runs": str(rows), "analysis": study["analysis"] | {"contrasts": {}}}
+        study |= {"study": "planning", "runs": str(rows), "grpo_seeds": [1]}
+        study["analysis"]["contrasts"] = {}
+        study["sampling"] |= {"blocks": 3, "blocks_after_rl": 3}
         config.write_text(yaml.safe_dump(study))
         ours, stubs = [], []
         for turn in range(args.turns):

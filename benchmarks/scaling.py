@@ -4,9 +4,9 @@
 
 Answers are made, not sampled: half of them right, half the solution of one of 100 problems, so that as many answers
 repeat another (which is judged once) with many problems as with few. Each command runs as the study
-runs it, in a process of its own. A time or a peak of memory grows no worse than linearly if, from the smallest size to
-the largest, it grows by no more than the number of answers; the start of the process, measured on a single answer, is
-taken off both.
+runs it, in a process of its own, whose start counts. A time or a peak of memory grows no worse than linearly if it
+grows by no more than the number of answers. At the smallest size most is start, so growth from the size before the
+largest to the largest is shown too.
 """
 
 import argparse
@@ -30,7 +30,6 @@ from largek.store import SCHEMA
 ROOT = Path(__file__).parents[1]
 LARGEK = str(Path(sys.executable).with_name("largek"))
 TASKS = 8
-TURNS = 5
 SAMPLES, PROBLEMS = (64, 256, 1024, 4096), (100, 1000, 10_000)
 
 
@@ -78,13 +77,7 @@ def cost(command: list, **environment: str) -> tuple[float, float]:
     return time.monotonic() - start, peak
 
 
-def costs(examples: list[dict], problems: int, n: int, turns: int = 1) -> dict[str, tuple[float, float]]:
-    """What each command costs for so many answers: the best of some turns."""
-    every = [once(examples, problems, n) for _ in range(turns)]
-    return {name: tuple(map(min, zip(*(found[name] for found in every)))) for name in every[0]}
-
-
-def once(examples: list[dict], problems: int, n: int) -> dict[str, tuple[float, float]]:
+def costs(examples: list[dict], problems: int, n: int) -> dict[str, tuple[float, float]]:
     """What each command costs for so many answers."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -106,27 +99,22 @@ def main() -> None:
     parser.add_argument("--examples", required=True, type=Path, help="worked examples of the lab, 10,000 or more")
     args = parser.parse_args()
     examples = read_jsonl(args.examples, ("problem", "solution"))
-    start = costs(examples, 1, 1, TURNS)
-    print("                          " + "".join(f"{name:>22}" for name in start))
+    print("                          " + "".join(f"{name:>22}" for name in ("grade", "passk", "tables")))
     for axis, sizes in (
         ("samples", [(PROBLEMS[0], n) for n in SAMPLES]),
         ("problems", [(p, SAMPLES[0]) for p in PROBLEMS]),
     ):
         found = {}
         for problems, n in sizes:
-            # what is short is noisy, and the ratio is to the shortest
-            found[problems * n] = costs(examples, problems, n, TURNS if problems * n == PROBLEMS[0] * SAMPLES[0] else 1)
+            found[problems * n] = costs(examples, problems, n)
             cells = "".join(f"{seconds:11.2f} s {memory:6.0f} MB" for seconds, memory in found[problems * n].values())
             print(f"{problems:6} problems x {n:4}:  {cells}", flush=True)
-        few, many = min(found), max(found)
-        for place, what in enumerate(("time", "memory")):
-            growth = {
-                name: (found[many][name][place] - start[name][place])
-                / max(found[few][name][place] - start[name][place], 0.01)
-                for name in start
-            }
-            said = ", ".join(f"{name} {ratio:.1f}" for name, ratio in growth.items())
-            print(f"{many // few} times the {axis}, growth of {what}: {said}")
+        *_, before, most = found
+        for few in (min(found), before):
+            for place, what in enumerate(("time", "memory")):
+                growth = {name: cost[place] / found[few][name][place] for name, cost in found[most].items()}
+                said = ", ".join(f"{name} {ratio:.1f}" for name, ratio in growth.items())
+                print(f"{most // few:3} times the {axis}, growth of {what:6}: {said}")
 
 
 if __name__ == "__main__":

@@ -73,6 +73,11 @@ CAPTIONS = sorted(
 )
 
 
+def powers_of_two(n):
+    """The k that pass@k is shown for: powers of two up to n, and n."""
+    return ",".join(map(str, sorted({n, *(2**i for i in range(n.bit_length()))})))
+
+
 def cell(column):
     """A column of the sheet, for the run of a job. For 5,000 jobs it saves two seconds of planning against `lookup`."""
 

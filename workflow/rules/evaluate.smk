@@ -153,7 +153,7 @@ rule grade:
 
 
 rule estimate_passk:
-    """pass@k for every k up to n, from all blocks of a model."""
+    """pass@k and maj@k for k a power of two and k = n, from all blocks of a model."""
     input:
         largek=PASSK_FILES,
         grades=expand("<results>/grades/{{model}}/block-{block}.parquet", block=BLOCKS),
@@ -167,9 +167,11 @@ rule estimate_passk:
         model="base|sft/.+",
     conda:
         "../../envs/cpu.yaml"
+    params:
+        k=powers_of_two(config["sampling"]["block_size"] * len(BLOCKS)),
     shell:
         r"""
-        largek passk {input.grades:q} --output {output:q} 2>&1 | tee {log:q}
+        largek passk {input.grades:q} --k {params.k} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -179,6 +181,8 @@ use rule estimate_passk as estimate_passk_after_rl with:
         grades=expand("<results>/grades/{{model}}/block-{block}.parquet", block=BLOCKS_AFTER_RL),
     wildcard_constraints:
         model="grpo/.+",
+    params:
+        k=powers_of_two(config["sampling"]["block_size"] * len(BLOCKS_AFTER_RL)),
 
 
 rule collect:
