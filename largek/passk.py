@@ -82,25 +82,22 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
         return np.zeros(len(ks))
     rng = np.random.default_rng(derive_seed("maj", seed))
     draws = DRAWS // n * n if n <= DRAWS else DRAWS  # each answer comes first equally often
-    column = np.arange(draws)
-    # One order a column, shuffled as it is read (Fisher-Yates): the rows before `step` have been drawn. Both tables are
-    # flat, since that is several times faster, and of the smallest integers, so that they fit the caches at large n.
-    kind, count_kind = np.min_scalar_type(len(sizes)), np.min_scalar_type(-n - 1)
-    order = np.repeat(np.repeat(np.arange(len(sizes), dtype=kind), sizes), draws)
-    votes = np.zeros(len(sizes) * draws, count_kind)
-    votes[-draws:] = -n  # the silent never lead
-    most, tied, won = np.zeros(draws, count_kind), np.ones(draws, count_kind), np.zeros(ks.max())
-    for step in range(ks.max()):
-        pick = (rng.integers(step, n, draws) if step else column % n) * draws + column
-        place = order[pick].astype(np.intp) * draws + column  # of the drawn answer's votes
-        order[pick] = order[step * draws : (step + 1) * draws]
-        count = votes[place] + 1
-        votes[place] = count
-        tied = np.where(count > most, 1, tied + (count == most))
-        most = np.maximum(most, count)
-        won[step] = (((votes[:draws] == most) & (most > 0)) / tied).sum() / draws
-    won[0] = correct / n
-    return won[ks - 1]
+    kind = np.repeat(np.arange(len(sizes)), sizes)  # of the answers: correct, each wrong answer, silent
+    time = rng.random((draws, n))  # when an answer is drawn
+    time[np.arange(draws), np.arange(draws) % n] = 0
+    time = np.sort(time + kind, 1) - kind  # when a kind gets its first, second, ... vote
+    vote = np.arange(n) - np.searchsorted(kind, kind) + 1
+    vote = np.select([kind == 0, kind < len(sizes) - 1], [-vote, vote], 0).astype(np.min_scalar_type(-n))
+    drawn = vote[time.argsort(1)[:, : ks.max()].T]  # (k, draws): which vote of its kind an answer is; below 0 if correct
+    won, start, (right, most, level) = {1: correct / n}, 0, np.zeros((3, draws), vote.dtype)
+    for k in np.unique(ks):
+        part, start = drawn[start:k], k
+        right, risen = np.maximum(right, -part.min(0)), np.maximum(most, part.max(0))
+        level = np.where(risen > most, 0, level) + (part == risen).sum(0, dtype=vote.dtype)  # wrong answers with `risen`
+        most = risen
+        tied = (right == most) & (right > 0)
+        won.setdefault(int(k), np.where(tied, 1 / (level + 1), right > most).mean())
+    return np.array([won[k] for k in ks.tolist()])
 
 
 def resample_weights(strata: np.ndarray, resamples: int, seed: object) -> np.ndarray:
