@@ -173,7 +173,7 @@ def estimate(
     `majority` is what the function of that name makes of the grades; without it the cells of maj@k are empty. `asked`
     says how many answers were asked for (default: see `asked_for`). Raises InputError where k > n.
     """
-    tables, asked = [], asked_for(counts, asked)
+    tables, asked, drawn = [], asked_for(counts, asked), {}
     for (model, split), group in counts.groupby(["model", "split"], sort=True):
         n, correct, tasks = (group[name].to_numpy() for name in ("n", "correct", "task"))
         grid = grid_of(model, split, group["n"], ks)
@@ -188,9 +188,11 @@ def estimate(
             columns = {"model": model, "task": task, "split": split, "n": int(n.min()), "k": grid}
             columns["coverage"] = n[rows].sum() / total
             columns["mean"] = pd.Series((correct / n)[rows]).groupby(tasks[rows]).mean().mean()
-            weights = resample_weights(tasks[rows], RESAMPLES, (seed, split, task))
+            key = (split, task, tuple(tasks[rows]))  # models are mostly of the same problems
+            if key not in drawn:
+                drawn[key] = resample_weights(tasks[rows], RESAMPLES, (seed, split, task))
             for name, curves in values.items():
-                point, lo, hi = summarize(curves[rows], tasks[rows], weights)
+                point, lo, hi = summarize(curves[rows], tasks[rows], drawn[key])
                 columns |= {name: point, f"{name}_lo": lo, f"{name}_hi": hi}
             columns["finished_problems"] = (~np.isnan(values["finished"][rows])).sum(0)
             tables.append(pd.DataFrame(columns).rename(columns={"estimate_lo": "lo", "estimate_hi": "hi"}))

@@ -55,24 +55,34 @@ def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return correlation(rankdata(x, axis=-1), rankdata(y, axis=-1))
 
 
+def spread(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Largest minus smallest of the values in each of (splits, values) `rows`; below 0 where there are none."""
+    return np.where(rows, values, -np.inf).max(1) - np.where(rows, values, np.inf).min(1)
+
+
 def half_split_r2(x: np.ndarray, y: np.ndarray, series: np.ndarray, splits: int, seed: object) -> tuple[float, float]:
     """Mean and sd of 1 - SSE/SST on one half of the runs of the line fitted on the other; series stay together.
 
     Negative where the line does worse than the mean of the half it is scored on. Splits whose halves have fewer than
     two different values are left out; NaN when none is left.
     """
-    rng, scores = np.random.default_rng(derive_seed("half", seed)), []
-    names = np.unique(series)
-    for _ in range(splits):
-        order = rng.permutation(names)
-        sizes = np.cumsum([(series == name).sum() for name in order])
-        fit = np.isin(series, order[: int(np.searchsorted(sizes, len(x) / 2)) + 1])
-        if fit.all() or min(np.ptp(x[fit]), np.ptp(y[~fit])) < 1e-9:
-            continue
-        slope, offset = np.polyfit(x[fit], y[fit], 1)
-        error = y[~fit] - (slope * x[~fit] + offset)
-        scores.append(1 - (error**2).sum() / ((y[~fit] - y[~fit].mean()) ** 2).sum())
-    return (float(np.mean(scores)), float(np.std(scores))) if scores else (np.nan, np.nan)
+    rng = np.random.default_rng(derive_seed("half", seed))
+    names, of, sizes = np.unique(series, return_inverse=True, return_counts=True)
+    order = rng.permuted(np.tile(np.arange(len(names)), (splits, 1)), axis=1)
+    first = sizes[order].cumsum(1) - sizes[order] < len(x) / 2  # whole series, until they are half of the runs
+    fit = np.take_along_axis(first, order.argsort(1), 1)[:, of]
+    fit = fit[(spread(x, fit) >= 1e-9) & (spread(y, ~fit) >= 1e-9)]
+    if not len(fit):
+        return np.nan, np.nan
+
+    def centred(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return values - (rows @ values / rows.sum(1))[:, None]
+
+    dx, dy = centred(x, fit), centred(y, fit)
+    slope = (dx * dy * fit).sum(1) / (dx**2 * fit).sum(1)
+    error = ((dy - slope[:, None] * dx) ** 2 * ~fit).sum(1)
+    scores = 1 - error / (centred(y, ~fit) ** 2 * ~fit).sum(1)
+    return float(scores.mean()), float(scores.std())
 
 
 def regret(choice: np.ndarray, pick: np.ndarray, score: np.ndarray) -> np.ndarray:

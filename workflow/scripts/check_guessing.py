@@ -44,7 +44,7 @@ def main() -> None:
         grades = pd.concat([read_grades(path, columns) for path in args.grades])
         for (model, task), answers in grades.groupby(["model", "task"]):
             found = answers.groupby("problem")["extracted"]
-            pairs, matched = swapped(found.agg(lambda texts: set(texts.dropna())).to_dict(), gold[task])
+            pairs, matched = swapped(found.agg(lambda texts: set(texts.dropna().unique())).to_dict(), gold[task])
             n = int(found.size().min())
             row = {"model": model, "task": task, "n": n, "pairs": pairs, "matched": matched}
             rows.append(row | {"pass@256_bound": max(1, K / n) * matched / pairs})
