@@ -87,13 +87,14 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
     time[np.arange(draws), np.arange(draws) % n] = 0
     time = np.sort(time + kind, 1) - kind  # when a kind gets its first, second, ... vote
     vote = np.arange(n) - np.searchsorted(kind, kind) + 1
-    vote = np.select([kind == 0, kind < len(sizes) - 1], [-vote, vote], 0).astype(np.min_scalar_type(-n))
-    drawn = vote[time.argsort(1)[:, : ks.max()].T]  # (k, draws): which vote of its kind an answer is; below 0 if correct
+    vote = np.select([kind == 0, kind < len(sizes) - 1], [-vote, vote], 0).astype(np.min_scalar_type(-n - 1))
+    # Of every answer drawn, by k and draw, which vote of its kind it is: below 0 if correct, 0 if silent.
+    drawn = vote[time.argsort(1)[:, : ks.max()].T]
     won, start, (right, most, level) = {1: correct / n}, 0, np.zeros((3, draws), vote.dtype)
     for k in np.unique(ks):
         part, start = drawn[start:k], k
         right, risen = np.maximum(right, -part.min(0)), np.maximum(most, part.max(0))
-        level = np.where(risen > most, 0, level) + (part == risen).sum(0, dtype=vote.dtype)  # wrong answers with `risen`
+        level = np.where(risen > most, 0, level) + (part == risen).sum(0, dtype=vote.dtype)  # tied with it
         most = risen
         tied = (right == most) & (right > 0)
         won.setdefault(int(k), np.where(tied, 1 / (level + 1), right > most).mean())

@@ -157,6 +157,14 @@ def test_maj_depends_on_its_seed_and_not_on_the_order_of_answers():
     ks = np.arange(1, 21)
     assert (majk(6, [4, 7, 1], 2, ks, "p") == majk(6, [1, 4, 7], 2, ks, "p")).all()
     assert (majk(6, [4, 7, 1], 2, ks, "p") != majk(6, [4, 7, 1], 2, ks, "q")).any()
+    assert (majk(6, [4, 7, 1], 2, ks[::3], "p") == majk(6, [4, 7, 1], 2, ks, "p")[::3]).all()  # whatever else is asked
+
+
+@pytest.mark.parametrize("n", [127, 128, 255, 256])
+def test_votes_fit_their_numbers(n):
+    assert (majk(n, [], 0, np.array([1, 2, n])) == 1).all()
+    assert majk(1, [n - 1], 0, np.array([1, n])).tolist() == [1 / n, 0]
+    assert majk(n // 2, [n // 2], n % 2, np.array([n])).tolist() == [0.5]
 
 
 @pytest.mark.parametrize("k", [0, 5])
