@@ -379,6 +379,7 @@ rule plot_training:
         script="workflow/scripts/plot_training.py",
         style=FIGURE_FILES,
         metrics="<results>/tables/metrics.parquet",
+        models="<results>/tables/models.csv",
     output:
         report(
             "<results>/figures/training.png",
@@ -392,7 +393,10 @@ rule plot_training:
         "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --metrics {input.metrics:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script} \
+            --metrics {input.metrics:q} \
+            --models {input.models:q} \
+            --output {output:q} 2>&1 | tee {log:q}
         """
 
 

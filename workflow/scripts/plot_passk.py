@@ -22,19 +22,21 @@ def main() -> None:
     curves = curves[(curves["split"] == "outcome") & (curves["task"] == "mean")]
     if runs.empty:
         return say_empty(args.output, "no run has a score before and after RL")
-    columns = 4
+    columns = 4 if len(runs) <= 16 else 7
     rows = math.ceil(len(runs) / columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(12, 2.7 * rows), sharex=True, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(12, 10.8 / columns * rows), sharex=True, sharey=True, squeeze=False
+    )
     for axis in axes.flat[len(runs) :]:
         axis.axis("off")
     for axis, run in zip(axes.flat, runs.itertuples()):
         after = curves[curves["model"].str.startswith(f"grpo/{run.run}/")]
         lines = [(curves[curves["model"] == run.model], BEFORE, "before RL")]
-        lines += [(part, AFTER, "after RL") for _, part in after.groupby("model")]
+        lines += [(part, AFTER, "" if seed else "after RL") for seed, (_, part) in enumerate(after.groupby("model"))]
         for line, color, label in lines:
             axis.plot(line["k"], line["estimate"], color=color, label=label)
             axis.fill_between(line["k"], line["lo"], line["hi"], color=color, alpha=0.15, lw=0)
-        axis.set_title(run.run)
+        axis.set_title(run.run, fontsize=10 if columns == 4 else 7.5)
         axis.set_xscale("log", base=2)
         axis.set_ylim(0, 1)
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -1,6 +1,7 @@
 """Figure 6: reward, entropy, share of groups without variance and answer length over the GRPO steps of every run.
 
-python workflow/scripts/plot_training.py --metrics results/smoke/tables/metrics.parquet --output training.png
+python workflow/scripts/plot_training.py --metrics tables/metrics.parquet --models tables/models.csv \\
+    --output training.png
 """
 
 import argparse
@@ -8,7 +9,7 @@ import argparse
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from figures import save, say_empty
+from figures import COLORS, mix_of, save, say_empty
 
 PANELS = {
     "reward": "reward (share of right answers)",
@@ -21,22 +22,23 @@ PANELS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--metrics", required=True)
+    parser.add_argument("--models", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    metrics = {
-        model.removeprefix("grpo/").replace("/", " ").removesuffix(" seed-1"): rows
-        for model, rows in pd.read_parquet(args.metrics).groupby("model")
-    }
+    metrics = {model: rows for model, rows in pd.read_parquet(args.metrics).groupby("model")}
     if not metrics:
         return say_empty(args.output, "no GRPO run has made a step")
+    mixes = {row.model: mix_of(row) for row in pd.read_csv(args.models).itertuples()}
     figure, axes = plt.subplots(1, len(PANELS), figsize=(14, 3.8))
     steps = max(len(rows) for rows in metrics.values())
     window = max(1, steps // 20)
     for axis, (column, title) in zip(axes, PANELS.items()):
-        for (run, rows), color in zip(sorted(metrics.items()), plt.cm.tab20.colors * 9):
+        for model, rows in metrics.items():
             smooth = rows[column].rolling(window, min_periods=1).mean()
-            axis.plot(rows["step"], smooth, color=color, lw=1.3, label=run)
+            axis.plot(rows["step"], smooth, color=COLORS[mixes[model]], lw=1, alpha=0.7)
         axis.set(ylabel=title, xlabel="GRPO step")
+    for mix in (mix for mix in COLORS if mix in mixes.values()):
+        axes[-1].plot([], [], color=COLORS[mix], label=mix)
     axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     figure.suptitle(f"{len(metrics)} GRPO runs, running mean over {window} steps", fontsize=10)
     save(figure, args.output)
