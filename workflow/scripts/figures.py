@@ -64,5 +64,7 @@ def read_runs(path: str) -> pd.DataFrame:
 
 def sizes(runs: pd.DataFrame) -> str:
     """What the intervals rest on, in words."""
-    problems, n, seeds = runs["problems"].iloc[0], runs["n"].iloc[0], int(runs["rl_seeds"].iloc[0])
-    return f"{problems} problems, n = {n} samples each, {seeds} GRPO seed{'s' if seeds > 1 else ''} a run"
+    problems, n = runs["problems"].iloc[0], runs["n"].iloc[0]
+    fewest, most = int(runs["rl_seeds"].min()), int(runs["rl_seeds"].max())
+    seeds = f"{fewest} to {most} GRPO seeds" if fewest < most else f"{most} GRPO seed{'s' if most > 1 else ''}"
+    return f"{problems} problems, n = {n} samples each, {seeds} a run"

@@ -2,8 +2,10 @@
 
 Filled bars are the score before RL, outlined bars after it. A panel holds the runs that differ in just one thing:
     unique examples   random mix, one epoch
-    epochs            random mix, the same number of examples seen
+    epochs            random mix, the same examples again and again; where three runs or more have them
+    repetition        random mix, the same number of examples seen
     mix               one epoch, the same number of unique examples, and those given a budget of tokens
+Of runs that differ in their SFT seed alone the first is shown.
 
 python workflow/scripts/plot_scores.py --models results/smoke/tables/models.csv --output scores.png
 """
@@ -20,16 +22,19 @@ from figures import COLORS, read_runs, save, say_empty, sizes
 def panels(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The runs of each panel; the base is the first bar of all."""
     sft = runs[runs["kind"].isin(["random", "simple", "longest", "mixed", "homogeneous"])]
+    sft = sft.sort_values("sft_seed", kind="stable").drop_duplicates(["kind", "unique", "epochs", "budget_tokens"])
     base = runs[runs["kind"] == "base"]
     once, random = sft[sft["epochs"] == 1], sft[sft["kind"] == "random"]
     seen = random["unique"] * random["epochs"]
     same = random[seen == seen.mode().max()] if len(random) else random
+    again = random[random["unique"] == random["unique"].mode().min()] if len(random) else random
     sized = once["unique"] == once.loc[once["unique"].notna(), "unique"].mode().max()
     order = once["kind"].map({name: place for place, name in enumerate(COLORS)})
     mixes = once[sized | once["unique"].isna()].assign(order=order).sort_values(["order", "run"])
     chosen = {
         "by unique examples\n(random mix, one epoch)": once[once["kind"] == "random"].sort_values("unique"),
-        "by epochs\n(random mix, equal examples seen)": same.sort_values("epochs"),
+        "by epochs\n(the same random examples)": again.sort_values("epochs") if len(again) > 2 else again[:0],
+        "by repetition\n(random mix, equal examples seen)": same.sort_values("epochs"),
         "by mix\n(one epoch, equal examples; -tokens: a budget of tokens)": mixes,
     }
     return {title: pd.concat([base, rows]) for title, rows in chosen.items() if len(rows)}
@@ -47,7 +52,7 @@ def main() -> None:
     figure, axes = plt.subplots(
         2,
         len(chosen),
-        figsize=(12, 6),
+        figsize=(12 if sum(map(len, chosen.values())) < 20 else 16, 6),
         sharey="row",
         squeeze=False,
         height_ratios=[2, 1],
