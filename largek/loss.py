@@ -48,7 +48,7 @@ def run(
             chat_template = decide_chat_template(tokenizer, model, chat_template)
         progress, done, start = Progress(name, sum(map(len, sets.values())), "examples"), 0, time.monotonic()
         for key, rows in sets.items():
-            encoded = [encode(tokenizer, row, prompt or "{problem}", chat_template) for row in rows]
+            encoded = [encode(tokenizer, row, chat_template, prompt) for row in rows]
             found["losses"][key] = measure(network, encoded, batch_size, progress, done)
             done += len(rows)
         found["seconds"] = round(time.monotonic() - start, 3)
@@ -68,10 +68,10 @@ def load(model: str):
     return Decoder(network) if decodes else network, tokenizer
 
 
-def encode(tokenizer, row: dict, prompt: str, chat_template: bool) -> tuple[int, list[int]]:
+def encode(tokenizer, row: dict, chat_template: bool, prompt: str | None = None) -> tuple[int, list[int]]:
     """(length of the prompt, tokens of prompt, solution and end). The two texts are tokenised as one, as in training,
-    and the solution begins with the first token that is not the prompt's alone."""
-    text = fill(prompt, row["problem"])
+    and the solution begins with the first token that is not the prompt's alone. `prompt` replaces the row's own."""
+    text = fill(prompt, row["problem"]) if prompt else row.get("prompt", row["problem"])
     if chat_template:
         messages = [{"role": "user", "content": text}]
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)

@@ -98,6 +98,8 @@ def run(
     max_tokens: int = 1024,
     batch_size: int = 256,
     seed: int = 0,
+    gpu_memory: float | None = None,
+    tensor_parallel: int | None = None,
 ) -> None:
     """Sample answers to every problem of `tasks` (see `largek.tasks.read_tasks`), the sample indices `samples` of each.
 
@@ -105,7 +107,8 @@ def run(
     that is whole or absent: it grows in `<output>.partial/`, which is emptied if the settings differ, and another
     process that works on it is waited for. Give one of the two. `temperature` 0 is greedy and allows one sample.
     `max_tokens` caps an answer, its end-of-sequence token included. `batch_size` is how many answers are generated at
-    once (of `vllm` and `openai`: in flight). `chat_template` None is right for tokenizers that have none.
+    once (of `vllm` and `openai`: in flight). `chat_template` None is right for tokenizers that have none. `gpu_memory`
+    is the share of a GPU's memory that `vllm` takes, `tensor_parallel` the number of GPUs it spreads a model over.
 
     Raises InputError; records that are stored by then stay.
     """
@@ -115,6 +118,10 @@ def run(
         raise InputError(f"--samples {samples.start}:{samples.stop}: a store counts from 0, ranges are for --output")
     if temperature < 0 or not 0 < top_p <= 1:
         raise InputError("--temperature must be at least 0 and --top-p in (0, 1]")
+    if engine != "vllm" and (gpu_memory or tensor_parallel):
+        raise InputError(f"--engine {engine}: --gpu-memory and --tensor-parallel are for vllm")
+    if gpu_memory is not None and not 0 < gpu_memory <= 1:
+        raise InputError(f"--gpu-memory {gpu_memory}: expected a share in (0, 1]")
     if temperature == 0 and len(samples) > 1:
         raise InputError(f"--temperature 0 gives the same answer {len(samples)} times; take --samples 1")
     name = name or model
@@ -126,7 +133,7 @@ def run(
         rows = []
     else:
         with without_collector():
-            sampler = load_engine(engine, model, chat_template, base_url)
+            sampler = load_engine(engine, model, chat_template, base_url, gpu_memory, tensor_parallel)
         settings |= {"chat_template": sampler.chat_template}
     if output:  # the same command gives the same file, so whatever decides its records is a setting
         settings |= {"samples": [samples.start, samples.stop], "batch_size": batch_size}
@@ -175,7 +182,14 @@ def records_of(chunk: Chunk, answers: list[Answer], name: str) -> Iterator[dict]
         yield where | answer._asdict() | {"seed": chunk.seed}
 
 
-def load_engine(engine: str, model: str, chat_template: bool | None, base_url: str | None):
+def load_engine(
+    engine: str,
+    model: str,
+    chat_template: bool | None,
+    base_url: str | None,
+    gpu_memory: float | None = None,
+    tensor_parallel: int | None = None,
+):
     """The engine of that name; each has `chat_template` and `sample(chunks, settings, batch_size)`."""
     if engine == "transformers":
         try:
@@ -186,7 +200,7 @@ def load_engine(engine: str, model: str, chat_template: bool | None, base_url: s
     if engine == "vllm":
         from largek.engine_vllm import VLLM
 
-        return VLLM(model, chat_template)
+        return VLLM(model, chat_template, gpu_memory, tensor_parallel or 1)
     if engine == "openai":
         from largek.engine_openai import OpenAI
 

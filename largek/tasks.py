@@ -20,8 +20,11 @@ ENTRY = {
     "rows": "how many rows the data set must have",
     "id": "field that holds the id (default: id where there is one; null: rows are numbered)",
     "problem": "field that holds the problem (default: problem)",
-    "answer": "field that holds the right answer (default: answer)",
+    "answer": "field that holds the right answer (default: answer; null: there is none, the solutions matter)",
     "answer_after": "the answer is what follows the last of these in its field",
+    "solution": "field that holds a worked solution: text, or a chat whose last message it is",
+    "family": "field that says what kind of problem it is",
+    "take": "only the first so many rows of a hub data set, streamed",
     "prompt": "what the model is asked; {problem} stands for the problem (default: the problem alone)",
     "verifier": "exact, math, reasoning-gym or module:function",
 }
@@ -106,13 +109,15 @@ def from_entry(name: str, entry: dict) -> list[dict]:
     if "rows" in entry and len(source) != entry["rows"]:
         raise InputError(f"task {name}: expected {entry['rows']} rows, found {len(source)}")
     problem_field, answer_field = entry.get("problem", "problem"), entry.get("answer", "answer")
+    more = {name: entry[name] for name in ("solution", "family") if name in entry}
     id_field = entry.get("id", "id" if source and "id" in source[0] else None)
     rows = []
     for number, row in enumerate(source):
-        for field in filter(None, (problem_field, answer_field, id_field)):
+        for field in filter(None, (problem_field, answer_field, id_field, *more.values())):
             if field not in row:
                 raise InputError(f"task {name}, row {number}: expected the field {field!r}, found {', '.join(row)}")
-        problem, answer = str(row[problem_field]), plain_answer(row[answer_field])
+        problem = text_of(row[problem_field], "user")
+        answer = plain_answer(row[answer_field]) if answer_field else ""
         if (mark := entry.get("answer_after")) is not None:
             if mark not in answer:
                 raise InputError(f"task {name}, row {number}: expected {mark!r} in the answer, got {answer[-80:]!r}")
@@ -122,6 +127,7 @@ def from_entry(name: str, entry: dict) -> list[dict]:
             made |= row  # a verifier of your own may need more than the answer
         made |= {"id": f"{name}/{number if id_field is None else row[id_field]}"}
         made |= {"problem": problem, "answer": answer.strip()}
+        made |= {name: text_of(row[field], "assistant") for name, field in more.items()}
         if "prompt" in entry:
             made["prompt"] = fill(entry["prompt"], problem)
         if "reasoning_gym" in row:
@@ -130,6 +136,14 @@ def from_entry(name: str, entry: dict) -> list[dict]:
             made["verifier"] = entry["verifier"]
         rows.append(made)
     return rows
+
+
+def text_of(value: object, role: str) -> str:
+    """A text; of a chat (a list of messages), what `role` says last."""
+    if isinstance(value, list) and value and all(isinstance(message, dict) for message in value):
+        said = [message["content"] for message in value if message.get("role") == role]
+        value = said[-1] if said else ""
+    return str(value)
 
 
 def plain_answer(value: object) -> str:
@@ -155,8 +169,10 @@ def from_hub(name: str, entry: dict) -> list[dict]:
     if not local and "revision" not in entry:
         raise InputError(f"task {name}: expected the key 'revision', the commit of {entry['hub']} to take")
     options = {} if local else {"revision": entry["revision"]}
+    options |= {"split": entry.get("split", "test"), "streaming": "take" in entry}
     try:
-        return load_dataset(entry["hub"], entry.get("config"), split=entry.get("split", "test"), **options).to_list()
+        rows = load_dataset(entry["hub"], entry.get("config"), **options)
+        return list(rows.take(entry["take"])) if "take" in entry else rows.to_list()
     except Exception as error:  # of the network, the hub, the file's format: one line each
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"task {name}: {entry['hub']} could not be loaded ({reason})") from None

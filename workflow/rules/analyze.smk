@@ -496,7 +496,7 @@ rule report:
     conda:
         "../../envs/cpu.yaml"
     params:
-        config=json.dumps(config),
+        config=as_json(config),
     shell:
         r"""
         python {input.script} \

@@ -14,7 +14,7 @@ from pathlib import Path
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 sys.path.append(str(Path(workflow.basedir, "workflow", "scripts")))
-from study import StudyError, contrast_runs, read_runs, validate_study
+from study import StudyError, contrast_runs, read_runs, recipe_files, validate_study
 
 
 envvars:
@@ -24,8 +24,6 @@ envvars:
 # Jobs find `python` and `largek` where this Snakemake is installed.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-if config.get("gpus") == 0:
-    os.environ.update(CUDA_VISIBLE_DEVICES="")  # jobs of a study without GPUs see none
 
 
 def look_again(scheduler, delay):
@@ -44,6 +42,20 @@ try:
     RUNS = read_runs(config)
 except StudyError as error:
     raise WorkflowError(str(error))
+
+# A study of the lab makes its problems and its base model; one of language models takes both from elsewhere.
+LAB = "lab" in config
+GPUS = config["gpus"]
+if not any(GPUS.values()):
+    os.environ.update(CUDA_VISIBLE_DEVICES="")  # jobs of a study without GPUs see none
+ENVIRONMENT = "../../envs/gpu.yaml" if any(GPUS.values()) else "../../envs/cpu.yaml"
+LORA = f"--lora {config['recipes']['lora']}" if "lora" in config["recipes"] else ""
+MORE_RECIPES = {stage: recipe_files(config, stage) for stage in ("sft", "grpo")}
+CHAT_TEMPLATE = "no" if LAB or not config["data"]["chat_template"] else "yes"
+
+ENGINE = f"--engine {config['sampling']['engine']}"
+if config["sampling"]["engine"] == "vllm":
+    ENGINE += f" --gpu-memory {config['sampling']['gpu_memory']} --tensor-parallel {GPUS['sample'] or 1}"
 
 # Regular expressions for the wildcard `run`; one that matches nothing stands for an empty list.
 NO_RUN = "(?!)"
@@ -64,14 +76,19 @@ ALL_GRADES = [
 ]
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
-TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py"]
+TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py", "largek/models.py"]
 CPU_FILES = ["workflow/scripts/cpu_llama.py", "largek/decode.py"]
+VERIFIER_FILES = []
+if config["verifier"].startswith("lab."):
+    VERIFIER_FILES = ["workflow/scripts/lab/checker.py", "workflow/scripts/lab/problems.py"]
+elif config["verifier"] in ("math", "reasoning-gym"):
+    VERIFIER_FILES = [f"largek/{name}.py" for name in ("math_answers", "gym_answers", "workers")]
 GRPO_FILES = [
     *TRAINING_FILES,
     *CPU_FILES,
     "workflow/scripts/cpu_grpo.py",
-    "largek/models.py",
     "largek/verify.py",
+    *VERIFIER_FILES,
 ]
 SAMPLE_FILES = [
     f"largek/{name}.py"
@@ -80,8 +97,6 @@ SAMPLE_FILES = [
 LOSS_FILES = [f"largek/{name}.py" for name in ("common", "decode", "loss", "models", "tasks")]
 PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "passk")]
 GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
-if config["verifier"] in ("math", "reasoning-gym"):
-    GRADE_FILES += [f"largek/{name}.py" for name in ("math_answers", "gym_answers", "workers")]
 FIGURE_FILES = ["workflow/scripts/figures.py", "workflow/scripts/figure.mplstyle", "largek/common.py"]
 CAPTIONS = sorted(
     str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir).glob("workflow/report/*.rst")
@@ -93,6 +108,14 @@ def powers_of_two(n):
     return ",".join(map(str, sorted({n, *(2**i for i in range(n.bit_length()))})))
 
 
+def on_gpus(stage, program):
+    """The command of a stage: on GPUs it leases them first, and a training has a process for each."""
+    count = GPUS[stage]
+    if count > 1 and program == "python":
+        program = f"torchrun --standalone --nproc-per-node {count}"
+    return f"python workflow/scripts/lease_gpus.py --gpus {count} -- {program}" if count else program
+
+
 def cell(column):
     """A column of the sheet, for the run of a job. For 5,000 jobs it saves two seconds of planning against `lookup`."""
 
@@ -100,6 +123,15 @@ def cell(column):
         return [RUNS.at[wildcards.run, column]]  # a list, as `lookup` gave: a param of another type is a changed param
 
     return of_run
+
+
+def as_json(value):
+    """A param that may hold `{problem}`: given by a function it is not searched for wildcards."""
+
+    def of_job(wildcards):
+        return json.dumps(value)
+
+    return of_job
 
 
 wildcard_constraints:

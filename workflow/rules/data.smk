@@ -1,42 +1,79 @@
 """Problems and SFT mixes.
 
-in:  the lab section of the config, the sheet of runs
+in:  the lab section of the config or, of a language model study, its data section; the sheet of runs
 out: <results>/problems/{set}.jsonl
      <results>/mixes/{run}/examples.jsonl, own_held_out.jsonl, statistics.json
 """
 
 
-rule make_problems:
-    """Draw all sets of problems, disjoint as programs."""
-    input:
-        script="workflow/scripts/make_problems.py",
-        largek="largek/common.py",
-        lab="workflow/scripts/lab/problems.py",
-    output:
-        base="<results>/problems/base.jsonl",
-        pool="<results>/problems/sft.jsonl",
-        validation="<results>/problems/validation.jsonl",
-        held_out="<results>/problems/common_held_out.jsonl",
-        rl="<results>/problems/rl.jsonl",
-        predict="<results>/problems/predict.jsonl",
-        outcome="<results>/problems/outcome.jsonl",
-    log:
-        "<results>/problems/make_problems.log",
-    benchmark:
-        "<results>/problems/make_problems.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
-    params:
-        lab=json.dumps(config["lab"]),
-        seed=config["seed"],
-        folder=subpath(output.base, parent=True),
-    shell:
-        r"""
-        python {input.script} \
-            --lab {params.lab:q} \
-            --seed {params.seed} \
-            --output {params.folder:q} 2>&1 | tee {log:q}
-        """
+if LAB:
+
+    rule make_problems:
+        """Draw all sets of problems, disjoint as programs."""
+        input:
+            script="workflow/scripts/make_problems.py",
+            largek="largek/common.py",
+            lab="workflow/scripts/lab/problems.py",
+        output:
+            base="<results>/problems/base.jsonl",
+            pool="<results>/problems/sft.jsonl",
+            validation="<results>/problems/validation.jsonl",
+            held_out="<results>/problems/common_held_out.jsonl",
+            rl="<results>/problems/rl.jsonl",
+            predict="<results>/problems/predict.jsonl",
+            outcome="<results>/problems/outcome.jsonl",
+        log:
+            "<results>/problems/make_problems.log",
+        benchmark:
+            "<results>/problems/make_problems.benchmark.jsonl"
+        conda:
+            ENVIRONMENT
+        params:
+            lab=json.dumps(config["lab"]),
+            seed=config["seed"],
+            folder=subpath(output.base, parent=True),
+        shell:
+            r"""
+            python {input.script} \
+                --lab {params.lab:q} \
+                --seed {params.seed} \
+                --output {params.folder:q} 2>&1 | tee {log:q}
+            """
+
+else:
+
+    rule prepare_data:
+        """Take all sets of problems from public data, no text in two of them."""
+        input:
+            script="workflow/scripts/prepare_data.py",
+            largek=["largek/common.py", "largek/models.py", "largek/tasks.py"],
+            tasks=config["data"]["tasks_file"],
+            tokenizer="<results>/models/base/model",
+        output:
+            pool="<results>/problems/sft.jsonl",
+            validation="<results>/problems/validation.jsonl",
+            held_out="<results>/problems/common_held_out.jsonl",
+            rl="<results>/problems/rl.jsonl",
+            predict="<results>/problems/predict.jsonl",
+            outcome="<results>/problems/outcome.jsonl",
+        log:
+            "<results>/problems/prepare_data.log",
+        benchmark:
+            "<results>/problems/prepare_data.benchmark.jsonl"
+        conda:
+            ENVIRONMENT
+        params:
+            data=as_json(config["data"]),
+            seed=config["seed"],
+            folder=subpath(output.pool, parent=True),
+        shell:
+            r"""
+            python {input.script} \
+                --data {params.data:q} \
+                --tokenizer {input.tokenizer:q} \
+                --seed {params.seed} \
+                --output {params.folder:q} 2>&1 | tee {log:q}
+            """
 
 
 rule select_mix:
@@ -55,7 +92,7 @@ rule select_mix:
     benchmark:
         "<results>/mixes/{run}/benchmark.jsonl"
     conda:
-        "../../envs/cpu.yaml"
+        ENVIRONMENT
     params:
         mix=cell("mix"),
         size=cell("size"),

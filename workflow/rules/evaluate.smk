@@ -30,16 +30,19 @@ rule measure_loss:
     wildcard_constraints:
         run=TRAINED_RUNS,
     conda:
-        "../../envs/cpu.yaml"
+        ENVIRONMENT
     threads: config["threads"]["sample"]
     resources:
-        gpu=config["gpus"],
+        gpu=GPUS["sample"],
     params:
+        largek=on_gpus("sample", "largek"),
+        chat_template=CHAT_TEMPLATE,
         name="sft/{run}",
     shell:
         r"""
-        largek loss \
+        {params.largek} loss \
             --model {input.model:q} \
+            --chat-template {params.chat_template} \
             --examples {input.examples:q} \
             --name {params.name} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -69,6 +72,8 @@ use rule measure_loss as measure_loss_of_base with:
     wildcard_constraints:
         run=NO_RUN,
     params:
+        largek=on_gpus("sample", "largek"),
+        chat_template=CHAT_TEMPLATE,
         name="base",
 
 
@@ -87,13 +92,15 @@ rule sample:
     wildcard_constraints:
         model="base|sft/.+",
     conda:
-        "../../envs/cpu.yaml"
+        ENVIRONMENT
     threads: config["threads"]["sample"]
     resources:
-        gpu=config["gpus"],
+        gpu=GPUS["sample"],
     params:
+        largek=on_gpus("sample", "largek"),
+        chat_template=CHAT_TEMPLATE,
         size=config["sampling"]["block_size"],
-        engine=config["sampling"]["engine"],
+        engine=ENGINE,
         temperature=config["sampling"]["temperature"],
         top_p=config["sampling"]["top_p"],
         max_tokens=config["sampling"]["max_tokens"],
@@ -101,12 +108,13 @@ rule sample:
         seed=config["seed"],
     shell:
         r"""
-        largek sample \
+        {params.largek} sample \
             --model {input.model:q} \
+            --chat-template {params.chat_template} \
             --tasks {input.problems:q} \
             --samples $(({wildcards.block} * {params.size})):$((({wildcards.block} + 1) * {params.size})) \
             --name {wildcards.model} \
-            --engine {params.engine} \
+            {params.engine} \
             --temperature {params.temperature} \
             --top-p {params.top_p} \
             --max-tokens {params.max_tokens} \
@@ -129,8 +137,7 @@ rule grade:
     """A verdict on every answer of a block."""
     input:
         largek=GRADE_FILES,
-        verifier="workflow/scripts/lab/checker.py",
-        lab="workflow/scripts/lab/problems.py",
+        verifier=VERIFIER_FILES,
         samples="<results>/samples/{model}/block-{block}.parquet",
         problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
     output:
@@ -140,7 +147,7 @@ rule grade:
     benchmark:
         "<results>/grades/{model}/block-{block}.benchmark.jsonl"
     conda:
-        "../../envs/cpu.yaml"
+        ENVIRONMENT
     params:
         verifier=config["verifier"],
     shell:
@@ -166,7 +173,7 @@ rule estimate_passk:
     wildcard_constraints:
         model="base|sft/.+",
     conda:
-        "../../envs/cpu.yaml"
+        ENVIRONMENT
     params:
         k=powers_of_two(config["sampling"]["block_size"] * len(BLOCKS)),
     shell:
@@ -203,7 +210,7 @@ rule collect:
     benchmark:
         "<results>/tables/collect.benchmark.jsonl"
     conda:
-        "../../envs/cpu.yaml"
+        ENVIRONMENT
     params:
         results=subpath(output.counts, ancestor=2),
         models=MODELS,
@@ -235,7 +242,7 @@ rule check_guessing:
     log:
         "<results>/tables/check_guessing.log",
     conda:
-        "../../envs/cpu.yaml"
+        ENVIRONMENT
     shell:
         r"""
         python {input.script} \

@@ -9,54 +9,83 @@ threads goes to the scripts from the config: Snakemake lowers its own where ther
 """
 
 
-rule pretrain_base:
-    """Train the lab's base model from scratch."""
-    input:
-        script="workflow/scripts/pretrain_base.py",
-        shared=[*TRAINING_FILES, *CPU_FILES, "workflow/scripts/cpu_sft.py"],
-        lab="workflow/scripts/lab/problems.py",
-        examples="<results>/problems/base.jsonl",
-        recipe=config["recipes"]["base"],
-    output:
-        model=directory("<results>/models/base/model"),
-        record="<results>/models/base/run.json",
-        metrics="<results>/models/base/metrics.jsonl",
-    log:
-        "<results>/models/base/train.log",
-    benchmark:
-        "<results>/models/base/benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
-    threads: config["threads"]["base"]
-    resources:
-        gpu=config["gpus"],
-    params:
-        threads=config["threads"]["base"],
-        architecture=json.dumps(config["architecture"]),
-        seed=config["seed"],
-        report_to=config["report_to"],
-        folder=subpath(output.model, parent=True),
-    shell:
-        r"""
-        python {input.script} \
-            --examples {input.examples:q} \
-            --recipe {input.recipe:q} \
-            --architecture {params.architecture:q} \
-            --seed {params.seed} \
-            --threads {params.threads} \
-            --report-to {params.report_to} \
-            --output {params.folder:q} 2>&1 | tee {log:q}
-        """
+if LAB:
+
+    rule pretrain_base:
+        """Train the lab's base model from scratch."""
+        input:
+            script="workflow/scripts/pretrain_base.py",
+            shared=[*TRAINING_FILES, *CPU_FILES, "workflow/scripts/cpu_sft.py"],
+            lab="workflow/scripts/lab/problems.py",
+            examples="<results>/problems/base.jsonl",
+            recipe=config["recipes"]["base"],
+        output:
+            model=directory("<results>/models/base/model"),
+            record="<results>/models/base/run.json",
+            metrics="<results>/models/base/metrics.jsonl",
+        log:
+            "<results>/models/base/train.log",
+        benchmark:
+            "<results>/models/base/benchmark.jsonl"
+        conda:
+            ENVIRONMENT
+        threads: config["threads"]["base"]
+        resources:
+            gpu=GPUS["sft"],
+        params:
+            python=on_gpus("sft", "python"),
+            threads=config["threads"]["base"],
+            architecture=json.dumps(config["architecture"]),
+            seed=config["seed"],
+            report_to=config["report_to"],
+            folder=subpath(output.model, parent=True),
+        shell:
+            r"""
+            {params.python} {input.script} \
+                --examples {input.examples:q} \
+                --recipe {input.recipe:q} \
+                --architecture {params.architecture:q} \
+                --seed {params.seed} \
+                --threads {params.threads} \
+                --report-to {params.report_to} \
+                --output {params.folder:q} 2>&1 | tee {log:q}
+            """
+
+else:
+
+    rule import_base:
+        """The base model from the hub, at its revision, or from a folder."""
+        input:
+            script="workflow/scripts/import_checkpoint.py",
+        output:
+            model=directory("<results>/models/base/model"),
+            record="<results>/models/base/run.json",
+        log:
+            "<results>/models/base/import.log",
+        conda:
+            ENVIRONMENT
+        params:
+            checkpoint=config["base_model"]["name"],
+            revision=f"--revision {config['base_model']['revision']}" if "revision" in config["base_model"] else "",
+            folder=subpath(output.model, parent=True),
+        localrule: True
+        shell:
+            r"""
+            python {input.script} \
+                --checkpoint {params.checkpoint:q} {params.revision} \
+                --output {params.folder:q} 2>&1 | tee {log:q}
+            """
 
 
 rule train_sft:
     """Fine-tune the base model on one mix."""
     input:
         script="workflow/scripts/train_sft.py",
-        shared=[*TRAINING_FILES, *CPU_FILES, "workflow/scripts/cpu_sft.py", "largek/models.py"],
+        shared=[*TRAINING_FILES, *CPU_FILES, "workflow/scripts/cpu_sft.py", "largek/loss.py"],
         base="<results>/models/base/model",
         mix="<results>/mixes/{run}/examples.jsonl",
         recipe=config["recipes"]["sft"],
+        more=MORE_RECIPES["sft"],
     output:
         model=directory("<results>/models/sft/{run}/model"),
         record="<results>/models/sft/{run}/run.json",
@@ -68,25 +97,29 @@ rule train_sft:
     wildcard_constraints:
         run=TRAINED_RUNS,
     conda:
-        "../../envs/cpu.yaml"
+        ENVIRONMENT
     threads: config["threads"]["sft"]
     resources:
-        gpu=config["gpus"],
+        gpu=GPUS["sft"],
     params:
+        python=on_gpus("sft", "python"),
         threads=config["threads"]["sft"],
         epochs=cell("epochs"),
         seed=cell("sft_seed"),
+        chat_template=CHAT_TEMPLATE,
+        lora=LORA,
         report_to=config["report_to"],
         folder=subpath(output.model, parent=True),
     shell:
         r"""
-        python {input.script} \
+        {params.python} {input.script} \
             --base {input.base:q} \
             --mix {input.mix:q} \
             --recipe {input.recipe:q} \
             --epochs {params.epochs} \
             --seed {params.seed} \
             --threads {params.threads} \
+            --chat-template {params.chat_template} {params.lora} \
             --report-to {params.report_to} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """
@@ -105,7 +138,7 @@ rule import_checkpoint:
     wildcard_constraints:
         run=IMPORTED_RUNS,
     conda:
-        "../../envs/cpu.yaml"
+        ENVIRONMENT
     params:
         folder=subpath(output.model, parent=True),
     shell:
@@ -121,11 +154,11 @@ rule train_grpo:
     input:
         script="workflow/scripts/train_grpo.py",
         shared=GRPO_FILES,
-        verifier="workflow/scripts/lab/checker.py",
-        lab="workflow/scripts/lab/problems.py",
+        verifier=VERIFIER_FILES,
         start="<results>/models/sft/{run}/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
+        more=MORE_RECIPES["grpo"],
     output:
         model=directory("<results>/models/grpo/{run}/seed-{seed}/model"),
         record="<results>/models/grpo/{run}/seed-{seed}/run.json",
@@ -138,24 +171,28 @@ rule train_grpo:
         run="(?!base/).+",
     priority: 1  # the longest jobs start first
     conda:
-        "../../envs/cpu.yaml"
+        ENVIRONMENT
     threads: config["threads"]["grpo"]
     resources:
-        gpu=config["gpus"],
+        gpu=GPUS["grpo"],
     params:
+        python=on_gpus("grpo", "python"),
         threads=config["threads"]["grpo"],
         verifier=config["verifier"],
+        chat_template=CHAT_TEMPLATE,
+        lora=LORA,
         report_to=config["report_to"],
         folder=subpath(output.model, parent=True),
     shell:
         r"""
-        python {input.script} \
+        {params.python} {input.script} \
             --start {input.start:q} \
             --problems {input.problems:q} \
             --verifier {params.verifier} \
             --recipe {input.recipe:q} \
             --seed {wildcards.seed} \
             --threads {params.threads} \
+            --chat-template {params.chat_template} {params.lora} \
             --report-to {params.report_to} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """
@@ -165,10 +202,10 @@ use rule train_grpo as train_grpo_from_base with:
     input:
         script="workflow/scripts/train_grpo.py",
         shared=GRPO_FILES,
-        verifier="workflow/scripts/lab/checker.py",
-        lab="workflow/scripts/lab/problems.py",
+        verifier=VERIFIER_FILES,
         start="<results>/models/base/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
+        more=MORE_RECIPES["grpo"],
     wildcard_constraints:
         run="base",

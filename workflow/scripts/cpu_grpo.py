@@ -7,6 +7,7 @@ contribute exactly nothing: on-policy, without a KL term, and divided by a fixed
 """
 
 import torch
+from accelerate.utils import is_peft_model, set_seed
 from torch.nn.functional import pad
 from trl import GRPOTrainer
 
@@ -21,7 +22,8 @@ class CPUGRPOTrainer(GRPOTrainer):
         super().__init__(*args, **kwargs)
         recipe = self.args
         alone = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
-        computed = alone and supports(self.model.config) and not (recipe.use_vllm or recipe.bf16 or recipe.fp16)
+        computed = alone and supports(self.model.config) and not is_peft_model(self.model)
+        computed = computed and not (recipe.use_vllm or recipe.bf16 or recipe.fp16)
         self.decodes = computed and recipe.top_k == 0 and recipe.min_p is None and recipe.repetition_penalty == 1
         self.scores = computed and recipe.temperature == 1
         plain = recipe.beta == 0 and recipe.entropy_coef == 0 and not recipe.use_adaptive_entropy
@@ -29,6 +31,10 @@ class CPUGRPOTrainer(GRPOTrainer):
         once = recipe.steps_per_generation == recipe.num_iterations == recipe.gradient_accumulation_steps == 1
         self.skips = alone and plain and once and recipe.loss_type == "dapo"
         self.entropy = None
+        if recipe.use_vllm:
+            # TRL seeds its engine with the process's number, whatever the seed. It draws from torch's own generator,
+            # so the seed can still be set, and the generator's state is in every checkpoint.
+            set_seed(recipe.seed + self.accelerator.process_index // recipe.vllm_tensor_parallel_size)
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         if not self.decodes or not self.model.training:

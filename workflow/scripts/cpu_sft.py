@@ -4,6 +4,7 @@ The batches are the stock trainer's own, drawn at random. Batches of like length
 the lab's base model does not learn (docs/log.md).
 """
 
+from accelerate.utils import is_peft_model
 from trl import SFTTrainer
 
 from cpu_llama import score
@@ -19,7 +20,7 @@ class CPUSFTTrainer(SFTTrainer):
         alone = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
         plain = recipe.loss_type == "nll" and recipe.label_smoothing_factor == 0 and recipe.completion_only_loss
         plain = plain and not (recipe.padding_free or recipe.packing or recipe.bf16 or recipe.fp16)
-        self.scores = alone and plain and supports(self.model.config)
+        self.scores = alone and plain and not is_peft_model(self.model) and supports(self.model.config)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if not (self.scores and self.model.training) or return_outputs or num_items_in_batch is None:

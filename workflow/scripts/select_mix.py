@@ -1,6 +1,6 @@
 """Select one SFT mix from the pool, and held-out examples by the same rule.
 
-Mixes, every length being the words of problem and solution together:
+Mixes, every length being the tokens of problem and solution together:
     random       a random draw
     simple       the shortest examples
     longest      the longest examples
@@ -31,8 +31,8 @@ MIXES = ("random", "simple", "longest", "mixed", "homogeneous")
 
 
 def length(row: dict) -> int:
-    """Words of the whole example; in the lab, one word is one token."""
-    return len(row["problem"].split()) + len(row["solution"].split())
+    """Tokens of the whole example; in the lab, where no one has counted them, one word is one token."""
+    return row.get("tokens") or len(row["problem"].split()) + len(row["solution"].split())
 
 
 def ranked(pool: list[dict], mix: str, family: str, rng: random.Random) -> list[dict]:

@@ -51,15 +51,8 @@ def validate_study(config: dict, where: str) -> None:
     """Raises StudyError, naming the file `where`, unless the config is complete and has no key that nobody reads."""
     # pathvars is Snakemake's own key and may be given with --config
     validate({key: value for key, value in config.items() if key != "pathvars"}, "config.schema.yaml", where)
-    lab = config["lab"]
-    for key, named, listed in (
-        ("lab/base/families", lab["base"]["families"], "families"),
-        ("lab/base/operations", lab["base"]["operations"], "operations"),
-        ("homogeneous_family", [config["homogeneous_family"]], "families"),
-    ):
-        strange = sorted(set(named) - set(lab[listed]))
-        if strange:
-            raise StudyError(f"{where}: {key}: {strange[0]!r} is not one of lab/{listed}: {', '.join(lab[listed])}")
+    if "lab" in config:
+        validate_lab(config, where)
     samples = config["sampling"]["block_size"] * config["sampling"]["blocks"]
     largest = max(config["analysis"]["k"])
     if largest > samples - config["sampling"]["block_size"]:
@@ -70,10 +63,12 @@ def validate_study(config: dict, where: str) -> None:
     if samples - config["sampling"]["block_size"] < 8:
         raise StudyError(f"{where}: sampling: expected at least 8 samples a problem before the last block")
     sheet = read_runs(config)
+    key = "lab/pool/examples" if "lab" in config else "data/pool"
+    size = config["lab"]["pool"]["examples"] if "lab" in config else config["data"]["pool"]
     for row in sheet.itertuples():
-        seen = round(lab["pool"]["examples"] * config["pool_share"])
+        seen = round(size * config["pool_share"])
         if row.unique and int(row.unique) > seen:
-            pool = f"the {seen} of lab/pool/examples times pool_share in {where}"
+            pool = f"the {seen} of {key} times pool_share in {where}"
             raise StudyError(f"{config['runs']}, run {row.run!r}: unique: {row.unique} is more than {pool}")
     runs = sheet.index
     for scope, listed in config["analysis"]["scopes"].items():
@@ -91,6 +86,26 @@ def validate_study(config: dict, where: str) -> None:
                 raise StudyError(f"{key}: {', '.join(listed)} differ in more than their seed, expected one recipe")
         if recipes["treated"] == recipes["control"]:
             raise StudyError(f"{where}: analysis/contrasts/{name}: treated and control are the same runs")
+
+
+def validate_lab(config: dict, where: str) -> None:
+    """Raises StudyError if a name does not stand in the lab's own lists."""
+    lab = config["lab"]
+    for key, named, listed in (
+        ("lab/base/families", lab["base"]["families"], "families"),
+        ("lab/base/operations", lab["base"]["operations"], "operations"),
+        ("homogeneous_family", [config["homogeneous_family"]], "families"),
+    ):
+        strange = sorted(set(named) - set(lab[listed]))
+        if strange:
+            raise StudyError(f"{where}: {key}: {strange[0]!r} is not one of lab/{listed}: {', '.join(lab[listed])}")
+
+
+def recipe_files(config: dict, stage: str) -> list[str]:
+    """The files that a recipe names beside itself: of LoRA and of DeepSpeed. A recipe that is not there names none."""
+    path = Path(config["recipes"][stage])
+    named = yaml.safe_load(path.read_text()) if path.exists() else {}
+    return [file for file in (config["recipes"].get("lora"), (named or {}).get("deepspeed")) if file]
 
 
 def contrast_runs(config: dict, sheet: pd.DataFrame) -> dict[str, dict[str, list[str]]]:

@@ -30,15 +30,26 @@ def prompt_order(rows: list[dict], needed: int, seed: int) -> list[dict]:
     return out[:needed]
 
 
-def reward_function(verify: Verifier, end: int):
+def reward_function(verify: Verifier, ends: list[int]):
     """The GRPO reward: 1 for an answer that the grader calls correct, 0 otherwise."""
 
     def correct(completions, completion_ids, row, **kwargs) -> list[float]:
-        cut = [ids[-1] != end for ids in completion_ids]
-        verdicts = [judge(verify, *each) for each in zip(completions, row, cut)]
+        cut = [ids[-1] not in ends for ids in completion_ids]
+        texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]  # or a chat
+        verdicts = [judge(verify, *each) for each in zip(texts, row, cut)]
         return [float(verdict.outcome == "correct") for verdict in verdicts]
 
     return correct
+
+
+def check_vllm(recipe, path: Path) -> None:
+    """Raises InputError for settings under which rollouts by vLLM are not what the loss takes them for."""
+    if "seed" in (recipe.generation_kwargs or {}):
+        raise InputError(f"{path}: generation_kwargs: a seed makes all answers of a group the same, leave it out")
+    if recipe.vllm_mode != "colocate":
+        raise InputError(f"{path}: vllm_mode: expected colocate")
+    if recipe.top_p < 1 or recipe.top_k > 0 or recipe.min_p:
+        raise InputError(f"{path}: top_p, top_k and min_p bias the importance ratio, leave them out")
 
 
 def main() -> None:
@@ -49,6 +60,8 @@ def main() -> None:
     parser.add_argument("--recipe", required=True, type=Path, help="fields of TRL's GRPOConfig")
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--threads", required=True, type=int)
+    parser.add_argument("--chat-template", choices=["yes", "no"], default="no", help="the tokenizer's own")
+    parser.add_argument("--lora", type=Path, help="fields of peft's LoraConfig")
     parser.add_argument("--report-to", default="none", help="a tracker that transformers knows, such as wandb")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
@@ -57,16 +70,19 @@ def main() -> None:
         from trl import GRPOConfig
 
         from cpu_grpo import CPUGRPOTrainer
-        from largek.models import load
-        from training import Training, fixed_settings, read_recipe
+        from largek.models import end_ids
+        from training import Training, fixed_settings, load_for_training, read_lora, read_recipe
     with exit_on_bad_input("train_grpo"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"shuffle_dataset": False}
-        recipe = read_recipe(args.recipe, GRPOConfig, **fixed)
+        recipe, lora = read_recipe(args.recipe, GRPOConfig, **fixed), read_lora(args.lora)
         if recipe.max_steps <= 0:
             raise InputError(f"{args.recipe}: expected 'max_steps' above 0")
+        if recipe.use_vllm:
+            check_vllm(recipe, args.recipe)
         verify = load_verifier(args.verifier)
+        settings = {"grpo": recipe.to_dict(), "lora": lora and lora.to_dict(), "chat_template": args.chat_template}
         inputs = {"start": args.start, "problems": args.problems}
-        with Training(args.output, {"grpo": recipe.to_dict()}, inputs, args.threads) as training:
+        with Training(args.output, settings, inputs, args.threads) as training:
             if training.finished.exists():
                 pass  # a process that outlived its Snakemake has trained it
             elif (args.start / "failed.json").exists():
@@ -75,10 +91,14 @@ def main() -> None:
                 rows = read_jsonl(args.problems, ("problem", "answer"))
                 needed = recipe.max_steps * recipe.generation_batch_size // recipe.num_generations
                 ordered = prompt_order(rows, needed, args.seed)
-                data = Dataset.from_list([{"prompt": row["problem"], "row": row} for row in ordered])
-                model, tokenizer = load(str(args.start))
-                reward = reward_function(verify, tokenizer.eos_token_id)
-                trainer = CPUGRPOTrainer(model, reward, args=recipe, train_dataset=data, processing_class=tokenizer)
+                asked = [row.get("prompt", row["problem"]) for row in ordered]
+                if args.chat_template == "yes":
+                    asked = [[{"role": "user", "content": text}] for text in asked]
+                data = Dataset.from_list([{"prompt": text, "row": row} for text, row in zip(asked, ordered)])
+                model, tokenizer = load_for_training(str(args.start))
+                reward = reward_function(verify, end_ids(str(args.start), tokenizer))
+                more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
+                trainer = CPUGRPOTrainer(model, reward, args=recipe, **more)
                 training.train(trainer)
             training.publish()
 

@@ -1,6 +1,6 @@
 """Fine-tune the base model on one mix with TRL's SFTTrainer (see cpu_sft.py).
 
-Reads a model folder or hub name and a mix (JSONL of {problem, solution}); writes into --output
+Reads a model folder and a mix (JSONL of {problem, solution}); writes into --output
     model/          the SFT checkpoint
     run.json        how it was made
     metrics.jsonl   loss and more of every step
@@ -12,7 +12,7 @@ Reads a model folder or hub name and a mix (JSONL of {problem, solution}); write
 import argparse
 from pathlib import Path
 
-from largek.common import exit_on_bad_input, quick_exit, quick_imports, read_jsonl
+from largek.common import InputError, exit_on_bad_input, quick_exit, quick_imports, read_jsonl
 
 
 def main() -> None:
@@ -23,6 +23,8 @@ def main() -> None:
     parser.add_argument("--epochs", required=True, type=float)
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--threads", required=True, type=int)
+    parser.add_argument("--chat-template", choices=["yes", "no"], default="no", help="the tokenizer's own")
+    parser.add_argument("--lora", type=Path, help="fields of peft's LoraConfig")
     parser.add_argument("--report-to", default="none", help="a tracker that transformers knows, such as wandb")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
@@ -31,22 +33,31 @@ def main() -> None:
         from trl import SFTConfig
 
         from cpu_sft import CPUSFTTrainer
-        from largek.models import load
-        from training import Training, fixed_settings, read_recipe
+        from largek.loss import encode
+        from training import Training, fixed_settings, load_for_training, read_lora, read_recipe
     with exit_on_bad_input("train_sft"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"num_train_epochs": args.epochs}
-        recipe = read_recipe(args.recipe, SFTConfig, **fixed)
-        inputs = {"base": args.base, "mix": args.mix}
-        with Training(args.output, {"sft": recipe.to_dict()}, inputs, args.threads) as training:
+        fixed["dataset_kwargs"] = {"skip_prepare_dataset": True}
+        recipe, lora = read_recipe(args.recipe, SFTConfig, **fixed), read_lora(args.lora)
+        settings = {"sft": recipe.to_dict(), "lora": lora and lora.to_dict(), "chat_template": args.chat_template}
+        with Training(args.output, settings, {"base": args.base, "mix": args.mix}, args.threads) as training:
             if training.finished.exists():
                 pass  # a process that outlived its Snakemake has trained it
             elif (args.base / "failed.json").exists():
                 training.give_up("the base model failed")
             else:
                 rows = read_jsonl(args.mix, ("problem", "solution"))
-                data = Dataset.from_list([{"prompt": r["problem"], "completion": f" {r['solution']}"} for r in rows])
-                model, tokenizer = load(str(args.base))
-                trainer = CPUSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer)
+                model, tokenizer = load_for_training(str(args.base))
+                # the tokens and the mask of `largek loss`: what is trained on is what is measured
+                encoded = [encode(tokenizer, row, args.chat_template == "yes") for row in rows]
+                longest = max(len(ids) for _, ids in encoded)
+                if recipe.max_length and longest > recipe.max_length:
+                    raise InputError(f"{args.mix}: {longest} tokens, more than max_length of {args.recipe}")
+                columns = {"input_ids": [ids for _, ids in encoded]}
+                columns["labels"] = [[-100] * start + ids[start:] for start, ids in encoded]
+                data = Dataset.from_dict(columns)
+                more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
+                trainer = CPUSFTTrainer(model, args=recipe, **more)
                 training.train(trainer, start=args.base)
             training.publish()
 

@@ -7,6 +7,7 @@ A model's folder, say models/sft/random-1000/, holds
     training.lock                   held by the one process that may write here
 
 Snakemake deletes outputs before every attempt, so what a restart needs lives in checkpoints/, which it does not know.
+Where several processes train one model, all of them train and the first one alone holds the lock and writes.
 """
 
 import contextlib
@@ -28,11 +29,12 @@ import torch
 import yaml
 from datasets import disable_progress_bars
 from safetensors import safe_open
-from transformers import HfArgumentParser, PrinterCallback, TrainerCallback
+from transformers import AutoConfig, AutoModelForCausalLM, HfArgumentParser, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 
 from largek.common import InputError, Progress, digest, write_json, write_jsonl
+from largek.models import load_tokenizer
 
 # The script tabulate.py must not stand in for the package of that name, which torch imports when it exits.
 HERE = str(Path(__file__).parent)
@@ -78,6 +80,26 @@ def own_code() -> dict[str, str]:
     return {name: digest(file) for name, file in own.items() if ".venv" not in file.parts and file.is_file()}
 
 
+def load_for_training(model: str):
+    """(model, tokenizer) with weights in float32, whatever they are stored in: the steps of RL are smaller than
+    bfloat16 can tell apart. The trainer moves them; with ZeRO-3 each process gets its part alone."""
+    network = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    network.stored_as = AutoConfig.from_pretrained(model).dtype or torch.float32  # and will be again
+    return network, load_tokenizer(model)
+
+
+def read_lora(path: Path | None):
+    """peft's LoraConfig from a YAML file, or None. Raises InputError on a key or value that it does not take."""
+    if path is None:
+        return None
+    from peft import LoraConfig
+
+    try:
+        return LoraConfig(task_type="CAUSAL_LM", **yaml.safe_load(path.read_text()))
+    except (OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not fields of LoraConfig ({' '.join(str(error).split())})") from None
+
+
 def starters() -> list[int]:
     """The processes that started this one: in the workflow, a shell and Snakemake."""
     return [process.pid for process in psutil.Process().parents()[:2]]
@@ -100,11 +122,19 @@ class Training:
             "versions": {package: version(package) for package in PACKAGES},
         }
         self.recipe = json.loads(json.dumps(self.recipe, default=str))
+        self.first = int(os.environ.get("RANK", 0)) == 0  # of the processes that train this model
         torch.set_num_threads(threads)
         transformers_logging.disable_progress_bar()
         disable_progress_bars()
 
     def __enter__(self) -> "Training":
+        if self.first:
+            self.prepare()
+        wait_for_all()
+        return self
+
+    def prepare(self) -> None:
+        """Lock the folder and remove what was made under another recipe."""
         self.starters, self.environment = starters(), environment()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = (self.folder / "training.lock").open("a+")
@@ -125,10 +155,10 @@ class Training:
         if not stored.exists() or json.loads(stored.read_text()) != self.recipe:
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             write_json(stored, self.recipe)
-        return self
 
     def __exit__(self, kind, error, trace) -> None:
-        self.lock.close()
+        if self.first:
+            self.lock.close()
 
     @property
     def leaving(self) -> Path:
@@ -142,13 +172,16 @@ class Training:
 
     def last_checkpoint(self) -> str | None:
         """The newest checkpoint that was written to its end. Metrics of later steps are forgotten."""
-        for broken in self.checkpoints.glob("checkpoint-*"):
+        for broken in self.checkpoints.glob("checkpoint-*") if self.first else ():
             if not (broken / "whole").exists():
                 shutil.rmtree(broken)
+        wait_for_all()
         last = get_last_checkpoint(str(self.checkpoints))
         step = int(last.rpartition("-")[2]) if last else 0
-        write_jsonl(self.checkpoints / "metrics.jsonl", (row for row in self.metrics() if row["step"] <= step))
-        if last:
+        if self.first:
+            write_jsonl(self.checkpoints / "metrics.jsonl", (row for row in self.metrics() if row["step"] <= step))
+        wait_for_all()
+        if last and self.first:
             print(f"{self.name}: going on from step {step}", flush=True)
         return last
 
@@ -173,7 +206,7 @@ class Training:
             self.start_seconds = time.time() - psutil.Process().create_time()
             gc.freeze()  # what has been made so far stays; see largek.common.without_collector
             trainer.train(resume_from_checkpoint=last)
-            weights = trainer.model.state_dict()
+            weights = gathered(trainer)
             if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
                 raise TrainingFailed("the weights are not finite")
         except TrainingFailed as error:
@@ -185,14 +218,18 @@ class Training:
             self.give_up(" ".join(str(error).split()))
             return
         assert torch.get_num_threads() == before, "a library changed the number of threads, so sums may differ"
+        if not self.first:
+            return
         model = self._fresh("unfinished") / "model"
-        trainer.model.save_pretrained(model)
+        save(trainer, weights, model)
         trainer.processing_class.save_pretrained(model)
         facts = {"weight_distance": weight_distance(model, start)} if start else {}
         self.finish(status="ok", steps=trainer.state.global_step, start_seconds=round(self.start_seconds, 3), **facts)
 
     def give_up(self, reason: str) -> None:
         """Record a training that failed: a model folder without weights, which everything downstream understands."""
+        if not self.first:
+            return
         print(f"{self.name}: FAILED: {reason}", flush=True)
         write_json(self._fresh("unfinished") / "model" / "failed.json", {"model": self.name, "reason": reason})
         (self.checkpoints / "metrics.jsonl").touch()
@@ -221,6 +258,8 @@ class Training:
         If whoever started this process is gone, nobody will record that it ended well; then the finished outputs stay
         in checkpoints/ too, for the next attempt to find.
         """
+        if not self.first:
+            return
         for name in OUTPUTS:
             source, target = self.finished / name, self.folder / name
             if target.is_dir():
@@ -235,6 +274,36 @@ class Training:
         if starters() == self.starters:
             os.replace(self.checkpoints, self.leaving)
             shutil.rmtree(self.leaving)
+
+
+def wait_for_all() -> None:
+    """Until all processes that train this model have come here."""
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def gathered(trainer) -> dict[str, torch.Tensor]:
+    """The weights as one model, whole on the first process whatever each held while training."""
+    if trainer.is_deepspeed_enabled:
+        return trainer.accelerator.get_state_dict(trainer.deepspeed) or {}
+    return trainer.model.state_dict()
+
+
+def save(trainer, weights: dict[str, torch.Tensor], folder: Path) -> None:
+    """A model folder in the type that the model came in, and without adapters: what LoRA learned is added to the
+    weights it stands beside."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "merge_and_unload"):
+        if trainer.is_deepspeed_enabled:
+            raise InputError("a LoRA recipe and one with 'deepspeed' do not go together here; leave out one of them")
+        model = model.merge_and_unload()
+        weights = model.state_dict()
+    kind = getattr(model, "stored_as", torch.float32)
+    if kind == torch.float32 and not trainer.is_deepspeed_enabled:
+        model.save_pretrained(folder)
+        return
+    model.config.dtype = kind
+    model.save_pretrained(folder, state_dict={name: tensor.to(kind) for name, tensor in weights.items()})
 
 
 class Watch(TrainerCallback):
@@ -256,16 +325,22 @@ class Watch(TrainerCallback):
         now = time.monotonic()
         row = {"step": state.global_step, **logs, "seconds": round(now - self.clock, 3)}
         self.clock = now
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        if state.is_world_process_zero:
+            with self.path.open("a") as file:
+                file.write(json.dumps(row) + "\n")
         if any(not math.isfinite(logs.get(key, 0.0)) for key in ("loss", "grad_norm")):
             norm = logs.get("grad_norm")
             raise TrainingFailed(f"diverged at step {state.global_step}: loss {logs['loss']}, gradient norm {norm}")
+        if not state.is_world_process_zero:
+            return
         shown = [f"{key} {logs[key]:.3f}" for key in ("reward", "loss", "entropy") if key in logs]
         self.progress.update(state.global_step, " ".join(shown))
 
     def on_save(self, args, state, control, **kwargs):
         """Mark the checkpoint as whole, and only then remove the older ones, their marks first."""
+        wait_for_all()  # each process writes its part
+        if not state.is_world_process_zero:
+            return
         newest = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         (newest / "whole").touch()
         for older in set(newest.parent.glob("checkpoint-*")) - {newest}:
