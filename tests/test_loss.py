@@ -50,7 +50,7 @@ def test_is_the_same_whatever_the_way_the_batch_and_the_block(small_model, held_
     whole = measured(small_model, held_out)
     monkeypatch.setattr(loss, "LOGITS", logits)
     for network, tokenizer in (loss.load(str(small_model)), load(str(small_model))):
-        encoded = [loss.encode(tokenizer, row, "{problem}", False) for row in ROWS]
+        encoded = [loss.encode(tokenizer, row, False) for row in ROWS]
         found = loss.measure(network, encoded, size, Progress("m", 7, "examples"))
         assert found["tokens"] == whole["tokens"]
         for key in ("per_token", "per_token_se", "per_example"):
@@ -66,7 +66,7 @@ def test_never_more_logits_than_a_block_exist(small_model, held_out, monkeypatch
     sizes, forward = [], network.forward
     monkeypatch.setattr(loss, "LOGITS", 600)
     monkeypatch.setattr(network, "forward", lambda **k: sizes.append((out := forward(**k)).logits.numel()) or out)
-    encoded = [loss.encode(tokenizer, row, "{problem}", False) for row in ROWS]
+    encoded = [loss.encode(tokenizer, row, False) for row in ROWS]
     loss.measure(network, encoded, 4, Progress("m", 7, "examples"))
     assert len(sizes) > 2 and max(sizes) <= 600
 

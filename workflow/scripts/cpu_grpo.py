@@ -19,6 +19,8 @@ class CPUGRPOTrainer(GRPOTrainer):
     """TRL's trainer, with its own loss, for which it gets rollouts and log-probabilities faster."""
 
     def __init__(self, *args, **kwargs):
+        if kwargs["args"].use_vllm and kwargs["args"].use_cpu:
+            keep_weights_of_vllm()
         super().__init__(*args, **kwargs)
         recipe = self.args
         alone = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
@@ -77,6 +79,19 @@ class CPUGRPOTrainer(GRPOTrainer):
         if self.entropy is not None:  # of all answers, not only of those with a gradient
             self._metrics["train"]["entropy"][-1] = self.entropy
         return loss
+
+
+def keep_weights_of_vllm() -> None:
+    """On a CPU vLLM (0.32) packs the weights of linear layers and drops or copies them, so that none could be pushed
+    after a step: the first push failed. Here they stay where they are; slower, and the same numbers to rounding."""
+    from vllm.model_executor.layers.linear import UnquantizedLinearMethod
+    from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
+
+    def leave(self, layer):
+        layer.cpu_linear = torch.nn.functional.linear
+
+    for method in (UnquantizedLinearMethod, UnquantizedEmbeddingMethod):
+        method.process_weights_after_loading = leave
 
 
 def with_gradient(inputs: dict) -> dict:

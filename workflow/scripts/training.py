@@ -66,10 +66,25 @@ def read_recipe(path: Path, kind: type, **fixed) -> object:
     unknown = set(values) - {field for field in kind.__dataclass_fields__}
     if unknown:
         raise InputError(f"{path}: {sorted(unknown)[0]!r} is not a field of {kind.__name__}")
+    if values.get("deepspeed"):
+        check_deepspeed(path, Path(values["deepspeed"]))
     try:
         return HfArgumentParser(kind).parse_dict({**values, **fixed}, allow_extra_keys=False)[0]
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def check_deepspeed(recipe: Path, path: Path) -> None:
+    """Raises InputError for settings of DeepSpeed under which a training is not what its recipe says."""
+    try:
+        zero = json.loads(path.read_text()).get("zero_optimization", {})
+    except (OSError, ValueError) as error:
+        raise InputError(f"{recipe}: deepspeed: {path} is not a JSON file that can be read ({error})") from None
+    offloaded = sorted(key for key in ("offload_optimizer", "offload_param") if key in zero)
+    if offloaded:  # arXiv 2604.23747: micro-batches were dropped in silence where gradients are accumulated
+        raise InputError(f"{path}: zero_optimization/{offloaded[0]}: leave it out, it has dropped parts of batches")
+    if zero.get("stage") == 3 and not zero.get("stage3_gather_16bit_weights_on_model_save"):
+        raise InputError(f"{path}: zero_optimization: stage 3 needs stage3_gather_16bit_weights_on_model_save")
 
 
 def own_code() -> dict[str, str]:
@@ -130,8 +145,19 @@ class Training:
     def __enter__(self) -> "Training":
         if self.first:
             self.prepare()
+        else:
+            self.wait_for_first()
         wait_for_all()
         return self
+
+    def wait_for_first(self) -> None:
+        """Until the process beside this one that writes holds the lock. A barrier alone gives up after half an hour,
+        and a process that outlived its Snakemake may train for longer."""
+        while True:
+            with contextlib.suppress(OSError, ValueError, psutil.Error):
+                if psutil.Process(int((self.folder / "training.lock").read_text())).ppid() == os.getppid():
+                    return
+            time.sleep(0.2)
 
     def prepare(self) -> None:
         """Lock the folder and remove what was made under another recipe."""

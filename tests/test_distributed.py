@@ -1,0 +1,178 @@
+"""What needs GPUs to be of use, on a CPU: GRPO with vLLM in the same process, and DeepSpeed over two processes.
+
+Both live in .venv-vllm (`make .venv-vllm/ready`); the scripts are those of the workflow.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from conftest import ROOT
+from test_engines import VLLM
+
+from largek.common import write_jsonl
+
+pytestmark = pytest.mark.long
+SCRIPTS = ROOT / "workflow" / "scripts"
+GRPO = {
+    "max_steps": 8,
+    "per_device_train_batch_size": 64,
+    "num_generations": 8,
+    "max_completion_length": 12,
+    "learning_rate": 5.0e-3,
+    "lr_scheduler_type": "constant",
+    "beta": 0.0,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "save_steps": 2,
+    "use_vllm": True,
+    "vllm_mode": "colocate",
+    "vllm_gpu_memory_utilization": 0.15,
+    "vllm_max_model_length": 64,
+}
+SFT = {"per_device_train_batch_size": 8, "learning_rate": 1.0e-3, "bf16": False, "gradient_checkpointing": False}
+SFT |= {"lr_scheduler_type": "constant", "max_length": 128, "save_steps": 2, "dataloader_pin_memory": False}
+REWARD = """
+from largek.verify import Verdict
+
+def verify(text, problem):
+    return Verdict("correct" if text.split()[:1] and text.split()[0].isdigit() else "wrong", text)
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Path:
+    """A small model with heads that vLLM has a kernel for, problems, worked examples, and a reward that is in reach."""
+    if not (VLLM / "python").exists():
+        pytest.skip(f"{VLLM.parent} is absent; make .venv-vllm/ready builds it")
+    from pretrain_base import new_model, word_tokenizer
+
+    folder, tokenizer = tmp_path_factory.mktemp("lab"), word_tokenizer()
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    new_model(shape | {"max_position_embeddings": 128}, tokenizer, seed=1).save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    texts = [f"start {' '.join(str(n))} then sort ?" for n in range(1000, 1064)]
+    rows = [{"id": text, "problem": text, "answer": "", "solution": "answer 1 2 3"} for text in texts]
+    write_jsonl(folder / "rows.jsonl", rows)
+    (folder / "reward.py").write_text(REWARD)
+    return folder
+
+
+def started(lab: Path, program: list[str], script: str, recipe: dict, output: Path, *more: object) -> subprocess.Popen:
+    output.mkdir(exist_ok=True)
+    (output / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    given = ["--recipe", output / "recipe.yaml", "--threads", 1, "--output", output, *more]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{lab}", "PATH": f"{VLLM}:{os.environ['PATH']}"}
+    command = [str(VLLM / program[0]), *program[1:], str(SCRIPTS / script), *map(str, given)]
+    with (output / "log").open("w") as log:
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+
+def grpo(lab: Path, output: Path, seed: int) -> subprocess.Popen:
+    given = ["--start", lab / "model", "--problems", lab / "rows.jsonl", "--verifier", "reward:verify", "--seed", seed]
+    return started(lab, ["python"], "train_grpo.py", GRPO, output, *given)
+
+
+def sft(lab: Path, output: Path, stage: int | None) -> subprocess.Popen:
+    given = ["--base", lab / "model", "--mix", lab / "rows.jsonl", "--epochs", 10, "--seed", 1]
+    if stage is None:
+        return started(lab, ["python"], "train_sft.py", SFT | {"per_device_train_batch_size": 16}, output, *given)
+    recipe = SFT | {"deepspeed": f"config/deepspeed/zero{stage}.json"}
+    return started(lab, ["torchrun", "--standalone", "--nproc-per-node", "2"], "train_sft.py", recipe, output, *given)
+
+
+def finished(job: subprocess.Popen, output: Path) -> list[dict]:
+    """The metrics of every step."""
+    assert job.wait(600) == 0, (output / "log").read_text()[-4000:]
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+
+
+def kill(job: subprocess.Popen, output: Path) -> None:
+    """SIGKILL of all its processes once it has a whole checkpoint."""
+    deadline = time.monotonic() + 300
+    while not list(output.glob("checkpoints/checkpoint-*/whole")):
+        assert job.poll() is None and time.monotonic() < deadline, (output / "log").read_text()[-4000:]
+        time.sleep(0.02)
+    for process in [*psutil.Process(job.pid).children(recursive=True), job]:
+        process.kill()
+    job.wait()
+
+
+@pytest.fixture(scope="module")
+def with_vllm(lab, tmp_path_factory) -> tuple[Path, list[dict]]:
+    output = tmp_path_factory.mktemp("grpo") / "one"
+    return output, finished(grpo(lab, output, 1), output)
+
+
+def without_clock(rows: list[dict]) -> list[dict]:
+    return [{key: value for key, value in row.items() if key not in ("seconds", "step_time")} for row in rows]
+
+
+def test_vllm_gets_the_weights_of_every_step(with_vllm):
+    """Were they those of the start, the log-probabilities of its answers would soon differ from the trainer's."""
+    _, rows = with_vllm
+    assert len(rows) == 8 and rows[-1]["grad_norm"] > 0 and max(row["reward"] for row in rows) > rows[0]["reward"]
+    for row in rows:
+        assert row["sampling/sampling_logp_difference/max"] < 0.05, row["step"]
+        assert abs(row["sampling/importance_sampling_ratio/mean"] - 1) < 0.01, row["step"]
+
+
+def test_seeds_of_grpo_reach_vllm(lab, with_vllm, tmp_path):
+    """Answers, and not only the order of prompts, follow the seed."""
+    again, other = (finished(grpo(lab, tmp_path / str(seed), seed), tmp_path / str(seed)) for seed in (1, 2))
+    assert without_clock(again) == without_clock(with_vllm[1])
+    assert [row["num_tokens"] for row in other] != [row["num_tokens"] for row in again]
+
+
+def test_a_killed_training_with_vllm_goes_on_equal(lab, with_vllm, tmp_path):
+    output = tmp_path / "killed"
+    kill(grpo(lab, output, 1), output)
+    assert without_clock(finished(grpo(lab, output, 1), output)) == without_clock(with_vllm[1])
+    assert "going on from step" in (output / "log").read_text()
+    one, two = (folder / "model" / "model.safetensors" for folder in (output, with_vllm[0]))
+    assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def alone(lab, tmp_path_factory) -> list[dict]:
+    output = tmp_path_factory.mktemp("sft") / "alone"
+    return finished(sft(lab, output, None), output)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_two_processes_with_deepspeed_train_as_one(lab, alone, tmp_path, stage):
+    """Equal losses; killed and resumed; the checkpoint has a part of each process; the model loads without DeepSpeed."""
+    output = tmp_path / "zero"
+    kill(sft(lab, output, stage), output)
+    assert list(output.glob("checkpoints/checkpoint-*/global_step*/*rank_1*"))
+    rows = finished(sft(lab, output, stage), output)
+    assert "going on from step" in (output / "log").read_text()
+    assert [row["loss"] for row in rows] == pytest.approx([row["loss"] for row in alone], abs=1e-3)
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(output / "model")
+    assert all(weight.isfinite().all() and weight.numel() for weight in model.parameters())
+    shutil.rmtree(output)
+
+
+def test_lora_ends_as_a_plain_model(lab, tmp_path):
+    """What the adapter learned is in the weights, which load without peft and are no longer those of the start."""
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    output = tmp_path / "lora"
+    given = ["--base", lab / "model", "--mix", lab / "rows.jsonl", "--epochs", 1, "--seed", 1]
+    more = ["--lora", ROOT / "config" / "lora" / "r64.yaml"]
+    rows = finished(started(lab, ["python"], "train_sft.py", SFT, output, *given, *more), output)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    after, before = (load_file(folder / "model" / "model.safetensors") for folder in (output, lab))
+    assert after.keys() == before.keys()
+    changed = {name for name, weight in after.items() if not weight.equal(before[name])}
+    assert changed == {name for name in before if "_proj" in name}
+    AutoModelForCausalLM.from_pretrained(output / "model")

@@ -1,0 +1,64 @@
+"""Leases of pretend GPUs: never two commands on one, none lost when a command dies."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import BIN, ROOT, run
+
+LEASE = [str(BIN / "python"), str(ROOT / "workflow" / "scripts" / "lease_gpus.py"), "--gpus"]
+
+
+@pytest.fixture
+def machine(tmp_path) -> dict:
+    """The environment of a machine with two GPUs whose locks are this test's own."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM")}
+    return environment | {"CUDA_VISIBLE_DEVICES": "0,GPU-b", "TMPDIR": str(tmp_path)}
+
+
+def started(machine: dict, gpus: int, command: str) -> subprocess.Popen:
+    return subprocess.Popen([*LEASE, str(gpus), "--", "bash", "-c", command], env=machine)
+
+
+def test_no_two_commands_have_one_gpu(machine, tmp_path):
+    """Eight commands on two GPUs: each takes a file of its device's name, which must not be there."""
+    body = 'set -C; : > "$TMPDIR/in-$CUDA_VISIBLE_DEVICES" || exit 9; sleep 0.2; rm "$TMPDIR/in-$CUDA_VISIBLE_DEVICES"'
+    jobs = [started(machine, 1, body) for _ in range(8)]
+    assert [job.wait(60) for job in jobs] == [0] * 8
+
+
+def test_two_gpus_are_leased_together_or_not_at_all(machine, tmp_path):
+    short = [started(machine, 1, "sleep 0.5") for _ in range(2)]
+    both = started(machine, 2, f'echo "$CUDA_VISIBLE_DEVICES" > {tmp_path}/both')
+    assert [job.wait(60) for job in (*short, both)] == [0, 0, 0]
+    assert (tmp_path / "both").read_text() == "0,GPU-b\n"
+
+
+def test_a_killed_command_gives_its_gpu_back(machine, tmp_path):
+    holders = [started(machine, 1, "touch $TMPDIR/up-$CUDA_VISIBLE_DEVICES; exec sleep 60") for _ in range(2)]
+    while len(list(tmp_path.glob("up-*"))) < 2:
+        time.sleep(0.05)
+    waiting = started(machine, 1, "true")
+    time.sleep(1)
+    assert waiting.poll() is None
+    holders[0].send_signal(signal.SIGKILL)
+    assert waiting.wait(30) == 0
+    holders[1].kill()
+    assert [job.wait(30) for job in holders] == [-9, -9]
+
+
+def test_status_and_words_of_the_command_are_its_own(machine):
+    done = subprocess.run([*LEASE, "1", "--", "bash", "-c", "echo here; exit 7"], env=machine, capture_output=True)
+    assert done.returncode == 7 and done.stdout == b"here\n"
+
+
+def test_too_many_gpus_are_refused(machine):
+    done = run("python", *LEASE[1:], 3, "--", "true", env=machine)
+    assert done.returncode == 2 and "--gpus 3: there are only 2 (0, GPU-b)" in done.stderr
+
+
+def test_in_a_slurm_job_the_command_runs_at_once(machine):
+    done = run("python", *LEASE[1:], 1, "--", "printenv", "CUDA_VISIBLE_DEVICES", env=machine | {"SLURM_JOB_ID": "1"})
+    assert done.returncode == 0 and done.stdout == "0,GPU-b\n"
