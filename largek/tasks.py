@@ -22,6 +22,7 @@ ENTRY = {
     "problem": "field that holds the problem (default: problem)",
     "answer": "field that holds the right answer (default: answer; null: there is none, the solutions matter)",
     "answer_after": "the answer is what follows the last of these in its field",
+    "answer_boxed": "true if the answer is what stands in the last box (LaTeX) of its field",
     "solution": "field that holds a worked solution: text, or a chat whose last message it is",
     "family": "field that says what kind of problem it is",
     "take": "only the first so many rows of a hub data set, streamed",
@@ -122,6 +123,12 @@ def from_entry(name: str, entry: dict) -> list[dict]:
             if mark not in answer:
                 raise InputError(f"task {name}, row {number}: expected {mark!r} in the answer, got {answer[-80:]!r}")
             answer = answer.rpartition(mark)[2]
+        if entry.get("answer_boxed"):
+            from largek.math_answers import boxed
+
+            if (found := boxed(answer)) is None:
+                raise InputError(f"task {name}, row {number}: expected a box in the field {answer_field!r}")
+            answer = found
         made = {"task": name, "split": "all"}
         if "file" in entry:
             made |= row  # a verifier of your own may need more than the answer
