@@ -56,7 +56,7 @@ def with_records(counts, models, metrics) -> pd.DataFrame:
 def test_the_regret_curve_of_a_study_in_which_skill_is_kept():
     made = made_study(6, seeds=2)
     study = Lineages(*made, ks=[1, 4], resamples=300)
-    table = curves(study, with_records(*made)).set_index(["predictor", "m"])
+    table = curves(study, with_records(*made), {}).set_index(["predictor", "m"])
     assert abs(table.loc[("pass@1", 1), "regret"]) < 0.02  # the best run comes first
     at_random = [0.9 - np.mean([max(c) for c in combinations(m)]) for m in range(1, 7)]
     np.testing.assert_allclose(table.loc["mean", "regret"], at_random, atol=0.03)
@@ -69,13 +69,24 @@ def combinations(m: int):
     return choose(np.linspace(0.1, 0.9, 6), m)
 
 
+def test_a_scope_chooses_among_its_own_runs():
+    """As if the study had no other runs: with the worst three alone, their best is what one regrets."""
+    made = made_study(6, seeds=2)
+    study = Lineages(*made, ks=[1, 4], resamples=300)
+    table = curves(study, with_records(*made), {"worst": study.runs[:3]}).set_index(["scope", "predictor", "m"])
+    assert table.loc["worst", "runs"].max() == 3 and table.loc["all", "runs"].max() == 6
+    assert (table.loc["worst"].xs(3, level="m")["regret"] == 0).all()
+    scores = np.linspace(0.1, 0.9, 6)[:3]
+    assert table.loc[("worst", "mean", 1), "regret"] == pytest.approx(scores.max() - scores.mean(), abs=0.03)
+
+
 def test_what_measuring_costs():
     made = made_study(4)
     study, records = Lineages(*made, ks=[1], resamples=20), with_records(*made)
     found = charges(study, records)
     assert found["samples"] == pytest.approx(60 * 640 * 2 / (2000 * 8))
     assert found["loss_common"] == pytest.approx(100 * 2 / (2000 * 8)) and found["mean"] == 0
-    table = curves(study, records).set_index(["predictor", "m"])["cost"]
+    table = curves(study, records, {}).set_index(["predictor", "m"])["cost"]
     assert table["probe", 1] == pytest.approx(0.4 + 0.9) and table["probe", 4] == pytest.approx(4)
     assert table["mean", 3] == 3 and table["pass@1", 2] == pytest.approx(2 + 4 * found["samples"])
 
@@ -91,7 +102,7 @@ def test_few_runs_give_reasons():
     made = made_study(2)
     study = Lineages(*made, ks=[1, 4], resamples=20)
     assert (test(study, 4)["reason"] == "fewer than 3 runs").all()
-    assert (curves(study, with_records(*made))["reason"] == "fewer than 3 runs").all()
+    assert (curves(study, with_records(*made), {})["reason"] == "fewer than 3 runs").all()
 
 
 def noisy_study(seed: int, runs: int, r_before: float, r_loss: float) -> Lineages:

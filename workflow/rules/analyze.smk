@@ -148,12 +148,14 @@ rule estimate_regret:
     params:
         tables=subpath(output[0], parent=True),
         k=",".join(map(str, config["analysis"]["k"])),
+        scopes=json.dumps(config["analysis"]["scopes"]),
         resamples=config["analysis"]["resamples"],
     shell:
         r"""
         python {input.script} \
             --tables {params.tables:q} \
             --k {params.k} \
+            --scopes {params.scopes:q} \
             --resamples {params.resamples} \
             --output {output:q} 2>&1 | tee {log:q}
         """

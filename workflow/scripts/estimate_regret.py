@@ -1,9 +1,10 @@
 """What does a practitioner buy? Regret against RL compute when only the best m runs by a predictor go to RL.
 
 Reads tables/counts.parquet, models.csv, metrics.parquet and records.parquet and writes tables/regret.csv: one row for
-predictor x m. Of the m runs that a predictor puts first, the one that is best after RL is kept; `regret` is what it
-loses against the best of all runs, in pass@1 on outcome problems. The run is picked and valued on different noise (see
-lineages.py), `regret_over` says on which. Intervals are 95 % bootstrap over problems.
+scope x predictor x m, where only the runs of the scope are there to choose from. Of the m runs that a predictor puts
+first, the one that is best after RL is kept; `regret` is what it loses against the best of all runs, in pass@1 on
+outcome problems. The run is picked and valued on different noise (see lineages.py), `regret_over` says on which.
+Intervals are 95 % bootstrap over problems.
 
 `cost` counts what choosing took, in RL runs: m of them, and the measurement of all candidates. A token costs 2
 operations a weight to sample or to read, and 6 more to train on (Kaplan et al., arXiv 2001.08361), so that a sampled
@@ -17,6 +18,7 @@ from there. `mean` takes m runs at random.
 
 import argparse
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ import pandas as pd
 from largek.common import derive_seed, exit_on_bad_input, write_csv
 from lineages import PROBE, Lineages
 
-COLUMNS = ["predictor", "m", "runs", "cost", "regret", "regret_lo", "regret_hi", "regret_over", "reason"]
+COLUMNS = ["scope", "predictor", "m", "runs", "cost", "regret", "regret_lo", "regret_hi", "regret_over", "reason"]
 SAMPLED, TRAINED = 2, 8  # operations a weight and token
 
 
@@ -60,18 +62,21 @@ def best_of_first(x: np.ndarray, picked: np.ndarray, valued: np.ndarray) -> np.n
     return out
 
 
-def curves(lineages: Lineages, records: pd.DataFrame) -> pd.DataFrame:
+def curves(lineages: Lineages, records: pd.DataFrame, scopes: dict[str, list[str]]) -> pd.DataFrame:
     """regret.csv from a study."""
     if len(lineages.runs) < 3:
-        return pd.DataFrame([{"runs": len(lineages.runs), "reason": "fewer than 3 runs"}], columns=COLUMNS)
+        few = {"scope": "all", "runs": len(lineages.runs), "reason": "fewer than 3 runs"}
+        return pd.DataFrame([few], columns=COLUMNS)
     picked, valued, over = lineages.split_scores()
     picked, valued = picked[1:], valued[1:]  # row 0 of the draws is the estimate; of picks and values all are draws
     charge = charges(lineages, records)
     rng, rows = np.random.default_rng(derive_seed("regret")), []
-    for name, x in (lineages.predictors("disjoint") | lineages.baselines()).items():
-        keep = np.isfinite(x[0])
+    measured = lineages.predictors("disjoint") | lineages.baselines()
+    for (scope, listed), (name, x) in product({"all": lineages.runs, **scopes}.items(), measured.items()):
+        keep = np.isfinite(x[0]) & np.isin(lineages.runs, listed)
+        row = {"scope": scope, "predictor": name, "runs": int(keep.sum())}
         if keep.sum() < 3:
-            rows.append({"predictor": name, "runs": int(keep.sum()), "reason": "fewer than 3 runs"})
+            rows.append(row | {"reason": "fewer than 3 runs"})
             continue
         made, drawn = np.tile(x[0, keep], (len(picked), 1)), x[1:, keep]
         if name == "mean":
@@ -83,14 +88,8 @@ def curves(lineages: Lineages, records: pd.DataFrame) -> pd.DataFrame:
             cost = m + keep.sum() * charge.get(name, charge["samples"])
             if name == "probe":
                 cost = PROBE * keep.sum() + (1 - PROBE) * m
-            row = {
-                "predictor": name,
-                "m": m,
-                "runs": int(keep.sum()),
-                "cost": cost,
-                "regret": estimate[:, m - 1].mean(),
-            }
-            rows.append(row | {"regret_lo": lo[m - 1], "regret_hi": hi[m - 1], "regret_over": over})
+            found = {"m": m, "cost": cost, "regret": estimate[:, m - 1].mean(), "regret_over": over}
+            rows.append(row | found | {"regret_lo": lo[m - 1], "regret_hi": hi[m - 1]})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -99,6 +98,7 @@ def main() -> None:
     parser.add_argument("--tables", required=True, type=Path)
     parser.add_argument("--k", required=True, type=lambda text: [int(k) for k in text.split(",")])
     parser.add_argument("--resamples", required=True, type=int)
+    parser.add_argument("--scopes", required=True, type=json.loads, help="named lists of runs, as JSON")
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
     with exit_on_bad_input("estimate_regret"):
@@ -107,7 +107,7 @@ def main() -> None:
         )
         models = pd.read_csv(args.tables / "models.csv")
         lineages = Lineages(counts, models, metrics, args.k, args.resamples)
-        write_csv(args.output, curves(lineages, records))
+        write_csv(args.output, curves(lineages, records, args.scopes))
 
 
 if __name__ == "__main__":
