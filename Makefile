@@ -13,7 +13,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
     echo "tables   results/$(1)/tables/"; echo "report   results/$(1)/report.html"
 
 .DEFAULT_GOAL := study
-.PHONY: study setup smoke reference figures test test-all lint format pins
+.PHONY: study setup smoke smollm estimate reference figures test test-all lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning study,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
@@ -23,6 +23,23 @@ study: setup        ## the laptop study, with progress on screen
 smoke: setup        ## the whole pipeline in three minutes, under results/smoke
 	snakemake --cores $(CORES) --configfile config/smoke.yaml
 	@$(call say,smoke)
+
+smollm: setup data/gsm8k_train.jsonl data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## a real language model, an hour
+	snakemake --cores $(CORES) --configfile config/smollm.yaml
+	@$(call say,smollm)
+
+data/gsm8k_%.jsonl:
+	mkdir -p data
+	curl --fail --silent --show-error --location --output $@.part \
+	    https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c/grade_school_math/data/$*.jsonl
+	mv $@.part $@
+
+data/smollm2-135m-instruct: | setup
+	python tests/smollm.py $@
+
+CONFIG := config/workstation.yaml
+estimate: setup     ## what a study on GPUs costs: make estimate CONFIG=config/paper.yaml
+	python workflow/scripts/estimate_cost.py $(CONFIG)
 
 reference: setup    ## the reference study in two conditions; may be stopped and goes on
 	@echo "About two and a half hours on 2 cores"

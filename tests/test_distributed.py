@@ -147,7 +147,7 @@ def alone(lab, tmp_path_factory) -> list[dict]:
 
 @pytest.mark.parametrize("stage", [2, 3])
 def test_two_processes_with_deepspeed_train_as_one(lab, alone, tmp_path, stage):
-    """Equal losses; killed and resumed; the checkpoint has a part of each process; the model loads without DeepSpeed."""
+    """Equal losses, killed and resumed; checkpoints have a part of each process; the model loads without DeepSpeed."""
     output = tmp_path / "zero"
     kill(sft(lab, output, stage), output)
     assert list(output.glob("checkpoints/checkpoint-*/global_step*/*rank_1*"))
@@ -176,3 +176,36 @@ def test_lora_ends_as_a_plain_model(lab, tmp_path):
     changed = {name for name, weight in after.items() if not weight.equal(before[name])}
     assert changed == {name for name in before if "_proj" in name}
     AutoModelForCausalLM.from_pretrained(output / "model")
+
+
+PARSE = """
+import json, sys
+from pathlib import Path
+import yaml
+from deepspeed.runtime.config import DeepSpeedConfig
+from peft import LoraConfig
+from trl import GRPOConfig, SFTConfig
+from training import read_lora, read_recipe
+
+read_lora(Path("config/lora/r64.yaml"))
+for path in [*Path("config/sft").glob("*.yaml"), *Path("config/grpo").glob("*.yaml")]:
+    kind = GRPOConfig if path.parent.name == "grpo" else SFTConfig
+    recipe = read_recipe(path, kind, output_dir=sys.argv[1], use_cpu=True)
+    if "deepspeed" in yaml.safe_load(path.read_text()):
+        assert recipe.deepspeed_plugin.zero_stage == 3
+        print(path)
+for path in Path("config/deepspeed").glob("*.json"):
+    given = json.loads(path.read_text()) | {"train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1}
+    given = {key: value for key, value in given.items() if value != "auto"} | {"bf16": {"enabled": True}}
+    print(path, DeepSpeedConfig(given).zero_optimization_stage)
+"""
+
+
+def test_recipes_parse_with_deepspeeds_own_parser(lab, tmp_path):
+    (tmp_path / "parse.py").write_text(PARSE)
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{SCRIPTS}"}
+    command = [str(VLLM / "python"), str(tmp_path / "parse.py"), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for said in ("config/sft/paper.yaml", "config/grpo/paper.yaml", "zero2.json 2", "zero3.json 3"):
+        assert said in done.stdout

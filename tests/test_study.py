@@ -1,6 +1,7 @@
 """Wrong configs and sheets are refused by one line that names file, key or row, and what was expected."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,14 @@ from conftest import ROOT, run
 from trl import GRPOConfig, SFTConfig
 
 from largek.common import InputError
-from study import COLUMNS, StudyError, contrast_runs, read_runs, validate_study
+from largek.tasks import read_entries
+from study import COLUMNS, StudyError, contrast_runs, read_runs, recipe_files, validate_study
+from train_grpo import check_vllm
 from training import read_recipe
 
-STUDIES = sorted(set((ROOT / "config").glob("*.yaml")) - {ROOT / "config" / "tasks.yaml"})
+OTHERS = {"tasks.yaml", "throughputs.yaml"}  # what stands beside the studies
+STUDIES = [path for path in sorted((ROOT / "config").glob("*.yaml")) if path.name not in OTHERS]
+RECIPES = sorted(path for stage in ("sft", "grpo") for path in (ROOT / "config" / stage).glob("*.yaml"))
 
 
 @pytest.fixture
@@ -29,10 +34,84 @@ def test_every_study_is_valid(path, monkeypatch):
     assert len(read_runs(study)) >= 1
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_recipe_parses_with_trls_own_class(path, tmp_path):
+    """Without what DeepSpeed adds, which is not installed here: tests/test_distributed.py parses that."""
     kind = GRPOConfig if path.parent.name == "grpo" else SFTConfig
-    assert read_recipe(path, kind, output_dir=str(tmp_path), use_cpu=True).output_dir == str(tmp_path)
+    lines = [line for line in path.read_text().splitlines(keepends=True) if not line.startswith("deepspeed:")]
+    (tmp_path / path.name).write_text("".join(lines))
+    recipe = read_recipe(tmp_path / path.name, kind, output_dir=str(tmp_path), use_cpu=True)
+    assert recipe.output_dir == str(tmp_path)
+    if kind is GRPOConfig and recipe.use_vllm:
+        check_vllm(recipe, path)
+
+
+def test_every_file_of_config_is_used(monkeypatch):
+    """By a study, or it is one of those beside the studies and the LoRA recipe, which a person chooses."""
+    monkeypatch.chdir(ROOT)
+    used = {Path("config", name) for name in OTHERS} | {Path("config/lora/r64.yaml")}
+    for path in STUDIES:
+        study = yaml.safe_load(path.read_text())
+        used |= {Path("config", path.name), Path(study["runs"]), *map(Path, study["recipes"].values())}
+        used |= {Path(file) for stage in ("sft", "grpo") for file in recipe_files(study, stage)}
+    used |= {Path("config/deepspeed/zero2.json")}  # tests/test_distributed.py
+    assert {path for path in Path("config").rglob("*") if path.is_file()} == used
+
+
+@pytest.mark.parametrize("path", [p for p in STUDIES if "base_model:" in p.read_text()], ids=lambda path: path.stem)
+def test_a_study_of_language_models_names_tasks_that_are_there(path):
+    study = yaml.safe_load(path.read_text())
+    entries = read_entries(str(ROOT / study["data"]["tasks_file"]))
+    for key in ("benchmarks", "rl", "sft"):
+        assert set(study["data"][key]) <= entries.keys()
+    assert all("solution" in entries[name] for name in study["data"]["sft"])
+    for name in {*study["data"]["benchmarks"], *study["data"]["rl"]}:
+        assert "file" in entries[name] or len(entries[name]["revision"]) == 40
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"top_p": 0.9}, "top_p, top_k and min_p bias the importance ratio"),
+        ({"generation_kwargs": {"seed": 1}}, "a seed makes all answers of a group the same"),
+        ({"vllm_mode": "server"}, "vllm_mode: expected colocate"),
+    ],
+)
+def test_vllm_is_refused_where_its_rollouts_would_be_wrong(tmp_path, change, message):
+    recipe = yaml.safe_load((ROOT / "config" / "grpo" / "qwen3.yaml").read_text()) | change
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    with pytest.raises(InputError, match=message):
+        check_vllm(read_recipe(tmp_path / "r.yaml", GRPOConfig, output_dir=str(tmp_path), use_cpu=True), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "zero, message",
+    [
+        ({"stage": 2, "offload_optimizer": {"device": "cpu"}}, "zero_optimization/offload_optimizer: leave it out"),
+        ({"stage": 3}, "stage 3 needs stage3_gather_16bit_weights_on_model_save"),
+        (None, "is not a JSON file that can be read"),
+    ],
+)
+def test_deepspeed_is_refused_where_it_is_not_what_the_recipe_says(tmp_path, zero, message):
+    if zero:
+        (tmp_path / "zero.json").write_text(json.dumps({"zero_optimization": zero}))
+    (tmp_path / "r.yaml").write_text(f"deepspeed: {tmp_path}/zero.json\n")
+    with pytest.raises(InputError, match=message):
+        read_recipe(tmp_path / "r.yaml", SFTConfig, output_dir=str(tmp_path), use_cpu=True)
+
+
+def test_the_estimate_of_the_workstation_fits_a_weekend():
+    done = run("python", ROOT / "workflow" / "scripts" / "estimate_cost.py", "config/workstation.yaml")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line}
+    assert 0 < float(rows["all"][2]) <= 48 and int(rows["train_grpo"][1]) == 16
+    assert all(float(rows[kind][-1]) < 80 for kind in ("train_sft", "train_grpo", "sample"))
+    assert "tzafon.ai" in done.stdout and "unsloth" in done.stdout
+
+
+def test_the_estimate_refuses_a_study_of_the_lab():
+    done = run("python", ROOT / "workflow" / "scripts" / "estimate_cost.py", "config/smoke.yaml")
+    assert done.returncode == 2 and "the lab's studies need no GPU" in done.stderr
 
 
 def wrong(config: dict, path: str, value) -> dict:

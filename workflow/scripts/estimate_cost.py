@@ -8,8 +8,8 @@ prints a table. Nothing is loaded and nothing is downloaded.
 - Sampling writes tokens at the rate stated for the nearest sizes, between them by a power law in the number of weights.
 - GRPO samples and then trains on what it sampled. Answers are as long as --fill of the longest that is allowed.
 - Memory: 16 bytes a weight to train all of them with Adam in float32 (weights, gradients, two moments), divided over
-  the GPUs by ZeRO-3, all but the weights by ZeRO-2; 4 with LoRA; activations with gradient checkpointing, and the logits
-  of one micro-batch; vLLM's share.
+  the GPUs by ZeRO-3, all but the weights by ZeRO-2; 4 with LoRA; activations with gradient checkpointing, and the
+  logits of one micro-batch; vLLM's share.
 
     python workflow/scripts/estimate_cost.py config/workstation.yaml
 """
@@ -138,7 +138,8 @@ def disk(config: dict, jobs: list[Job], fill: float) -> dict[str, float]:
 
 def show(config: dict, jobs: list[Job], rates: dict, fill: float) -> None:
     """The table: kinds of jobs, their hours and memory, then disk and the longest chain."""
-    print(f"study {config['study']}: {config['base_model']['name']} on {rates['gpu']}; answers fill {fill:.0%} of their cap")
+    name = config["base_model"]["name"]
+    print(f"study {config['study']}: {name} on {rates['gpu']}; answers fill {fill:.0%} of their cap")
     print(f"{'job':<18}{'jobs':>6}{'hours each':>16}{'GPUs':>6}{'GPU hours':>11}{'peak GB of a GPU':>18}")
     total = 0.0
     for kind in dict.fromkeys(job.kind for job in jobs):
@@ -156,7 +157,8 @@ def show(config: dict, jobs: list[Job], rates: dict, fill: float) -> None:
     print("disk: " + ", ".join(f"{name} {size:.0f} GB" for name, size in disk(config, jobs, fill).items()))
     print(f"longest chain (train_sft, train_grpo, sample_after_rl): {chain:.1f} hours")
     print("stated throughputs, from config/throughputs.yaml:")
-    print(f"  training at {rates['training_share']:.0%} of {rates['peak'] / 1e12:.0f} TFLOP/s: {rates['training_source']}")
+    share = f"{rates['training_share']:.0%} of {rates['peak'] / 1e12:.0f} TFLOP/s"
+    print(f"  training at {share}: {rates['training_source']}")
     for row in rates["sampling"]:
         print(f"  sampling, {row['parameters'] / GB:g} billion weights: {row['rate']:,} tokens/s: {row['source']}")
 

@@ -7,7 +7,7 @@ Reads a model folder (config.json, weights, tokenizer) or the name of a model on
 Of the hub only what is loaded as data is taken: no code, and no weights but safetensors.
 
     python workflow/scripts/import_checkpoint.py --checkpoint ~/my-sft-model --output results/laptop/models/sft/mine
-    python workflow/scripts/import_checkpoint.py --checkpoint Qwen/Qwen3-0.6B-Base --revision COMMIT --output models/base
+    python workflow/scripts/import_checkpoint.py --checkpoint Qwen/Qwen3-0.6B-Base --revision COMMIT --output base
 """
 
 import argparse
