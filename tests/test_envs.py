@@ -1,0 +1,70 @@
+"""The pinned environments: one source of truth, and pins that fit each other."""
+
+import re
+from importlib.metadata import distribution, requires
+
+import pytest
+import yaml
+from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ENVS = ROOT / "envs"
+
+
+def pins(name: str) -> dict[str, str]:
+    lines = [line for line in (ENVS / name).read_text().splitlines() if line and not line.startswith("#")]
+    found = [re.fullmatch(r"([A-Za-z0-9._-]+)(?:\[[a-z,]+\])?==(\S+)", line) for line in lines]
+    assert all(found), [line for line, match in zip(lines, found) if not match]
+    return {canonicalize_name(match[1]): match[2] for match in found}
+
+
+def wanted(name: str) -> list[Requirement]:
+    """The direct requirements of an .in file and of those it includes."""
+    out = []
+    for line in (ENVS / name).read_text().splitlines():
+        line = line.partition("#")[0].strip()
+        if line.startswith("-r "):
+            out += wanted(line.removeprefix("-r "))
+        elif line:
+            out.append(Requirement(line))
+    return out
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_conda_environments_hold_the_pins_line_by_line(name):
+    packages = yaml.safe_load((ENVS / f"{name}.yaml").read_text())["dependencies"][-1]["pip"]
+    assert packages == (ENVS / f"{name}.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("name", ["cpu", "cpu-vllm", "gpu"])
+def test_pins_are_what_was_asked_for(name):
+    found = pins(f"{name}.txt")
+    for requirement in wanted(f"{name}.in"):
+        assert requirement.specifier.contains(found[canonicalize_name(requirement.name)]), requirement
+
+
+def test_pins_of_the_cpu_satisfy_each_other():
+    """By what each installed package itself asks for."""
+    found = pins("cpu.txt")
+    for name, version in found.items():
+        assert distribution(name).version.partition("+")[0] == version, name
+        for text in requires(name) or []:
+            requirement = Requirement(text)
+            if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            needed = canonicalize_name(requirement.name)
+            assert needed in found and requirement.specifier.contains(found[needed], prereleases=True), (name, text)
+
+
+def test_vllm_and_deepspeed_are_in_the_range_that_trl_supports():
+    found = pins("gpu.txt")
+    assert found["trl"] == pins("cpu.txt")["trl"]
+    for text in requires("trl"):
+        requirement = Requirement(text)
+        extra = requirement.marker and any(
+            requirement.marker.evaluate({"extra": e}) for e in ("vllm", "deepspeed", "peft")
+        )
+        if extra and canonicalize_name(requirement.name) in found:
+            assert requirement.specifier.contains(found[canonicalize_name(requirement.name)]), text
+    assert {"vllm", "deepspeed", "peft", "torch"} <= found.keys()
