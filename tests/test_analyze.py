@@ -74,7 +74,7 @@ def made_study(runs: int, seeds: int = 1, post_of=lambda skill: skill) -> tuple[
             steps = np.arange(1, 21)
             reward, tokens = np.linspace(skill, post_of(skill), 20), 100 * steps * (1 + run % 2)
             metrics.append(pd.DataFrame({"model": f"grpo/r{run}/seed-{seed}", "step": steps, "reward": reward}))
-            metrics[-1]["num_tokens"] = tokens
+            metrics[-1]["num_tokens"], metrics[-1]["completions/mean_length"] = tokens, 5.0
         for stage, model, chance, seed in stages:
             for split in ("predict", "outcome") if stage == "sft" else ("outcome",):
                 row = {"model": model, "stage": stage, "run": f"r{run}", "grpo_seed": seed, "split": split}

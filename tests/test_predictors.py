@@ -1,7 +1,8 @@
 """The primary tests and the regret curve: closed forms, brute force, made studies; intervals that cover."""
 
 import json
-from itertools import permutations
+from itertools import combinations as choose
+from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from scipy import special, stats
 from test_analyze import made_study
 
-from estimate_regret import best_of_first, charges, curves
+from estimate_regret import best_of_any, best_of_first, charges, curves
 from judge_predictors import holm, test, two_sided
 from lineages import Lineages
 
@@ -41,16 +42,31 @@ def test_best_of_first_against_brute_force():
     for order in permutations(range(4)):
         x = np.empty((1, 4))
         x[0, list(order)] = [4, 3, 2, 1]
-        found = best_of_first(x, picked, valued)[0]
+        found = best_of_first(x, picked, valued, np.random.default_rng(0))[0]
         for m in range(1, 5):
             assert found[m - 1] == valued[0, max(order[:m], key=lambda run: picked[0, run])]
 
 
+def test_best_of_any_is_the_mean_over_all_choices():
+    picked, valued = np.random.default_rng(3).random((2, 2, 5))
+    found = best_of_any(picked, valued)
+    for draw, m in product(range(2), range(1, 6)):
+        best = [max(chosen, key=lambda run: picked[draw, run]) for chosen in choose(range(5), m)]
+        assert found[draw, m - 1] == pytest.approx(valued[draw, best].mean())
+
+
+def test_runs_that_tie_come_first_equally_often():
+    values = np.tile([0.0, 1.0], (4000, 1))
+    found = best_of_first(np.zeros((4000, 2)), values, values, np.random.default_rng(0))
+    assert found[:, 0].mean() == pytest.approx(0.5, abs=0.04) and (found[:, 1] == 1).all()
+
+
 def with_records(counts, models, metrics) -> pd.DataFrame:
-    """Every RL run saw 2000 tokens, every loss 100."""
+    """Every RL run sampled 20 answers a step, every loss is over 100 tokens."""
+    recipe = {"settings": {"grpo": {"generation_batch_size": 20}}}
     losses = json.dumps({"own_held_out": {"tokens": 100}, "common_held_out": {"tokens": 100}})
     names = models["model"].unique()
-    return pd.DataFrame({"model": names, "record": json.dumps({"tokens": 2000}), "losses": losses})
+    return pd.DataFrame({"model": names, "record": json.dumps({"recipe": recipe}), "losses": losses})
 
 
 def test_the_regret_curve_of_a_study_in_which_skill_is_kept():
@@ -64,8 +80,6 @@ def test_the_regret_curve_of_a_study_in_which_skill_is_kept():
 
 
 def combinations(m: int):
-    from itertools import combinations as choose
-
     return choose(np.linspace(0.1, 0.9, 6), m)
 
 
@@ -96,6 +110,24 @@ def test_primary_tests_of_a_study_in_which_all_predictors_agree():
     table = test(Lineages(*made, ks=[1, 16], resamples=200), 16)
     assert table["predictor"].tolist() == ["pass@16", "loss_common"] and (table["runs"] == 8).all()
     assert (table["verdict"] == "undetermined").all() and (table["p_holm"] >= table["p"]).all()
+    assert (table["recipes_p"] == 1).all()  # each run its own recipe: all draws are 0, as those of the test
+
+
+def test_recipes_are_drawn_with_all_their_runs():
+    """Four recipes of three alike runs each: drawn whole, at most four kinds of runs are in a draw, and it is wider."""
+    counts, models, metrics = made_study(12)
+    rank = models["run"].str[1:].astype(int)
+    models["mix"], models["unique"] = "random", (rank // 3).astype(float)
+    noise = np.random.default_rng(4).normal(0, 0.4, 4)[rank // 3]
+    for name in ("loss_common", "loss_common_even", "loss_common_odd"):
+        models[name] += noise
+    table = test(Lineages(counts, models, metrics, ks=[1, 16], resamples=400), 16).set_index("predictor")
+    row = table.loc["loss_common"]
+    assert (
+        row["recipes_hi"] - row["recipes_lo"]
+        > row["delta_hi"] - row["delta_lo"]
+        > row["problems_hi"] - row["problems_lo"]
+    )
 
 
 def test_few_runs_give_reasons():

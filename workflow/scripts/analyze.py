@@ -11,8 +11,9 @@ over one epoch series (a scope) is that of early stopping.
 Targets: `score`, the post-RL pass@1 on outcome problems (mean over GRPO seeds), and `gain`, the same minus the pre-RL
 pass@1 on these problems from a block of samples that no predictor uses; and two rewards in training (see lineages.py).
 Problems: `disjoint`, predictors measured on the predict problems; `shared`, on the outcome problems.
-`reliability`: of a predictor's values over these runs, from random halves of the problems (of losses, of the held-out
-examples), stepped up to full length by Spearman and Brown's formula (2 r / (1 + r)); empty where nothing was sampled.
+`reliability`: of a predictor's values over these runs, from random halves of the problems (of losses, from every
+other held-out example), stepped up to full length by Spearman and Brown's formula (2 r / (1 + r)); empty where nothing
+was sampled.
 
 Intervals are 95 % percentile bootstrap over problems (within tasks) and over runs together; those of regret are over
 problems only, because the choice is among just these runs. Losses are taken as measured.
@@ -88,8 +89,8 @@ def half_split_r2(x: np.ndarray, y: np.ndarray, series: np.ndarray, splits: int,
 def regret(choice: np.ndarray, pick: np.ndarray, score: np.ndarray) -> np.ndarray:
     """What choosing by `choice` loses against the best run, all of shape (draws, runs).
 
-    The best run is the one that `pick` puts first and both are valued by `score`, which shares no noise with `pick`.
-    Runs that tie for the first place count by their mean.
+    The best run is the one that `pick` puts first and both are valued by `score`: on other GRPO seeds, or on other
+    problems, which share the luck of the one seed there is. Runs that tie for the first place count by their mean.
     """
 
     def value_of_first(by: np.ndarray) -> np.ndarray:

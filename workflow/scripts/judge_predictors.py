@@ -7,6 +7,9 @@ runs together; `p` is two-sided, twice the smaller share of draws on one side of
 `p_holm` is Holm's correction for two tests. `verdict` is `better` or `worse` where p_holm is at most 5 %, else
 `undetermined`.
 
+Beside the test, and not part of it: the interval and p over problems alone, the runs as they are (`problems_*`), and
+over problems and recipes, all runs of a recipe drawn together, since its SFT seeds are alike (`recipes_*`).
+
     python workflow/scripts/judge_predictors.py --tables results/smoke/tables --k 8 --resamples 10000 \\
         --output results/smoke/tables/primary.csv
 """
@@ -17,12 +20,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analyze import correlate_draws, interval
-from largek.common import exit_on_bad_input, write_csv
+from analyze import correlate_draws, interval, spearman
+from largek.common import derive_seed, exit_on_bad_input, write_csv
 from lineages import Lineages
 
 COLUMNS = ["predictor", "runs", "spearman", "spearman_of_pass@1", "delta", "delta_lo", "delta_hi"]
 COLUMNS += ["p", "p_holm", "verdict", "reason"]
+COLUMNS += [f"{what}_{cell}" for what in ("problems", "recipes") for cell in ("lo", "hi", "p")]
+RECIPE = ["mix", "unique", "epochs", "budget_tokens"]
 LEVEL = 0.05
 
 
@@ -38,6 +43,23 @@ def holm(p: list[float]) -> list[float]:
     for rank, place in enumerate(order):
         least = out[place] = min(1.0, max(least, (len(p) - rank) * p[place]))
     return out.tolist()
+
+
+def over_recipes(lineages: Lineages, x: np.ndarray, reference: np.ndarray, y: np.ndarray, keep: np.ndarray):
+    """The difference in each draw of problems and recipes, the first left out; a recipe brings all its runs."""
+    before = lineages.before.reindex(columns=RECIPE)
+    recipes = [" ".join(map(str, row)) if row[0] == row[0] else run for run, *row in before.itertuples()]
+    names = np.array(recipes)[keep]
+    groups = [keep[names == name] for name in dict.fromkeys(names)]
+    drawn = np.random.default_rng(derive_seed("recipes")).integers(0, len(groups), (len(y), len(groups)))
+    sizes = np.array([len(group) for group in groups])[drawn].sum(1)
+    out = np.full(len(y), np.nan)
+    for size in np.unique(sizes):  # draws of as many runs at once
+        rows = np.flatnonzero(sizes == size)
+        members = np.array([np.concatenate([groups[i] for i in drawn[row]]) for row in rows])
+        taken = [values[rows[:, None], members] for values in (x, reference, y)]
+        out[rows] = spearman(taken[0], taken[2]) - spearman(taken[1], taken[2])
+    return out[1:]
 
 
 def test(lineages: Lineages, largest: int) -> pd.DataFrame:
@@ -63,6 +85,12 @@ def test(lineages: Lineages, largest: int) -> pd.DataFrame:
                 "p": two_sided(delta[1:]),
             }
             row["delta_lo"], row["delta_hi"] = interval(delta[1:])
+            whole = [values[1:, keep] for values in (x, predictors["pass@1"], score)]
+            others = {"problems": spearman(whole[0], whole[2]) - spearman(whole[1], whole[2])}
+            others["recipes"] = over_recipes(lineages, x, predictors["pass@1"], score, keep)
+            for what, drawn in others.items():
+                row[f"{what}_lo"], row[f"{what}_hi"] = interval(drawn)
+                row[f"{what}_p"] = two_sided(drawn)
         rows.append(row)
     table = pd.DataFrame(rows, columns=COLUMNS)
     there = table["p"].notna()

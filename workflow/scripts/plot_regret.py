@@ -47,12 +47,12 @@ def main() -> None:
         axis.axhline(0, color="grey", lw=0.8)
         axis.set_title(f"{'all runs' if scope == 'all' else f'scope {scope!r}'} (n = {rows['runs'].max():.0f})")
         axis.set_xlabel("compute spent, measuring included (RL runs)")
-    axes[0, 0].set_ylabel("regret against the best run\n(points of post-RL pass@1)")
+    axes[0, 0].set_ylabel("regret against the run found best\n(points of post-RL pass@1)")
     axes[0, 0].legend()
     over = table["regret_over"].dropna().iloc[0]
     figure.suptitle(
         "The best m runs by a predictor go to RL, m = 1, 2, ... along a line; "
-        f"bands: 95 % bootstrap over problems;\nbest run picked and valued on different {over}",
+        f"bands: 95 % over problems;\nthe best run is found on other {over} than it is valued on",
         fontsize=10,
     )
     save(figure, args.output)
