@@ -108,12 +108,15 @@ def powers_of_two(n):
     return ",".join(map(str, sorted({n, *(2**i for i in range(n.bit_length()))})))
 
 
-def on_gpus(stage, program):
-    """The command of a stage: on GPUs it leases them first, and a training has a process for each."""
-    count = GPUS[stage]
-    if count > 1 and program == "python":
-        program = f"torchrun --standalone --nproc-per-node {count}"
-    return f"python workflow/scripts/lease_gpus.py --gpus {count} -- {program}" if count else program
+def lease(stage):
+    """What stands before a command that uses the GPUs of its stage."""
+    return f"python workflow/scripts/lease_gpus.py --gpus {GPUS[stage]} --" if GPUS[stage] else ""
+
+
+def training(stage):
+    """The program of a training: one process for each of its GPUs."""
+    program = f"torchrun --standalone --nproc-per-node {GPUS[stage]}" if GPUS[stage] > 1 else "python"
+    return f"{lease(stage)} {program}".strip()
 
 
 def cell(column):

@@ -5,7 +5,6 @@ out: <results>/problems/{set}.jsonl
      <results>/mixes/{run}/examples.jsonl, own_held_out.jsonl, statistics.json
 """
 
-
 if LAB:
 
     rule make_problems:

@@ -35,12 +35,12 @@ rule measure_loss:
     resources:
         gpu=GPUS["sample"],
     params:
-        largek=on_gpus("sample", "largek"),
+        lease=lease("sample"),
         chat_template=CHAT_TEMPLATE,
         name="sft/{run}",
     shell:
         r"""
-        {params.largek} loss \
+        {params.lease} largek loss \
             --model {input.model:q} \
             --chat-template {params.chat_template} \
             --examples {input.examples:q} \
@@ -72,7 +72,7 @@ use rule measure_loss as measure_loss_of_base with:
     wildcard_constraints:
         run=NO_RUN,
     params:
-        largek=on_gpus("sample", "largek"),
+        lease=lease("sample"),
         chat_template=CHAT_TEMPLATE,
         name="base",
 
@@ -97,7 +97,7 @@ rule sample:
     resources:
         gpu=GPUS["sample"],
     params:
-        largek=on_gpus("sample", "largek"),
+        lease=lease("sample"),
         chat_template=CHAT_TEMPLATE,
         size=config["sampling"]["block_size"],
         engine=ENGINE,
@@ -108,7 +108,7 @@ rule sample:
         seed=config["seed"],
     shell:
         r"""
-        {params.largek} sample \
+        {params.lease} largek sample \
             --model {input.model:q} \
             --chat-template {params.chat_template} \
             --tasks {input.problems:q} \

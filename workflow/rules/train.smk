@@ -8,7 +8,6 @@ outputs before each attempt. They live in checkpoints/ beside the model (see wor
 threads goes to the scripts from the config: Snakemake lowers its own where there are fewer cores, and sums depend on it.
 """
 
-
 if LAB:
 
     rule pretrain_base:
@@ -33,7 +32,7 @@ if LAB:
         resources:
             gpu=GPUS["sft"],
         params:
-            python=on_gpus("sft", "python"),
+            python=training("sft"),
             threads=config["threads"]["base"],
             architecture=json.dumps(config["architecture"]),
             seed=config["seed"],
@@ -62,13 +61,13 @@ else:
             record="<results>/models/base/run.json",
         log:
             "<results>/models/base/import.log",
+        localrule: True
         conda:
             ENVIRONMENT
         params:
             checkpoint=config["base_model"]["name"],
             revision=f"--revision {config['base_model']['revision']}" if "revision" in config["base_model"] else "",
             folder=subpath(output.model, parent=True),
-        localrule: True
         shell:
             r"""
             python {input.script} \
@@ -102,7 +101,7 @@ rule train_sft:
     resources:
         gpu=GPUS["sft"],
     params:
-        python=on_gpus("sft", "python"),
+        python=training("sft"),
         threads=config["threads"]["sft"],
         epochs=cell("epochs"),
         seed=cell("sft_seed"),
@@ -176,7 +175,7 @@ rule train_grpo:
     resources:
         gpu=GPUS["grpo"],
     params:
-        python=on_gpus("grpo", "python"),
+        python=training("grpo"),
         threads=config["threads"]["grpo"],
         verifier=config["verifier"],
         chat_template=CHAT_TEMPLATE,
