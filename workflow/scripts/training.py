@@ -329,7 +329,8 @@ def save(trainer, weights: dict[str, torch.Tensor], folder: Path) -> None:
         model.save_pretrained(folder)
         return
     model.config.dtype = kind
-    model.save_pretrained(folder, state_dict={name: tensor.to(kind) for name, tensor in weights.items()})
+    made = {tensor.data_ptr(): tensor.to(kind) for tensor in weights.values()}  # tied weights stay one tensor
+    model.save_pretrained(folder, state_dict={name: made[tensor.data_ptr()] for name, tensor in weights.items()})
 
 
 class Watch(TrainerCallback):
