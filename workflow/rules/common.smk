@@ -88,7 +88,6 @@ GRPO_FILES = [
     *CPU_FILES,
     "workflow/scripts/cpu_grpo.py",
     "largek/verify.py",
-    *VERIFIER_FILES,
 ]
 SAMPLE_FILES = [
     f"largek/{name}.py"
