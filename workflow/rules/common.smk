@@ -78,11 +78,12 @@ ALL_GRADES = [
 # Files that a rule's program imports; a change of their content is a change of the rule.
 TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py", "largek/models.py"]
 CPU_FILES = ["workflow/scripts/cpu_llama.py", "largek/decode.py"]
-VERIFIER_FILES = []
+# The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another.
+VERIFIER, VERIFIER_FILES = [], []
 if config["verifier"].startswith("lab."):
-    VERIFIER_FILES = ["workflow/scripts/lab/checker.py", "workflow/scripts/lab/problems.py"]
+    VERIFIER, VERIFIER_FILES = "workflow/scripts/lab/checker.py", ["workflow/scripts/lab/problems.py"]
 elif config["verifier"] in ("math", "reasoning-gym"):
-    VERIFIER_FILES = [f"largek/{name}.py" for name in ("math_answers", "gym_answers", "workers")]
+    VERIFIER, VERIFIER_FILES = "largek/math_answers.py", ["largek/gym_answers.py", "largek/workers.py"]
 GRPO_FILES = [
     *TRAINING_FILES,
     *CPU_FILES,

@@ -137,7 +137,8 @@ rule grade:
     """A verdict on every answer of a block."""
     input:
         largek=GRADE_FILES,
-        verifier=VERIFIER_FILES,
+        verifier=VERIFIER,
+        imported=VERIFIER_FILES,
         samples="<results>/samples/{model}/block-{block}.parquet",
         problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
     output:

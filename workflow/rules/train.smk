@@ -153,7 +153,8 @@ rule train_grpo:
     input:
         script="workflow/scripts/train_grpo.py",
         shared=GRPO_FILES,
-        verifier=VERIFIER_FILES,
+        verifier=VERIFIER,
+        imported=VERIFIER_FILES,
         start="<results>/models/sft/{run}/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
@@ -201,7 +202,8 @@ use rule train_grpo as train_grpo_from_base with:
     input:
         script="workflow/scripts/train_grpo.py",
         shared=GRPO_FILES,
-        verifier=VERIFIER_FILES,
+        verifier=VERIFIER,
+        imported=VERIFIER_FILES,
         start="<results>/models/base/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
