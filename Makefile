@@ -42,7 +42,7 @@ estimate: setup     ## what a study on GPUs costs: make estimate CONFIG=config/p
 	python workflow/scripts/estimate_cost.py $(CONFIG)
 
 reference: setup    ## the reference study in two conditions; may be stopped and goes on
-	@echo "About two and a half hours on 2 cores"
+	@echo "About two hours on 2 cores"
 	snakemake --cores $(CORES) --configfile config/reference.yaml
 	snakemake --cores $(CORES) --configfile config/second.yaml
 
