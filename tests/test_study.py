@@ -106,7 +106,7 @@ def test_the_estimate_of_the_workstation_fits_a_weekend():
     rows = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line}
     assert 0 < float(rows["all"][2]) <= 48 and int(rows["train_grpo"][1]) == 16
     assert all(float(rows[kind][-1]) < 80 for kind in ("train_sft", "train_grpo", "sample"))
-    assert "tzafon.ai" in done.stdout and "unsloth" in done.stdout
+    assert "tzafon.ai" in done.stdout and "nano-vllm" in done.stdout
 
 
 def test_the_estimate_refuses_a_study_of_the_lab():
