@@ -1,4 +1,5 @@
 """Tables, figures and the report, from what was collected. Nothing here needs a model.
+Figures and the report take seconds: on a cluster they are no jobs of their own.
 
 in:  <results>/tables/{counts.parquet, records.parquet, metrics.parquet, guessing.csv}
      workflow/resources/paper_points.csv
@@ -274,6 +275,7 @@ rule plot_sft_vs_rl:
         ),
     log:
         "<results>/figures/sft_vs_rl.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
@@ -297,6 +299,7 @@ rule plot_scores:
         ),
     log:
         "<results>/figures/scores.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
@@ -320,6 +323,7 @@ rule plot_correlation:
         ),
     log:
         "<results>/figures/correlation.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
@@ -343,6 +347,7 @@ rule plot_predictors:
         ),
     log:
         "<results>/figures/predictors.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
@@ -367,6 +372,7 @@ rule plot_passk:
         ),
     log:
         "<results>/figures/passk.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
@@ -391,6 +397,7 @@ rule plot_training:
         ),
     log:
         "<results>/figures/training.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
@@ -418,6 +425,7 @@ rule plot_contrasts:
         ),
     log:
         "<results>/figures/contrasts.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
@@ -444,6 +452,7 @@ rule plot_regret:
         ),
     log:
         "<results>/figures/regret.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
@@ -471,6 +480,7 @@ rule plot_paper:
         "<results>/figures/paper.log",
     benchmark:
         "<results>/figures/paper.benchmark.jsonl"
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
@@ -495,6 +505,7 @@ rule report:
         "<results>/report.html",
     log:
         "<results>/report.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
     params:
