@@ -100,7 +100,10 @@ def read_entries(tasks_file: str | None) -> dict[str, dict]:
 
 
 def from_entry(name: str, entry: dict) -> list[dict]:
-    """The rows of an entry of a tasks file. Their ids are `task/id`, so that tasks may number their problems alike."""
+    """The rows of an entry of a tasks file. Their ids are `task/id`, so that tasks may number their problems alike.
+
+    Rows without an answer where one is expected are left out, as public data sets have a few; a line says how many.
+    """
     if "reasoning_gym" in entry:
         source = from_reasoning_gym(name, entry)
     elif "hub" in entry:
@@ -117,6 +120,8 @@ def from_entry(name: str, entry: dict) -> list[dict]:
         for field in filter(None, (problem_field, answer_field, id_field, *more.values())):
             if field not in row:
                 raise InputError(f"task {name}, row {number}: expected the field {field!r}, found {', '.join(row)}")
+        if answer_field and row[answer_field] in (None, ""):
+            continue
         problem = text_of(row[problem_field], "user")
         answer = plain_answer(row[answer_field]) if answer_field else ""
         if (mark := entry.get("answer_after")) is not None:
@@ -142,6 +147,8 @@ def from_entry(name: str, entry: dict) -> list[dict]:
         if "verifier" in entry:
             made["verifier"] = entry["verifier"]
         rows.append(made)
+    if len(rows) < len(source):
+        print(f"task {name}: {len(source) - len(rows)} of {len(source)} rows have no answer and are left out", flush=True)
     return rows
 
 

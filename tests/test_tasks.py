@@ -109,6 +109,14 @@ def test_what_is_wrong_with_an_entry_is_one_line(tmp_path, keys, message):
     assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
+def test_rows_without_an_answer_are_left_out_and_counted(tmp_path, capsys):
+    rows = [{"problem": "p", "answer": answer} for answer in ("1", None, "", "4")]
+    write_jsonl(tmp_path / "file.jsonl", rows)
+    found = read_tasks(["mine"], entry(tmp_path, file=str(tmp_path / "file.jsonl")))
+    assert [(row["id"], row["answer"]) for row in found] == [("mine/0", "1"), ("mine/3", "4")]
+    assert "task mine: 2 of 4 rows have no answer and are left out" in capsys.readouterr().out
+
+
 def test_an_unknown_task_names_the_known_ones(tmp_path):
     done = run("largek", "sample", "--model", "m", "--tasks", "gsm9k", "--samples", 1, "--store", tmp_path / "s")
     assert done.returncode == 2 and "--tasks gsm9k: expected a JSONL file or one of math-500" in done.stderr
