@@ -1,4 +1,4 @@
-"""How fast `largek report` is with 128,000 samples: to build the page, and in the browser to open, filter and search it.
+"""How long `largek report` takes for 128,000 samples, and the browser to open, filter and search the page.
 
     python benchmarks/report.py
 
@@ -19,17 +19,20 @@ from playwright.sync_api import Browser, sync_playwright
 from largek import grade, report
 from largek.store import open_store
 
-WORDS = """so then we have the number of apples that each child gets times total price hours left first second add both sides
-divide by half rest remaining therefore because if let be equal to sum product minus plus which means per day week miles
-check again wait actually each other group boxes red blue twice more than less fewer cost spends sells buys""".split()
+WORDS = (
+    "so then we have the number of apples that each child gets times total price hours left first second add both "
+    "sides divide by half rest remaining therefore because if let be equal to sum product minus plus which means per "
+    "day week miles check again wait actually other group boxes red blue twice more than less fewer cost spends sells"
+)
 
 # when the table of samples was first on screen
 WATCH = """
-new MutationObserver((_, observer) => {
-  if (!document.querySelector("#list tbody tr")) return;
-  observer.disconnect();
-  requestAnimationFrame(() => setTimeout(() => (window.opened = performance.now())));
-}).observe(document, {childList: true, subtree: true});
+window.opened = new Promise((resolve) =>
+  new MutationObserver((_, observer) => {
+    if (!document.querySelector("#list tbody tr")) return;
+    observer.disconnect();
+    requestAnimationFrame(() => setTimeout(() => resolve(performance.now() / 1000)));
+  }).observe(document, {childList: true, subtree: true}));
 """
 # from an input to the next paint
 ACT = """
@@ -44,11 +47,11 @@ ACT = """
 
 
 def make_store(folder: Path, name: str, problems: int = 500, samples: int = 256) -> str:
-    """A graded store, the same for the same name. Problems are of all degrees of hardness."""
-    rng = random.Random(name)
+    """A graded store. The name decides the answers; problems are the same for all, and of all degrees of hardness."""
+    rng, words = random.Random(name), WORDS.split()
     rows = [
         {"id": f"p{i:03}", "task": f"t{i % 4}", "split": "all", "answer": str(3 * i), "verifier": "math",
-         "problem": f"What is 3 times {i}? " + " ".join(rng.choices(WORDS, k=30))}
+         "problem": f"What is 3 times {i}? " + " ".join(random.Random(i).choices(words, k=30))}
         for i in range(problems)
     ]  # fmt: skip
     how = {"name": name, "engine": "none", "temperature": 1.0, "top_p": 1.0, "max_tokens": 440, "seed": 0}
@@ -59,7 +62,7 @@ def make_store(folder: Path, name: str, problems: int = 500, samples: int = 256)
             records = []
             for index in range(samples):
                 length = int(rng.triangular(200, 2000, 500))
-                text = " ".join(rng.choices(WORDS, k=length // 5))[: length - 30]
+                text = " ".join(rng.choices(words, k=length // 5))[: length - 30]
                 answer = row["answer"] if rng.random() < chance else rng.randrange(1000)
                 finish = "length" if length >= 1760 else "stop"
                 text += f" {rng.randrange(100)} so the answer is \\boxed{{{answer}}}."
@@ -82,10 +85,9 @@ def browser_times(browser: Browser, page_file: Path) -> dict[str, float]:
     page = context.new_page()
     page.add_init_script(WATCH)
     page.goto(page_file.as_uri())
-    page.wait_for_function("window.opened")
-    times = {"open": page.evaluate("window.opened") / 1000}
-    page.wait_for_function("!document.querySelector('script.texts')")
-    times["texts unpacked"] = page.evaluate("performance.now()") / 1000
+    times = {"open": page.evaluate("window.opened")}
+    page.wait_for_selector("script.texts", state="detached")
+    times["texts unpacked"] = page.evaluate("performance.now() / 1000")
     for what, field, value in (
         ("filter by outcome", "outcome", "1"), ("filter by problem", "problem", "p07"), ("clear", "problem", ""),
         ("search a frequent word", "search", "apples"), ("search a rare one", "search", "apples children 7 so"),

@@ -1,4 +1,4 @@
-"""The command line: `largek sample | grade | passk | compare | report | loss | rank`. A command imports what it needs."""
+"""The command line: `largek sample | grade | passk | compare | report | loss | rank`. Each imports what it needs."""
 
 import argparse
 import os

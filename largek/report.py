@@ -5,9 +5,9 @@ The page is report.html with report.css and report.js in it, and the data, which
     summary   counts of all samples, the curves of `largek.passk`, the problems, and a table of the samples with texts
     texts     what the models wrote, in shards: of MOST samples at most, each of LONGEST characters at most
 
-Texts are data. They are embedded as JSON, compressed, in base64, so there is no letter in them that HTML could read; the
-script shows them as text nodes; and the page's Content-Security-Policy allows its own script and style by their hashes
-and nothing else, no network either. The same stores give the same bytes.
+Texts are data. They are embedded as JSON, compressed, in base64, so there is no letter in them that HTML could read;
+the script shows them as text nodes; and the page's Content-Security-Policy allows its own script and style by their
+hashes and nothing else, no network either. The same stores give the same bytes.
 """
 
 import base64
@@ -57,7 +57,7 @@ def run(stores: list[str], output: str = "report.html") -> None:
     models = {name: place for place, name in enumerate(grades["model"].unique())}
     there = set(counts[["task", "split", "problem"]].itertuples(index=False, name=None))
     problems = {key: row for key, row in problems.items() if key in there}
-    chosen = choose(grades, problems, models)
+    chosen = choose(grades, problems, models, MOST)
     longest = grades["tokens"].max()
     bin_width = 1 if pd.isna(longest) else int(longest) // BINS + 1
     summary = {
@@ -103,9 +103,9 @@ def about(store: str) -> dict:
     return made | {key: settings.get(key) for key in SETTINGS}
 
 
-def choose(grades: pd.DataFrame, problems: dict, models: dict[str, int], most: int = MOST) -> pd.DataFrame:
-    """The samples whose texts are in the page, with `round`: of every model, problem and outcome the first by index is of
-    round 0, the second of round 1 and so on. Rounds are taken until there are `most` samples; of a last round that
+def choose(grades: pd.DataFrame, problems: dict, models: dict[str, int], most: int) -> pd.DataFrame:
+    """The samples whose texts are in the page, with `round`: of every model, problem and outcome the first by index is
+    of round 0, the second of round 1 and so on. Rounds are taken until there are `most` samples; of a last round that
     does not fit whole, those with the smallest seeds, so that no problem is favoured. In the order of the problems,
     then of models and indices.
     """
@@ -142,7 +142,7 @@ def curves(grades: pd.DataFrame, counts: pd.DataFrame, asked, models: dict[str, 
 
 
 def groups(grades: pd.DataFrame, models: dict[str, int], width: int) -> Iterator[dict]:
-    """By model, split and task: how many answers of each outcome, their mean length, and a histogram of lengths for each
+    """By model, split and task: how many answers of each outcome, their tokens, and a histogram of lengths for each
     outcome, whose bin i counts answers of i * width to (i + 1) * width - 1 tokens."""
     for (model, split, task), rows in grades.groupby(["model", "split", "task"], sort=False):
         of_outcome = [rows.loc[rows["outcome"] == outcome, "tokens"].dropna() for outcome in OUTCOMES]
@@ -225,8 +225,8 @@ def rounded(column: pd.Series) -> list[float | None]:
 
 
 def packed(value: object) -> str:
-    """JSON, compressed, in base64, as JSON string. Escaped to ASCII first, which keeps lone surrogates too; a time stamp
-    in the compressed data would make the page differ each time."""
+    """JSON, compressed, in base64, as a JSON string. Escaped to ASCII first, which keeps lone surrogates too; without
+    a time stamp in the compressed data, which would make each page another."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return json.dumps(base64.b64encode(gzip.compress(text.encode("ascii"), mtime=0)).decode("ascii"))
 
