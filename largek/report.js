@@ -238,7 +238,7 @@ function histogramOf(model, parts, known) {
       if (!stack[bin]) return;
       const [low, high] = [y(below / known), y((below + stack[bin]) / known)];
       const place = { x: x(bin * data.bin), width: Math.max(x(data.bin) - x(0) - 0.7, 0.7), y: high, height: low - high };
-      drawn.push(shape("rect", { class: "bar", "--color": outcomeColor(outcome), ...place }));
+      drawn.push(shape("rect", { class: "part", "--color": outcomeColor(outcome), ...place }));
       below += stack[bin];
     });
   }
@@ -429,7 +429,7 @@ function drawList() {
     return [
       open,
       whole(samples.sample[i]),
-      element("td", { class: "text" }, swatch(modelColor(samples.model[i])), modelName(samples.model[i])),
+      element("td", { class: "text" }, element("div", { class: "cut" }, swatch(modelColor(samples.model[i])), data.models[samples.model[i]].name)),
       element("td", { class: "text" }, badge(samples.outcome[i])),
       cut(samples.extracted[i] === null ? "" : shortened(samples.extracted[i])),
       cut(shortened(data.problems.answer[problem])),
@@ -468,18 +468,22 @@ function step(by) {
 
 /** Why the verdict is what it is. */
 function reasonOf(i) {
-  const [extracted, sound] = [data.samples.extracted[i], data.samples.sound[i]];
-  const cap = data.samples.tokens[i];
+  const [sound, tokens] = [data.samples.sound[i], data.samples.tokens[i]];
   const reasons = {
     correct: "What was read as its answer says the same as the gold answer.",
     wrong: "What was read as its answer is not what the gold answer says.",
     no_answer: "No answer could be read from the text.",
-    truncated: `It was cut${cap === null ? "" : ` after ${plural(cap, "token")}`}, before it had ended. What can be read from it is not held to be an answer.`,
+    truncated: `It was cut${tokens === null ? "" : ` after ${plural(tokens, "token")}`}, before it had ended. What can be read from it is not held to be an answer.`,
     gave_up: "The comparison with the gold answer took too long, or what was read is too long to compare.",
   };
   const working = sound === null ? "" : sound ? " Its working is sound." : " Its working is not sound.";
-  const where = extracted !== null && data.samples.outcome[i] !== 3 ? " It is marked in the text where it stands there as it is." : "";
+  const where = marksAnswer(i) ? " It is marked in the text." : "";
   return reasons[data.outcomes[data.samples.outcome[i]]] + where + working;
+}
+
+function marksAnswer(i) {
+  const extracted = data.samples.extracted[i];
+  return typeof extracted === "string" && extracted !== "" && texts[i] !== undefined && joined(texts[i]).includes(extracted);
 }
 
 function show(i, scroll = false) {

@@ -58,8 +58,9 @@ def run(stores: list[str], output: str = "report.html") -> None:
     there = set(counts[["task", "split", "problem"]].itertuples(index=False, name=None))
     problems = {key: row for key, row in problems.items() if key in there}
     chosen = choose(grades, problems, models, MOST)
-    longest = grades["tokens"].max()
-    bin_width = 1 if pd.isna(longest) else int(longest) // BINS + 1
+    longest = int(grades["tokens"].fillna(0).max())
+    bin_width = longest // BINS + 1
+    edges = np.arange(longest // bin_width + 2) * bin_width
     summary = {
         "models": [{"name": name} for name in models],
         "outcomes": OUTCOMES,
@@ -68,7 +69,7 @@ def run(stores: list[str], output: str = "report.html") -> None:
         "held": {"all": len(grades), "texts": len(chosen), "most": MOST, "longest": LONGEST, "short": SHORT},
         "bin": bin_width,
         "curves": list(curves(grades, counts, asked, models)),
-        "groups": list(groups(grades, models, bin_width)),
+        "groups": list(groups(grades, models, edges)),
         "problems": table_of_problems(problems, counts, models),
         "samples": table_of_samples(chosen, problems, models),
     }
@@ -141,13 +142,13 @@ def curves(grades: pd.DataFrame, counts: pd.DataFrame, asked, models: dict[str, 
         progress.update(done)
 
 
-def groups(grades: pd.DataFrame, models: dict[str, int], width: int) -> Iterator[dict]:
+def groups(grades: pd.DataFrame, models: dict[str, int], edges: np.ndarray) -> Iterator[dict]:
     """By model, split and task: how many answers of each outcome, their tokens, and a histogram of lengths for each
-    outcome, whose bin i counts answers of i * width to (i + 1) * width - 1 tokens."""
+    outcome, whose bin i counts answers of edges[i] to edges[i + 1] - 1 tokens."""
     for (model, split, task), rows in grades.groupby(["model", "split", "task"], sort=False):
         of_outcome = [rows.loc[rows["outcome"] == outcome, "tokens"].dropna() for outcome in OUTCOMES]
         known = rows["tokens"].dropna()
-        lengths = [np.bincount(tokens.astype(int) // width, minlength=BINS).tolist() for tokens in of_outcome]
+        lengths = [np.histogram(tokens, edges)[0].tolist() for tokens in of_outcome]
         key = {"model": models[model], "split": split, "task": task, "problems": rows["problem"].nunique()}
         counted = {"outcomes": [int((rows["outcome"] == outcome).sum()) for outcome in OUTCOMES]}
         yield key | counted | {"tokens": int(known.sum()), "known": len(known), "lengths": lengths}
