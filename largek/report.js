@@ -200,7 +200,7 @@ function drawOutcomes() {
       const said = counts.map((count, outcome) => `${outcomeName(outcome)} ${whole(count)} (${percent(count / answers)})`);
       const parts = counts.map((count, outcome) => {
         const share = count / answers;
-        const label = share > 0.05 ? percent(share) : "";
+        const label = share > 0.1 ? percent(share) : "";
         return element("span", { "--share": share, "--color": outcomeColor(outcome), title: said[outcome] }, label);
       });
       const bar = element("div", { class: "bar", role: "img", "aria-label": said.join(", ") }, ...parts);
@@ -223,13 +223,14 @@ function drawLengths() {
 
 /** Answers by length, outcomes on top of each other. All models share the axis of tokens. */
 function histogramOf(model, parts, known) {
-  const [width, height, left, right, top, bottom] = [400, 190, 48, 12, 22, 40];
+  const [width, height, left, right, top, bottom] = [400, 190, 48, 18, 22, 40];
   const bins = parts[0].lengths[0].length;
+  const most = bins * data.bin; // tokens
   const stacks = data.outcomes.map((_, outcome) =>
     Array.from({ length: bins }, (_, bin) => sum(parts.map((part) => part.lengths[outcome][bin])))
   );
   const tallest = Math.max(...Array.from({ length: bins }, (_, bin) => sum(stacks.map((stack) => stack[bin]))));
-  const x = (tokens) => left + (tokens / (bins * data.bin)) * (width - left - right);
+  const x = (tokens) => left + (tokens / most) * (width - left - right);
   const y = (share) => height - bottom - (share / (tallest / known)) * (height - top - bottom);
   const drawn = [shape("line", { class: "axis", x1: left, x2: width - right, y1: y(0), y2: y(0) })];
   for (let bin = 0; bin < bins; bin++) {
@@ -242,9 +243,10 @@ function histogramOf(model, parts, known) {
       below += stack[bin];
     });
   }
-  for (const step of [0, 1, 2, 3, 4]) {
-    const tokens = Math.round((bins * data.bin * step) / 4);
-    drawn.push(shape("text", { x: x(tokens), y: height - bottom + 16, "text-anchor": step === 4 ? "end" : "middle" }, whole(tokens)));
+  const power = 10 ** Math.floor(Math.log10(most));
+  const tick = Math.max([0.1, 0.2, 0.5, 1, 2].map((part) => part * power).find((each) => most / each <= 6), 1);
+  for (let tokens = 0; tokens <= most; tokens += tick) {
+    drawn.push(shape("text", { x: x(tokens), y: height - bottom + 16, "text-anchor": "middle" }, whole(tokens)));
   }
   drawn.push(shape("text", { x: left - 6, y: y(tallest / known) + 4, "text-anchor": "end" }, percent(tallest / known)));
   drawn.push(shape("text", { x: left - 6, y: y(0), "text-anchor": "end" }, "0"));
@@ -252,7 +254,7 @@ function histogramOf(model, parts, known) {
   drawn.push(shape("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, unit));
   drawn.push(shape("text", { transform: `translate(12 ${(height - bottom + top) / 2}) rotate(-90)`, "text-anchor": "middle" }, "answers"));
   const caps = capsOf(model);
-  for (const cap of caps.filter((cap) => cap <= bins * data.bin)) {
+  for (const cap of caps.filter((cap) => cap <= most)) {
     drawn.push(shape("line", { class: "cap", x1: x(cap), x2: x(cap), y1: top - 6, y2: y(0) }));
     const anchor = x(cap) > width / 2 ? "end" : "start";
     drawn.push(shape("text", { class: "cap-label", x: x(cap), y: top - 10, "text-anchor": anchor }, `cap ${whole(cap)}`));
@@ -414,7 +416,7 @@ function sayFound() {
 
 function drawList() {
   const samples = data.samples;
-  const headings = ["problem", "sample", "model", "outcome", "read as answer", "gold answer", "tokens"];
+  const headings = ["problem", "sample", "outcome", "model", "read", "gold", "tokens"];
   const rows = found.slice(listPage * ROWS, (listPage + 1) * ROWS).map((i) => {
     const problem = samples.problem[i];
     const open = cellWithButton(data.problems.id[problem], () => show(i, true), "th");
@@ -429,8 +431,8 @@ function drawList() {
     return [
       open,
       whole(samples.sample[i]),
-      element("td", { class: "text" }, element("div", { class: "cut" }, swatch(modelColor(samples.model[i])), data.models[samples.model[i]].name)),
       element("td", { class: "text" }, badge(samples.outcome[i])),
+      element("td", { class: "text" }, element("div", { class: "cut" }, swatch(modelColor(samples.model[i])), data.models[samples.model[i]].name)),
       cut(samples.extracted[i] === null ? "" : shortened(samples.extracted[i])),
       cut(shortened(data.problems.answer[problem])),
       samples.tokens[i] === null ? "–" : whole(samples.tokens[i]),

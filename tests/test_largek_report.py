@@ -341,7 +341,7 @@ def listed(page: Page) -> list[tuple[str, int]]:
     rows = []
     while True:
         for row in page.locator("#list tbody tr").all():
-            problem, sample, model, *_ = (cell.text_content() for cell in row.locator("th, td").all())
+            problem, sample, _, model, *_ = (cell.text_content() for cell in row.locator("th, td").all())
             rows.append((model, problem, int(sample)))
         following = page.locator("#list-pager button").last
         if following.is_disabled():
