@@ -88,7 +88,7 @@ install = $(PYTHON) -m venv $(1) && $(1)/bin/pip install --quiet --upgrade pip &
     $(1)/bin/pip install --no-deps --no-build-isolation `grep ^deepspeed== envs/$(2).txt` && \
     $(1)/bin/pip install --quiet --no-deps --editable .
 
-# Speed, each with a ratio to what one would use instead. They need the laptop study, except for planning, report and study.
+# Speed, each with a ratio to what one would use instead. All need the laptop study but planning, report and study.
 LAB := results/laptop
 bench-grpo bench-reward bench-sampling bench-sft bench-threads bench-startup bench-scaling bench-profile: study
 bench-grpo:         ## GRPO steps a second against TRL's trainer

@@ -39,9 +39,11 @@ const average = (numbers) => (numbers.length ? sum(numbers) / numbers.length : n
 const plural = (number, what) => `${whole(number)} ${what}${number === 1 ? "" : "s"}`;
 
 function withInterval(point, low, high) {
-  if (point === null || point === undefined) return ["–"];
-  return low === null ? [score(point)] : [score(point), element("small", {}, `[${score(low)}, ${score(high)}]`)];
+  if (point === null || low === null) return [score(point)];
+  return [score(point), element("small", {}, `[${score(low)}, ${score(high)}]`)];
 }
+const passAt = (curve, at) => withInterval(curve.estimate[at], curve.lo[at], curve.hi[at]);
+const majAt = (curve, at) => withInterval(curve.maj[at], curve.maj_lo[at], curve.maj_hi[at]);
 
 function table(id, headings, rows) {
   const head = headings.map((heading) => element("th", { scope: "col" }, heading));
@@ -50,7 +52,9 @@ function table(id, headings, rows) {
     element("tbody", {}, ...rows.map((cells) => element("tr", {}, ...cells.map(cellOf))))
   );
 }
-const cellOf = (content) => (content instanceof HTMLTableCellElement ? content : element("td", {}, ...[content].flat()));
+const cellOf = (content) =>
+  content instanceof HTMLTableCellElement ? content : element("td", {}, ...[content].flat());
+const textCell = (...content) => element("td", { class: "text" }, element("div", { class: "cut" }, ...content));
 
 // --- The data
 
@@ -64,7 +68,9 @@ async function unpack(script) {
 
 const joined = (text) => (typeof text === "string" ? text : `${text[0]}\n${text[2]}`); // of [beginning, left out, end]
 const shortened = (text) => (typeof text === "string" ? text : `${text[0]} … ${text[2]}`);
-const tasksOf = (split) => [...new Set(data.groups.filter((group) => group.split === split).map((group) => group.task))];
+const tasksOf = (split) => [
+  ...new Set(data.groups.filter((group) => group.split === split).map((group) => group.task)),
+];
 const groupsOf = (model) =>
   data.groups.filter(
     (group) => group.model === model && group.split === scope.split && ["mean", group.task].includes(scope.task)
@@ -95,14 +101,10 @@ function drawScores() {
     models.map((model) => {
       const curve = curveOf(model);
       const at = curve.k.indexOf(k);
-      const numbers = (name) => withInterval(curve[name][at], curve[`${name === "maj" ? "maj_" : ""}lo`][at],
-        curve[`${name === "maj" ? "maj_" : ""}hi`][at]);
-      const missing = k > curve.n ? [`k > n`] : ["–"];
       return [
         [swatch(modelColor(model)), modelName(model)],
         whole(curve.n),
-        at < 0 ? missing : numbers("estimate"),
-        at < 0 ? missing : numbers("maj"),
+        ...(at < 0 ? [k > curve.n ? "k > n" : "–", ""] : [passAt(curve, at), majAt(curve, at)]),
       ];
     })
   );
@@ -120,9 +122,9 @@ function drawScores() {
         whole(sum(parts.map((part) => part.problems))),
         whole(curve.n),
         percent(curve.coverage),
-        withInterval(curve.estimate[0], curve.lo[0], curve.hi[0]),
-        withInterval(curve.estimate[last], curve.lo[last], curve.hi[last]),
-        withInterval(curve.maj[last], curve.maj_lo[last], curve.maj_hi[last]),
+        passAt(curve, 0),
+        passAt(curve, last),
+        majAt(curve, last),
         share("truncated"),
         share("no_answer"),
         known ? whole(Math.round(sum(parts.map((part) => part.tokens)) / known)) : "–",
@@ -164,17 +166,17 @@ function curvesOf(models, ks, chosen, withMaj) {
     const curve = curveOf(model);
     const line = (values) => curve.k.map((k, i) => [x(k), y(values[i])].map((number) => number.toFixed(1)).join());
     const color = { "--color": modelColor(model) };
-    if (curve.lo[0] !== null) {
-      drawn.push(shape("polygon", { class: "band", points: [...line(curve.hi), ...line(curve.lo).reverse()].join(" "), ...color }));
-    }
+    const band = [...line(curve.hi), ...line(curve.lo).reverse()].join(" ");
+    drawn.push(shape("polygon", { class: "band", points: band, ...color }));
     drawn.push(shape("polyline", { class: "curve", points: line(curve.estimate).join(" "), ...color }));
     if (withMaj && curve.maj[0] !== null) {
       drawn.push(shape("polyline", { class: "curve second", points: line(curve.maj).join(" "), ...color }));
     }
     const at = curve.k.indexOf(chosen);
-    if (at >= 0) drawn.push(shape("circle", { class: "dot", cx: x(chosen), cy: y(curve.estimate[at]), r: 4, ...color }));
+    if (at < 0) continue;
+    drawn.push(shape("circle", { class: "dot", cx: x(chosen), cy: y(curve.estimate[at]), r: 4, ...color }));
   }
-  const label = `pass@k of ${plural(models.length, "model")} for k from 1 to ${most}; the table beside it has the numbers`;
+  const label = `pass@k of ${plural(models.length, "model")} for k from 1 to ${most}; numbers in the table beside it`;
   const drawing = shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...drawn);
   drawing.addEventListener("pointermove", (event) => {
     const place = (event.offsetX / drawing.clientWidth) * width;
@@ -197,7 +199,9 @@ function drawOutcomes() {
     modelsInScope().map((model) => {
       const counts = data.outcomes.map((_, outcome) => sum(groupsOf(model).map((part) => part.outcomes[outcome])));
       const answers = sum(counts);
-      const said = counts.map((count, outcome) => `${outcomeName(outcome)} ${whole(count)} (${percent(count / answers)})`);
+      const said = counts.map(
+        (count, outcome) => `${outcomeName(outcome)} ${whole(count)} (${percent(count / answers)})`
+      );
       const parts = counts.map((count, outcome) => {
         const share = count / answers;
         const label = share > 0.1 ? percent(share) : "";
@@ -238,8 +242,9 @@ function histogramOf(model, parts, known) {
     stacks.forEach((stack, outcome) => {
       if (!stack[bin]) return;
       const [low, high] = [y(below / known), y((below + stack[bin]) / known)];
-      const place = { x: x(bin * data.bin), width: Math.max(x(data.bin) - x(0) - 0.7, 0.7), y: high, height: low - high };
-      drawn.push(shape("rect", { class: "part", "--color": outcomeColor(outcome), ...place }));
+      const across = { x: x(bin * data.bin), width: x(data.bin) - x(0) - 0.7 };
+      const color = { class: "part", "--color": outcomeColor(outcome) };
+      drawn.push(shape("rect", { ...color, ...across, y: high, height: low - high }));
       below += stack[bin];
     });
   }
@@ -252,14 +257,17 @@ function histogramOf(model, parts, known) {
   drawn.push(shape("text", { x: left - 6, y: y(0), "text-anchor": "end" }, "0"));
   const unit = data.bin === 1 ? "tokens" : `tokens, in steps of ${data.bin}`;
   drawn.push(shape("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, unit));
-  drawn.push(shape("text", { transform: `translate(12 ${(height - bottom + top) / 2}) rotate(-90)`, "text-anchor": "middle" }, "answers"));
+  const turned = `translate(12 ${(height - bottom + top) / 2}) rotate(-90)`;
+  drawn.push(shape("text", { transform: turned, "text-anchor": "middle" }, "answers"));
   const caps = capsOf(model);
   for (const cap of caps.filter((cap) => cap <= most)) {
     drawn.push(shape("line", { class: "cap", x1: x(cap), x2: x(cap), y1: top - 6, y2: y(0) }));
     const anchor = x(cap) > width / 2 ? "end" : "start";
-    drawn.push(shape("text", { class: "cap-label", x: x(cap), y: top - 10, "text-anchor": anchor }, `cap ${whole(cap)}`));
+    const place = { class: "cap-label", x: x(cap), y: top - 10, "text-anchor": anchor };
+    drawn.push(shape("text", place, `cap ${whole(cap)}`));
   }
-  const label = `Lengths of ${whole(known)} answers` + (caps.length ? `, cap ${caps.map(whole).join(", ")} tokens` : "");
+  const capped = caps.length ? `, cap ${caps.map(whole).join(", ")} tokens` : "";
+  const label = `Lengths of ${whole(known)} answers${capped}`;
   return shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...drawn);
 }
 
@@ -304,14 +312,15 @@ function drawMatrix() {
       byId("matrix").querySelector("th[aria-sort] button").focus();
     });
     const direction = sorted ? (order.down ? "descending" : "ascending") : null;
-    return element("th", { scope: "col", "aria-sort": direction, class: typeof key === "string" && key !== "share" ? "text" : null }, button);
+    const kind = ["id", "task", "gold"].includes(key) ? "text" : null;
+    return element("th", { scope: "col", "aria-sort": direction, class: kind }, button);
   });
   const shown = problems.slice(order.page * ROWS, (order.page + 1) * ROWS);
   const rows = shown.map((problem) => {
     const cells = columns.map(([key]) => {
       if (key === "id") return cellWithButton(data.problems.id[problem], () => showSamples({ problem }), "th");
       if (key === "share") return element("td", {}, percent(average(sharesOf(problem))));
-      if (typeof key === "string") return element("td", { class: "text" }, element("div", { class: "cut", title: valueOf[key](problem).slice(0, 300) }, valueOf[key](problem)));
+      if (key === "task" || key === "gold") return textCell(valueOf[key](problem));
       const share = shareOf(key, problem);
       if (share === null) return element("td", { class: "none", title: "not in its store" }, "–");
       const [correct, n] = [data.problems.correct[key][problem], data.problems.n[key][problem]];
@@ -340,7 +349,8 @@ function drawSolved(problems, models) {
   const gaps = problems.filter((problem) => sharesOf(problem).length < models.length).length;
   const none = solvers.filter((some) => !some.length).length;
   const always = problems.filter((problem) => sharesOf(problem).every((share) => share === 1)).length;
-  const said = [`Of ${plural(problems.length, "problem")}, ${whole(none)} are never solved and ${whole(always)} always.`];
+  const all = plural(problems.length, "problem");
+  const said = [`Of ${all}, ${whole(none)} are never solved and ${whole(always)} always.`];
   if (models.length > 1) {
     const parts = models.map((model) => {
       const solved = solvers.filter((some) => some.includes(model)).length;
@@ -349,7 +359,7 @@ function drawSolved(problems, models) {
     });
     said.push(`${parts.join("; ")}.`);
   }
-  if (gaps) said.push(`The stores do not hold the same problems: ${whole(gaps)} are not in all of them, and a dash marks the gap.`);
+  if (gaps) said.push(`${whole(gaps)} of them are not in the stores of all models; a dash marks the gap.`);
   byId("solved").textContent = said.join(" ");
 }
 
@@ -365,7 +375,8 @@ function drawPager(id, total, page, turn) {
     });
     return made;
   };
-  const range = total ? `${whole(page * ROWS + 1)}–${whole(Math.min((page + 1) * ROWS, total))} of ${whole(total)}` : "none";
+  const [first, end] = [page * ROWS + 1, Math.min((page + 1) * ROWS, total)];
+  const range = total ? `${whole(first)}–${whole(end)} of ${whole(total)}` : "none";
   byId(id).replaceChildren(button("Previous", page - 1), range, button("Next", page + 1));
 }
 
@@ -388,10 +399,12 @@ function filter() {
   const [wanted, id] = [byId("search").value.toLowerCase(), byId("problem").value];
   const [outcome, model, task] = ["outcome", "model", "task"].map((name) => byId(name).value);
   const samples = data.samples;
-  const exact = data.problems.id.includes(id);
+  const inField = (text) => text.replace(/[\r\n]/g, ""); // as a field holds it
+  const exact = data.problems.id.some((other) => inField(other) === id);
   const inside = data.problems.id.map(
     (other, problem) =>
-      (exact ? other === id : other.includes(id)) && (task === "" || data.problems.task[problem] === data.tasks[task])
+      (exact ? inField(other) === id : other.includes(id)) &&
+      (task === "" || data.problems.task[problem] === data.tasks[task])
   );
   found = [];
   for (let i = 0; i < samples.model.length; i++) {
@@ -427,14 +440,13 @@ function drawList() {
         byId("list").querySelector(".current button")?.focus();
       }
     });
-    const cut = (text) => element("td", { class: "text" }, element("div", { class: "cut" }, text));
     return [
       open,
       whole(samples.sample[i]),
       element("td", { class: "text" }, badge(samples.outcome[i])),
-      element("td", { class: "text" }, element("div", { class: "cut" }, swatch(modelColor(samples.model[i])), data.models[samples.model[i]].name)),
-      cut(samples.extracted[i] === null ? "" : shortened(samples.extracted[i])),
-      cut(shortened(data.problems.answer[problem])),
+      textCell(swatch(modelColor(samples.model[i])), data.models[samples.model[i]].name),
+      textCell(samples.extracted[i] === null ? "" : shortened(samples.extracted[i])),
+      textCell(shortened(data.problems.answer[problem])),
       samples.tokens[i] === null ? "–" : whole(samples.tokens[i]),
     ];
   });
@@ -471,11 +483,12 @@ function step(by) {
 /** Why the verdict is what it is. */
 function reasonOf(i) {
   const [sound, tokens] = [data.samples.sound[i], data.samples.tokens[i]];
+  const when = tokens === null ? "" : ` after ${plural(tokens, "token")}`;
   const reasons = {
     correct: "What was read as its answer says the same as the gold answer.",
     wrong: "What was read as its answer is not what the gold answer says.",
     no_answer: "No answer could be read from the text.",
-    truncated: `It was cut${tokens === null ? "" : ` after ${plural(tokens, "token")}`}, before it had ended. What can be read from it is not held to be an answer.`,
+    truncated: `It was cut${when}, before it had ended. What can be read from it is not held to be an answer.`,
     gave_up: "The comparison with the gold answer took too long, or what was read is too long to compare.",
   };
   const working = sound === null ? "" : sound ? " Its working is sound." : " Its working is not sound.";
@@ -485,7 +498,7 @@ function reasonOf(i) {
 
 function marksAnswer(i) {
   const extracted = data.samples.extracted[i];
-  return typeof extracted === "string" && extracted !== "" && texts[i] !== undefined && joined(texts[i]).includes(extracted);
+  return typeof extracted === "string" && extracted !== "" && joined(texts[i] ?? "").includes(extracted);
 }
 
 function show(i, scroll = false) {
@@ -516,30 +529,34 @@ function show(i, scroll = false) {
     samples.tokens[i] === null ? null : plural(samples.tokens[i], "token"),
     samples.finish[i] === null ? null : `ended by ${samples.finish[i]}`,
   ];
-  const box = (text, ...marks) => element("div", { class: "box" }, ...(text === null ? [element("span", { class: "left-out" }, "none")] : marked(text, ...marks)));
-  const written = texts[i] === undefined ? element("p", { class: "waiting" }, "Unpacking …") : box(texts[i], byId("search").value, samples.extracted[i]);
+  const box = (text, ...marks) => element("div", { class: "box" }, ...marked(text, ...marks));
+  const read = samples.extracted[i];
+  const nothing = element("div", { class: "box" }, element("span", { class: "left-out" }, "none"));
+  const waiting = element("p", { class: "waiting" }, "Unpacking …");
   article.replaceChildren(
     element("div", { class: "head" }, button("Previous", -1), button("Next", 1), others),
     element("h3", {}, element("span", { class: "name" }, data.problems.id[problem])),
-    element("div", { class: "head" }, badge(samples.outcome[i]), swatchedName(samples.model[i]), facts.filter((fact) => fact).join(" · ")),
+    element("div", { class: "head" }, badge(samples.outcome[i]),
+      element("span", {}, swatch(modelColor(samples.model[i])), modelName(samples.model[i])),
+      facts.filter((fact) => fact).join(" · ")),
     element("p", { class: "why" }, reasonOf(i)),
     element("div", { class: "answers" },
       element("div", {}, element("h3", {}, "Gold answer"), box(data.problems.answer[problem])),
-      element("div", {}, element("h3", {}, "Read as answer"), box(samples.extracted[i]))),
+      element("div", {}, element("h3", {}, "Read as answer"), read === null ? nothing : box(read))),
     element("h3", {}, "Problem"), box(data.problems.text[problem]),
-    element("h3", {}, "Answer of the model"), written,
+    element("h3", {}, "Answer of the model"),
+    texts[i] === undefined ? waiting : box(texts[i], byId("search").value, read),
     element("p", {}, `Correct of all its samples: ${scores.join(", ")}.`)
   );
   article.scrollTop = 0;
   if (scroll && matchMedia("(max-width: 60rem)").matches) article.scrollIntoView({ block: "nearest" });
 }
 
-const swatchedName = (model) => element("span", {}, swatch(modelColor(model)), modelName(model));
-
 /** Text nodes with every hit of a search in a mark, and the last place of what was read as the answer in another. */
 function marked(text, search = "", extracted = null) {
   if (typeof text !== "string") {
-    const gap = element("span", { class: "left-out" }, `\n… ${whole(text[1])} characters are left out of this page …\n`);
+    const left = `\n… ${whole(text[1])} characters are left out of this page …\n`;
+    const gap = element("span", { class: "left-out" }, left);
     return [...marked(text[0], search), gap, ...marked(text[2], search, extracted)];
   }
   const spots = [];
@@ -549,8 +566,11 @@ function marked(text, search = "", extracted = null) {
   const wanted = search.toLowerCase();
   // a few letters change their length in lower case, and then places do not match
   if (wanted && lower.length === text.length) {
-    for (let at = lower.indexOf(wanted); at >= 0 && spots.length < 1000; at = lower.indexOf(wanted, at + wanted.length)) {
-      if (read < 0 || at + wanted.length <= read || at >= read + extracted.length) spots.push([at, at + wanted.length, null]);
+    let at = lower.indexOf(wanted);
+    while (at >= 0 && spots.length < 1000) {
+      const end = at + wanted.length;
+      if (read < 0 || end <= read || at >= read + extracted.length) spots.push([at, end, null]);
+      at = lower.indexOf(wanted, end);
     }
   }
   spots.sort((one, two) => one[0] - two[0]);
@@ -567,29 +587,36 @@ function marked(text, search = "", extracted = null) {
 
 function drawAbout() {
   const { all, texts: held, rounds, most, longest, short, clipped } = data.held;
-  const said = ["All counts, curves, intervals, shares and lengths are from all samples; scores and intervals are those of largek passk."];
+  const said = [
+    "All counts, curves, intervals, shares and lengths are of all samples; pass@k and maj@k are those of largek passk.",
+  ];
   if (held === all) said.push(`The texts of all ${whole(all)} samples are in this page.`);
   else {
     said.push(
-      `The texts of ${whole(held)} of ${whole(all)} samples are in this page, ${whole(all - held)} are left out: of every model, problem and ` +
-        `outcome the first sample by its index, then the second, and so on until there were ${whole(most)} samples; that is at most ${whole(rounds)} of each. Filters and search look at these.`
+      `The texts of ${whole(held)} of ${whole(all)} samples are in this page, ${whole(all - held)} are left out. ` +
+        "Taken are, of every model, problem and outcome, the first sample by its index, then the second, and so on up to " +
+        `${whole(most)} samples: at most ${whole(rounds)} of each. Filters and search look at these.`
     );
   }
   said.push(
-    `Of a text longer than ${whole(longest)} characters the beginning and the end are here, of what was read as answer ${short} characters; ` +
-      `${plural(clipped, "text")} ${clipped === 1 ? "is" : "are"} cut so. The stores hold everything.`,
+    `Of a text longer than ${whole(longest)} characters the page has the beginning and the end, ` +
+      `of what was read as an answer likewise from ${short} characters. ` +
+      `${plural(clipped, "sample")} ${clipped === 1 ? "is" : "are"} cut so. The stores hold everything.`,
     ...data.notes.map((note) => `Answers are missing: ${note}.`)
   );
   byId("held").replaceChildren(...said.map((line) => element("li", {}, line)));
-  const name = (store) => element("span", { class: "name" }, store.models.join(", ") || "no answers");
+  const name = (text) => element("span", { class: "name" }, text);
+  const made = (store) => [store.engine, store.temperature, store.top_p, store.max_tokens, store.seed];
   const yesNo = { true: "yes", false: "no" };
   table(
     "stores",
     ["store", "model", "engine", "temperature", "top-p", "max. tokens", "seed", "chat template", "verifier"],
     data.stores.map((store) => [
-      element("span", { class: "name" }, store.store), name(store), store.engine ?? "–", String(store.temperature ?? "–"),
-      String(store.top_p ?? "–"), store.max_tokens ? whole(store.max_tokens) : "–", String(store.seed ?? "–"),
-      yesNo[store.chat_template] ?? "–", store.verifiers.join(", ") || "–",
+      name(store.store),
+      name(store.models.join(", ") || "no answers"),
+      ...made(store).map((value) => String(value ?? "–")),
+      yesNo[store.chat_template] ?? "–",
+      name(store.verifiers.join(", ") || "–"),
     ])
   );
 }
@@ -598,7 +625,9 @@ function drawAbout() {
 
 function drawScope() {
   const mean = scope.task === "mean" && tasksOf(scope.split).length > 1;
-  const what = [data.splits.length > 1 ? `split ${scope.split}` : "", scope.task === "mean" ? "" : `task ${scope.task}`].filter((part) => part);
+  const what = [];
+  if (data.splits.length > 1) what.push(`split ${scope.split}`);
+  if (scope.task !== "mean") what.push(`task ${scope.task}`);
   document.querySelectorAll(".scope-name").forEach((note) => {
     const means = note.classList.contains("pooled") ? "all tasks together" : "unweighted mean over tasks";
     const parts = [...what, ...(mean ? [means] : [])];
@@ -627,8 +656,10 @@ function setUp() {
     scope = scopes[byId("scope").value];
     drawScope();
   });
-  const choices = (id, names) =>
-    byId(id).append(element("option", { value: "" }, "all"), ...names.map((name, i) => element("option", { value: i }, name)));
+  const choices = (id, names) => {
+    const options = names.map((name, i) => element("option", { value: i }, name));
+    byId(id).append(element("option", { value: "" }, "all"), ...options);
+  };
   choices("outcome", data.outcomes.map((_, outcome) => outcomeName(outcome)));
   choices("model", data.models.map((model) => model.name));
   choices("task", data.tasks);
@@ -644,7 +675,8 @@ async function main() {
   data = await unpack(byId("summary"));
   setUp();
   const { all } = data.held;
-  byId("size").textContent = `${plural(data.models.length, "model")}, ${plural(data.problems.id.length, "problem")}, ${plural(all, "graded sample")}.`;
+  const sizes = [plural(data.models.length, "model"), plural(data.problems.id.length, "problem")];
+  byId("size").textContent = `${sizes.join(", ")}, ${plural(all, "graded sample")}.`;
   document.querySelector("main").hidden = false;
   drawScope();
   drawAbout();
