@@ -27,7 +27,7 @@ const shape = (tag, attributes = {}, ...children) =>
   fill(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, ...children);
 const swatch = (color) => element("span", { class: "swatch", "--color": color });
 const modelColor = (model) => `var(--m${model % 8})`;
-const modelName = (model) => element("span", { class: "name" }, data.models[model].name);
+const modelName = (model) => element("span", { class: "name" }, data.models[model]);
 const outcomeColor = (outcome) => `var(--${data.outcomes[outcome]})`;
 const outcomeName = (outcome) => data.outcomes[outcome].replace("_", " ");
 
@@ -272,7 +272,7 @@ function histogramOf(model, parts, known) {
 }
 
 function capsOf(model) {
-  const stores = data.stores.filter((store) => store.models.includes(data.models[model].name));
+  const stores = data.stores.filter((store) => store.models.includes(data.models[model]));
   return [...new Set(stores.map((store) => store.max_tokens).filter((cap) => cap))].sort((a, b) => a - b);
 }
 
@@ -301,7 +301,7 @@ function drawMatrix() {
   drawSolved(problems, models);
 
   const columns = [["id", "problem"], ...(tasks ? [["task", "task"]] : []), ["gold", "gold answer"]];
-  columns.push(...models.map((model) => [model, data.models[model].name]));
+  columns.push(...models.map((model) => [model, data.models[model]]));
   if (models.length > 1) columns.push(["share", "all models"]);
   const headings = columns.map(([key, name]) => {
     const sorted = key === order.key || (key === models[0] && models.length === 1 && order.key === "share");
@@ -355,7 +355,7 @@ function drawSolved(problems, models) {
     const parts = models.map((model) => {
       const solved = solvers.filter((some) => some.includes(model)).length;
       const alone = solvers.filter((some) => some.length === 1 && some[0] === model).length;
-      return `${data.models[model].name} solves ${whole(solved)} at least once, ${whole(alone)} of them alone`;
+      return `${data.models[model]} solves ${whole(solved)} at least once, ${whole(alone)} of them alone`;
     });
     said.push(`${parts.join("; ")}.`);
   }
@@ -444,7 +444,7 @@ function drawList() {
       open,
       whole(samples.sample[i]),
       element("td", { class: "text" }, badge(samples.outcome[i])),
-      textCell(swatch(modelColor(samples.model[i])), data.models[samples.model[i]].name),
+      textCell(swatch(modelColor(samples.model[i])), data.models[samples.model[i]]),
       textCell(samples.extracted[i] === null ? "" : shortened(samples.extracted[i])),
       textCell(shortened(data.problems.answer[problem])),
       samples.tokens[i] === null ? "–" : whole(samples.tokens[i]),
@@ -522,7 +522,7 @@ function show(i, scroll = false) {
   const scores = data.models
     .map((_, model) => [model, data.problems.correct[model][problem], data.problems.n[model][problem]])
     .filter(([, , n]) => n)
-    .map(([model, correct, n]) => `${data.models[model].name} ${correct}/${n}`);
+    .map(([model, correct, n]) => `${data.models[model]} ${correct}/${n}`);
   const facts = [
     data.problems.task[problem],
     `sample ${samples.sample[i]}`,
@@ -661,7 +661,7 @@ function setUp() {
     byId(id).append(element("option", { value: "" }, "all"), ...options);
   };
   choices("outcome", data.outcomes.map((_, outcome) => outcomeName(outcome)));
-  choices("model", data.models.map((model) => model.name));
+  choices("model", data.models);
   choices("task", data.tasks);
   byId("filters").addEventListener("input", filter);
   byId("filters").addEventListener("submit", (event) => event.preventDefault());

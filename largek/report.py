@@ -52,47 +52,50 @@ def run(stores: list[str], output: str = "report.html") -> None:
     grades, asked = read_all(stores)
     if grades.empty:
         raise InputError(f"{', '.join(stores)}: expected at least one answer")
-    grades = grades.reset_index(drop=True)
-    counts, problems = count(grades), read_problems(stores)
     models = {name: place for place, name in enumerate(grades["model"].unique())}
-    there = set(counts[["task", "split", "problem"]].itertuples(index=False, name=None))
-    problems = {key: row for key, row in problems.items() if key in there}
+    counts, problems = count(grades), read_problems(stores, grades)
     chosen = choose(grades, problems, models, MOST)
+    texts, finish = read_texts(stores, chosen)
     longest = int(grades["tokens"].fillna(0).max())
-    bin_width = longest // BINS + 1
-    edges = np.arange(longest // bin_width + 2) * bin_width
+    width = longest // BINS + 1
+    edges = np.arange(longest // width + 2) * width
+    held = {"all": len(grades), "texts": len(chosen), "most": MOST, "rounds": int(chosen["round"].max()) + 1}
+    held |= {"longest": LONGEST, "short": SHORT, "clipped": sum(isinstance(text, list) for text in texts)}
     summary = {
-        "models": [{"name": name} for name in models],
+        "models": list(models),
         "outcomes": OUTCOMES,
         "stores": [about(store) for store in stores],
         "notes": missing(counts, asked),
-        "held": {"all": len(grades), "texts": len(chosen), "most": MOST, "longest": LONGEST, "short": SHORT},
-        "bin": bin_width,
+        "held": held,
+        "bin": width,
         "curves": list(curves(grades, counts, asked, models)),
         "groups": list(groups(grades, models, edges)),
         "problems": table_of_problems(problems, counts, models),
-        "samples": table_of_samples(chosen, problems, models),
+        "samples": table_of_samples(chosen) | {"finish": finish},
     }
-    summary["held"]["rounds"] = int(chosen["round"].max()) + 1
-    texts, finish = read_texts(stores, chosen)
-    summary["held"]["clipped"] = sum(isinstance(text, list) for text in texts)
-    summary["samples"]["finish"] = finish
     with whole_file(output) as temporary:
         temporary.write_text(page(summary, shards(texts)), encoding="utf-8", newline="\n")
         size = temporary.stat().st_size / 1e6
-    said = f"{len(models)} models, {len(problems)} problems, {len(grades):,} samples, {len(chosen):,} of them with text"
-    print(f"{output}: {said}, {size:.1f} MB", flush=True)
+    said = f"models: {len(models)}, problems: {len(problems):,}, samples: {len(grades):,}"
+    print(f"{output}: {said}, of them with text: {len(chosen):,}; {size:.1f} MB", flush=True)
 
 
-def read_problems(stores: list[str]) -> dict[tuple[str, str, str], dict]:
-    """The problems of all stores by task, split and id, in the order in which they are first there."""
+def read_problems(stores: list[str], grades: pd.DataFrame) -> dict[tuple[str, str, str], dict]:
+    """The problems that have answers, by task, split and id, in the order of the stores."""
     found: dict[tuple[str, str, str], tuple[str, dict]] = {}
     for store in stores:
         for row in read_jsonl(Path(store, "problems.jsonl"), ("id", "task", "split", "problem")):
             first, known = found.setdefault((row["task"], row["split"], row["id"]), (store, row))
             if any(known.get(field) != row.get(field) for field in ("problem", "answer")):
                 raise InputError(f"{store}: the problem {row['id']!r} has another text or answer than in {first}")
-    return {key: row for key, (_, row) in found.items()}
+    answered = set(grades[["task", "split", "problem"]].itertuples(index=False, name=None))
+    if strange := answered - found.keys():
+        raise InputError(regrade(stores, f"the problem {min(strange)[-1]!r}"))
+    return {key: row for key, (_, row) in found.items() if key in answered}
+
+
+def regrade(stores: list[str], what: str) -> str:
+    return f"{', '.join(stores)}: {what} is graded but not there, run: largek grade {' or '.join(stores)}"
 
 
 def about(store: str) -> dict:
@@ -168,7 +171,7 @@ def table_of_problems(problems: dict, counts: pd.DataFrame, models: dict[str, in
     return table | {"correct": correct, "n": n}
 
 
-def table_of_samples(chosen: pd.DataFrame, problems: dict, models: dict[str, int]) -> dict:
+def table_of_samples(chosen: pd.DataFrame) -> dict:
     """Columns of the samples whose texts are in the page."""
     frame = chosen.reindex(columns=["tokens", "extracted", "sound"]).astype(object)
     frame = frame.where(frame.notna(), None)
@@ -184,9 +187,9 @@ def read_texts(stores: list[str], chosen: pd.DataFrame) -> tuple[list[str | list
     place = {key: number for number, key in enumerate(chosen[SAMPLE].itertuples(index=False, name=None))}
     texts: list = [None] * len(place)
     finish: list = [None] * len(place)
-    files = [(store, file) for store in stores for file in sorted(Path(store, "samples").glob("*.parquet"))]
+    files = [file for store in stores for file in sorted(Path(store, "samples").glob("*.parquet"))]
     progress = Progress("texts", len(files), "chunks")
-    for done, (_, file) in enumerate(files, 1):
+    for done, file in enumerate(files, 1):
         chunk = pq.read_table(file, columns=[*SAMPLE, "text", "finish"])
         for row, key in enumerate(zip(*(chunk[name].to_pylist() for name in SAMPLE))):
             if (number := place.get(key)) is not None:
@@ -195,8 +198,7 @@ def read_texts(stores: list[str], chosen: pd.DataFrame) -> tuple[list[str | list
         progress.update(done)
     if None in texts:
         row = chosen.iloc[texts.index(None)]
-        where = f"sample {row['sample']} of problem {row['problem']!r}"
-        raise InputError(f"{', '.join(stores)}: {where} is graded but not there, grade again")
+        raise InputError(regrade(stores, f"sample {row['sample']} of problem {row['problem']!r}"))
     return texts, finish
 
 
