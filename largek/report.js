@@ -383,7 +383,7 @@ function drawPager(id, total, page, turn) {
 // --- Samples
 
 function showSamples({ problem, model = "" }) {
-  byId("filters").reset();
+  for (const field of byId("filters").querySelectorAll("input, select")) field.value = "";
   byId("problem").value = data.problems.id[problem];
   byId("model").value = model;
   if (data.problems.id.filter((id) => id === data.problems.id[problem]).length > 1) {
@@ -498,7 +498,8 @@ function reasonOf(i) {
 
 function marksAnswer(i) {
   const extracted = data.samples.extracted[i];
-  return typeof extracted === "string" && extracted !== "" && joined(texts[i] ?? "").includes(extracted);
+  const end = [texts[i] ?? ""].flat().at(-1);
+  return typeof extracted === "string" && extracted !== "" && end.includes(extracted);
 }
 
 function show(i, scroll = false) {
@@ -510,7 +511,7 @@ function show(i, scroll = false) {
   const place = found.indexOf(i);
   const button = (text, by) => {
     const made = element("button", { type: "button" }, text);
-    made.disabled = !found[place + by] && found[place + by] !== 0;
+    made.disabled = found[place + by] === undefined;
     made.addEventListener("click", () => {
       step(by);
       [...article.querySelectorAll("button")].find((other) => other.textContent === text).focus();
@@ -594,8 +595,8 @@ function drawAbout() {
   else {
     said.push(
       `The texts of ${whole(held)} of ${whole(all)} samples are in this page, ${whole(all - held)} are left out. ` +
-        "Taken are, of every model, problem and outcome, the first sample by its index, then the second, and so on up to " +
-        `${whole(most)} samples: at most ${whole(rounds)} of each. Filters and search look at these.`
+        "Taken are, of every model, problem and outcome, the first sample by its index, then the second, and so on " +
+        `up to ${whole(most)} samples: at most ${whole(rounds)} of each. Filters and search look at these.`
     );
   }
   said.push(

@@ -423,6 +423,7 @@ def test_the_problems_are_sorted_and_lead_to_their_samples(opened, stores, page_
     cells = page.locator("#matrix tbody tr:first-child > *").all_text_contents()
     assert best[cells[0]] == best.max() and f"{best.max()}/24" in cells
     page.locator("#matrix tbody tr:first-child td button").last.click()
+    assert page.locator("#list tbody button").first.evaluate("button => button === document.activeElement")
     assert {(model, problem) for model, problem, _ in listed(page)} == {("large", cells[0])}
     page.select_option("#scope", label="t2")
     assert page.locator("#matrix-pager").text_content() == "Previous1–10 of 10Next"
