@@ -343,8 +343,8 @@ def listed(page: Page) -> list[tuple[str, int]]:
     """(model and problem, sample) of all rows of the table of samples, page by page."""
     rows = []
     while True:
-        for row in page.locator("#list tbody tr").all():
-            problem, sample, _, model, *_ = (cell.text_content() for cell in row.locator("th, td").all())
+        cells = "rows => rows.map((row) => [...row.cells].map((cell) => cell.textContent))"
+        for problem, sample, _, model, *_ in page.locator("#list tbody tr").evaluate_all(cells):
             rows.append((model, problem, int(sample)))
         following = page.locator("#list-pager button").last
         if following.is_disabled():
