@@ -14,7 +14,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 
 .DEFAULT_GOAL := study
 .PHONY: study setup setup-gpu smoke smollm estimate reference figures test test-all lint format pins
-.PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning study,bench-$(name))
+.PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report study,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
 	snakemake --cores $(CORES)
@@ -88,7 +88,7 @@ install = $(PYTHON) -m venv $(1) && $(1)/bin/pip install --quiet --upgrade pip &
     $(1)/bin/pip install --no-deps --no-build-isolation `grep ^deepspeed== envs/$(2).txt` && \
     $(1)/bin/pip install --quiet --no-deps --editable .
 
-# Speed, each with a ratio to what one would use instead. They need the laptop study, except for planning and study.
+# Speed, each with a ratio to what one would use instead. All need the laptop study but planning, report and study.
 LAB := results/laptop
 bench-grpo bench-reward bench-sampling bench-sft bench-threads bench-startup bench-scaling bench-profile: study
 bench-grpo:         ## GRPO steps a second against TRL's trainer
@@ -111,6 +111,8 @@ bench-profile:      ## where the time of the laptop study went: two tables and a
 	python benchmarks/study_profile.py --results $(LAB) --output results/benchmarks
 bench-planning: setup  ## planning 5,000 jobs against stub rules
 	python benchmarks/planning.py
+bench-report: setup ## a page about 128,000 samples: seconds to make, open, filter and search it
+	python benchmarks/report.py
 bench-study: setup  ## the laptop study's wall time against the tag before-speed; an hour
 	python benchmarks/study.py --folder $(or $(FOLDER),$(shell mktemp -d)/study-times)
 

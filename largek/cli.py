@@ -1,4 +1,4 @@
-"""The command line: `largek sample | grade | passk | compare | loss | rank`. A command imports what it needs."""
+"""The command line: `largek sample | grade | passk | compare | report | loss | rank`. Each imports what it needs."""
 
 import argparse
 import os
@@ -95,6 +95,10 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--max-tokens", **cap)
     compare.add_argument("--output", **table)
 
+    report = commands.add_parser("report", help="make one HTML page of graded stores: curves, problems, single answers")
+    report.add_argument("stores", nargs="+", metavar="STORE", help="graded stores, of one model or several")
+    report.add_argument("--output", default="report.html", metavar="FILE", help="page to make (default: report.html)")
+
     loss = commands.add_parser("loss", help="measure loss on held-out worked examples")
     loss.add_argument("--model", required=True, help="model folder or hub name")
     loss.add_argument("--examples", required=True, nargs="+", metavar="FILE", help="JSONL of {problem, solution}")
@@ -165,6 +169,10 @@ def main(argv: list[str] | None = None) -> None:
             from largek import compare
 
             compare.run(args.grades, args.k, args.output, args.max_tokens)
+        elif args.command == "report":
+            from largek import report
+
+            report.run(args.stores, args.output)
         elif args.command == "loss":
             from largek import loss
 

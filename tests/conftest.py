@@ -58,6 +58,21 @@ def smoke(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium of this machine, for tests of pages."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        names = ("chromium", "chromium-browser", "google-chrome", playwright.chromium.executable_path)
+        program = next(filter(None, map(shutil.which, names)), None)
+        if program is None:
+            pytest.skip("no Chromium here: install your system's, or run `.venv/bin/playwright install chromium`")
+        chromium = playwright.chromium.launch(executable_path=program)
+        yield chromium
+        chromium.close()
+
+
 ALLOWED_SKIPS: dict[str, str] = {}  # test id: the reason why CI may skip it
 
 

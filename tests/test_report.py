@@ -2,11 +2,10 @@
 
 import base64
 import re
-import shutil
 
 import pytest
 from conftest import ROOT
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page
 
 RULES = ROOT / "workflow" / "rules"
 # What the rules mark for the report, in the form that snakefmt gives it.
@@ -16,18 +15,6 @@ MARKED = re.compile(
 )
 RESULTS = [match.groupdict() for rules in sorted(RULES.glob("*.smk")) for match in MARKED.finditer(rules.read_text())]
 FIGURES, TABLES = ([result for result in RESULTS if result["category"] == name] for name in ("Figures", "Tables"))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        names = ("chromium", "chromium-browser", "google-chrome", playwright.chromium.executable_path)
-        program = next(filter(None, map(shutil.which, names)), None)
-        if program is None:
-            pytest.skip("no Chromium here: install your system's, or run `.venv/bin/playwright install chromium`")
-        chromium = playwright.chromium.launch(executable_path=program)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -1,0 +1,249 @@
+"""`largek report`: one HTML page about graded stores, to be opened in a browser without a network.
+
+The page is report.html with report.css and report.js in it, and the data, which the script draws:
+
+    summary   counts of all samples, the curves of `largek.passk`, the problems, and a table of the samples with texts
+    texts     what the models wrote, in shards: of MOST samples at most, each of LONGEST characters at most
+
+Texts are data. They are embedded as JSON, compressed, in base64, so there is no letter in them that HTML could read;
+the script shows them as text nodes; and the page's Content-Security-Policy allows its own script and style by their
+hashes and nothing else, no network either. The same stores give the same bytes.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from largek.common import InputError, Progress, derive_seed, read_jsonl, whole_file
+from largek.grades import COUNT_COLUMNS, count, grades_file, missing, read_all, read_settings
+from largek.passk import estimate, majority
+from largek.verify import OUTCOMES
+
+MOST = 12_000  # samples whose texts are in the page: it opens in a second or two, and is searched in a tenth of one
+LONGEST = 8_000  # characters of a text that are in the page: half of them from its beginning, half from its end
+SHORT = 300  # the same, of what was read as an answer
+SHARD = 2_000_000  # characters that the browser unpacks at a time
+CURVE = 60  # ks of a curve, about
+BINS = 40  # of the histograms
+
+# of a store's settings, how its samples were made
+SETTINGS = ("engine", "temperature", "top_p", "max_tokens", "seed", "chat_template")
+SAMPLE = [*COUNT_COLUMNS, "sample"]
+
+
+def run(stores: list[str], output: str = "report.html") -> None:
+    """The command `largek report`: graded stores in, one HTML page out.
+
+    A model may have several stores, of different problems, and stores may hold different problems: the table of
+    problems has gaps then. Raises InputError where a folder is no store or not graded, an answer is there twice, as
+    when two models have one name, or problems with the same task, split and id are not the same.
+    """
+    for store in stores:
+        if not Path(store, "settings.json").exists():
+            raise InputError(f"{store}: expected a store made by `largek sample --store` (it has no settings.json)")
+    grades, asked = read_all(stores)
+    if grades.empty:
+        raise InputError(f"{', '.join(stores)}: expected at least one answer")
+    models = {name: place for place, name in enumerate(grades["model"].unique())}
+    counts, problems = count(grades), read_problems(stores, grades)
+    chosen = choose(grades, problems, models, MOST)
+    texts, finish = read_texts(stores, chosen)
+    longest = int(grades["tokens"].fillna(0).max())
+    width = longest // BINS + 1
+    edges = np.arange(longest // width + 2) * width
+    held = {"all": len(grades), "texts": len(chosen), "most": MOST, "rounds": int(chosen["round"].max()) + 1}
+    held |= {"longest": LONGEST, "short": SHORT, "clipped": sum(isinstance(text, list) for text in texts)}
+    summary = {
+        "models": list(models),
+        "outcomes": OUTCOMES,
+        "stores": [about(store) for store in stores],
+        "notes": missing(counts, asked),
+        "held": held,
+        "bin": width,
+        "curves": list(curves(grades, counts, asked, models)),
+        "groups": list(groups(grades, models, edges)),
+        "problems": table_of_problems(problems, counts, models),
+        "samples": table_of_samples(chosen) | {"finish": finish},
+    }
+    with whole_file(output) as temporary:
+        temporary.write_text(page(summary, shards(texts)), encoding="utf-8", newline="\n")
+        size = temporary.stat().st_size / 1e6
+    said = f"models: {len(models)}, problems: {len(problems):,}, samples: {len(grades):,}"
+    print(f"{output}: {said}, of them with text: {len(chosen):,}; {size:.1f} MB", flush=True)
+
+
+def read_problems(stores: list[str], grades: pd.DataFrame) -> dict[tuple[str, str, str], dict]:
+    """The problems that have answers, by task, split and id, in the order of the stores."""
+    found: dict[tuple[str, str, str], tuple[str, dict]] = {}
+    for store in stores:
+        for row in read_jsonl(Path(store, "problems.jsonl"), ("id", "task", "split", "problem")):
+            first, known = found.setdefault((row["task"], row["split"], row["id"]), (store, row))
+            if any(known.get(field) != row.get(field) for field in ("problem", "answer")):
+                raise InputError(f"{store}: the problem {row['id']!r} has another text or answer than in {first}")
+    answered = set(grades[["task", "split", "problem"]].itertuples(index=False, name=None))
+    if strange := answered - found.keys():
+        raise InputError(regrade(stores, f"the problem {min(strange)[-1]!r}"))
+    return {key: row for key, (_, row) in found.items() if key in answered}
+
+
+def regrade(stores: list[str], what: str) -> str:
+    return f"{', '.join(stores)}: {what} is graded but not there, run: largek grade {' or '.join(stores)}"
+
+
+def about(store: str) -> dict:
+    """How a store was made, for the page's table of stores."""
+    settings = json.loads(Path(store, "settings.json").read_text())
+    verifiers = sorted(read_settings(store).get("verifier", {}))
+    models = pq.read_table(grades_file(store), columns=["model"])["model"].unique().to_pylist()
+    made = {"store": store, "models": models, "verifiers": verifiers}
+    return made | {key: settings.get(key) for key in SETTINGS}
+
+
+def choose(grades: pd.DataFrame, problems: dict, models: dict[str, int], most: int) -> pd.DataFrame:
+    """The samples whose texts are in the page, with `round`: of every model, problem and outcome the first by index is
+    of round 0, the second of round 1 and so on. Rounds are taken until there are `most` samples; of a last round that
+    does not fit whole, those with the smallest seeds, so that no problem is favoured. In the order of the problems,
+    then of models and indices.
+    """
+    ordered = grades.sort_values("sample", kind="stable")
+    ordered["round"] = ordered.groupby([*COUNT_COLUMNS, "outcome"]).cumcount()
+    sizes = ordered["round"].value_counts().sort_index().cumsum()
+    whole = ordered[ordered["round"] < (sizes <= most).sum()]
+    last = ordered[ordered["round"] == (sizes <= most).sum()]
+    seeds = [derive_seed("report", *row) for row in last[SAMPLE].itertuples(index=False)]
+    last = last.iloc[np.argsort(seeds, kind="stable")[: most - len(whole)]]
+    chosen = pd.concat([whole, last])
+    place = {key: number for number, key in enumerate(problems)}
+    keys = chosen[["task", "split", "problem"]].itertuples(index=False, name=None)
+    chosen = chosen.assign(problem_place=[place[key] for key in keys], model_place=chosen["model"].map(models))
+    return chosen.sort_values(["problem_place", "model_place", "sample"], ignore_index=True)
+
+
+def curves(grades: pd.DataFrame, counts: pd.DataFrame, asked, models: dict[str, int]) -> Iterator[dict]:
+    """The rows of `largek passk` by model, split and task, at about CURVE ks that lie evenly on a logarithmic scale."""
+    progress = Progress("pass@k", len(models), "models")
+    for done, (model, place) in enumerate(models.items(), 1):
+        rows = grades[grades["model"] == model]
+        known = asked and {key: answers for key, answers in asked.items() if key[0] == model}
+        table = estimate(counts[counts["model"] == model], majority=majority(rows), asked=known)
+        for (split, task), curve in table.groupby(["split", "task"], sort=False):
+            n = int(curve["n"].iloc[0])
+            powers = 2 ** np.arange(n.bit_length())
+            curve = curve[curve["k"].isin(np.union1d(np.geomspace(1, n, CURVE).round(), powers))]
+            numbers = {name: rounded(curve[name]) for name in ("estimate", "lo", "hi", "maj", "maj_lo", "maj_hi")}
+            coverage = rounded(curve["coverage"])[0]
+            key = {"model": place, "split": split, "task": task, "n": n, "coverage": coverage}
+            yield key | {"k": curve["k"].tolist()} | numbers
+        progress.update(done)
+
+
+def groups(grades: pd.DataFrame, models: dict[str, int], edges: np.ndarray) -> Iterator[dict]:
+    """By model, split and task: how many answers of each outcome, their tokens, and a histogram of lengths for each
+    outcome, whose bin i counts answers of edges[i] to edges[i + 1] - 1 tokens."""
+    for (model, split, task), rows in grades.groupby(["model", "split", "task"], sort=False):
+        of_outcome = [rows.loc[rows["outcome"] == outcome, "tokens"].dropna() for outcome in OUTCOMES]
+        known = rows["tokens"].dropna()
+        lengths = [np.histogram(tokens, edges)[0].tolist() for tokens in of_outcome]
+        key = {"model": models[model], "split": split, "task": task, "problems": rows["problem"].nunique()}
+        counted = {"outcomes": [int((rows["outcome"] == outcome).sum()) for outcome in OUTCOMES]}
+        yield key | counted | {"tokens": int(known.sum()), "known": len(known), "lengths": lengths}
+
+
+def table_of_problems(problems: dict, counts: pd.DataFrame, models: dict[str, int]) -> dict:
+    """Columns of the problems; `correct` and `n` have a list a model, with null where it has no answer to a problem."""
+    place = {key: number for number, key in enumerate(problems)}
+    correct, n = ([[None] * len(problems) for _ in models] for _ in range(2))
+    for row in counts.itertuples():
+        model, problem = models[row.model], place[row.task, row.split, row.problem]
+        correct[model][problem], n[model][problem] = int(row.correct), int(row.n)
+    tasks, splits, ids = zip(*problems)
+    texts = [clipped(row["problem"], LONGEST) for row in problems.values()]
+    answers = [clipped(str(row.get("answer", "")), LONGEST) for row in problems.values()]
+    table = {"id": ids, "task": tasks, "split": splits, "text": texts, "answer": answers}
+    return table | {"correct": correct, "n": n}
+
+
+def table_of_samples(chosen: pd.DataFrame) -> dict:
+    """Columns of the samples whose texts are in the page."""
+    frame = chosen.reindex(columns=["tokens", "extracted", "sound"]).astype(object)
+    frame = frame.where(frame.notna(), None)
+    table = {"model": chosen["model_place"].tolist(), "problem": chosen["problem_place"].tolist()}
+    table |= {"sample": chosen["sample"].tolist(), "outcome": [OUTCOMES.index(name) for name in chosen["outcome"]]}
+    table |= {"tokens": [None if tokens is None else int(tokens) for tokens in frame["tokens"]]}
+    table |= {"extracted": [None if text is None else clipped(text, SHORT) for text in frame["extracted"]]}
+    return table | {"sound": frame["sound"].tolist()}
+
+
+def read_texts(stores: list[str], chosen: pd.DataFrame) -> tuple[list[str | list], list[str]]:
+    """Texts, clipped, and finish of the chosen samples. A chunk of a store at a time: no more is in memory."""
+    place = {key: number for number, key in enumerate(chosen[SAMPLE].itertuples(index=False, name=None))}
+    texts: list = [None] * len(place)
+    finish: list = [None] * len(place)
+    files = [file for store in stores for file in sorted(Path(store, "samples").glob("*.parquet"))]
+    progress = Progress("texts", len(files), "chunks")
+    for done, file in enumerate(files, 1):
+        chunk = pq.read_table(file, columns=[*SAMPLE, "text", "finish"])
+        for row, key in enumerate(zip(*(chunk[name].to_pylist() for name in SAMPLE))):
+            if (number := place.get(key)) is not None:
+                texts[number] = clipped(chunk["text"][row].as_py() or "", LONGEST)
+                finish[number] = chunk["finish"][row].as_py()
+        progress.update(done)
+    if None in texts:
+        row = chosen.iloc[texts.index(None)]
+        raise InputError(regrade(stores, f"sample {row['sample']} of problem {row['problem']!r}"))
+    return texts, finish
+
+
+def clipped(text: str, longest: int) -> str | list:
+    """The text, or, if it is longer, [its beginning, how many characters are left out, its end]."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return [text[:half], len(text) - 2 * half, text[-half:]]
+
+
+def shards(texts: list[str | list]) -> Iterator[list]:
+    """The texts in lists of some SHARD characters."""
+    shard, size = [], 0
+    for text in texts:
+        shard.append(text)
+        size += len(text) if isinstance(text, str) else LONGEST
+        if size >= SHARD:
+            yield shard
+            shard, size = [], 0
+    if shard:
+        yield shard
+
+
+def rounded(column: pd.Series) -> list[float | None]:
+    return [None if pd.isna(value) else round(float(value), 5) for value in column]
+
+
+def packed(value: object) -> str:
+    """JSON, compressed, in base64, as a JSON string. Escaped to ASCII first, which keeps lone surrogates too; without
+    a time stamp in the compressed data, which would make each page another."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return json.dumps(base64.b64encode(gzip.compress(text.encode("ascii"), mtime=0)).decode("ascii"))
+
+
+def page(summary: dict, texts: Iterable[list]) -> str:
+    """The whole page. Only its own script and style, known by their hashes, may run, and nothing may be fetched."""
+    html, style, script = (Path(__file__).with_name(f"report.{kind}").read_text() for kind in ("html", "css", "js"))
+    data = [f'<script type="application/json" id="summary">{packed(summary)}</script>']
+    data += [f'<script type="application/json" class="texts">{packed(shard)}</script>' for shard in texts]
+    parts = {"style": style, "script": script, "data": "\n".join(data)}
+    parts |= {"style_hash": hash_of(style), "script_hash": hash_of(script)}
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], html)
+
+
+def hash_of(source: str) -> str:
+    """As a Content-Security-Policy names an inline script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
