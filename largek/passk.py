@@ -24,7 +24,7 @@ from largek.common import InputError, derive_seed, write_csv
 from largek.grades import COUNT_COLUMNS, Asked, asked_for, count, missing, read_all
 
 RESAMPLES = 2000
-DRAWS = 512  # orders of a problem's answers that maj@k is averaged over, at most
+DRAWS = 256  # orders of a problem's answers that maj@k is averaged over, at most
 BLOCK = 128  # ks that are summarized at a time: a table of (RESAMPLES, BLOCK) numbers fits the caches
 
 PASSK_COLUMNS = ["model", "task", "split", "n", "k", "estimate", "lo", "hi"]
@@ -70,8 +70,8 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
 
     Averaged over the first k answers of random orders, which follow from `seed` and the numbers alone: DRAWS of them,
     or for n below DRAWS the largest multiple of n up to it, more than half as many. maj@1, which is c / n, and maj@n
-    are exact. Between them the standard error is at most 0.5 / sqrt(DRAWS) = 0.022 for a problem, with half of the
-    orders 0.031, and sqrt(problems) times less for a mean over problems.
+    are exact. Between them the standard error is at most 0.5 / sqrt(DRAWS) = 0.031 for a problem, with half of the
+    orders 0.044, and sqrt(problems) times less for a mean over problems.
     """
     ks = np.asarray(ks)
     sizes = [correct, *sorted(wrong, reverse=True), silent]
