@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from conftest import ROOT, run
 
 from analyze import compare, correlation, half_split_r2, regret, reliability, spearman
 from lineages import Lineages, reward_at, zscore
@@ -203,3 +204,23 @@ def test_reliability_is_that_of_measurements_whose_noise_is_known():
     found = reliability(study, "disjoint", np.ones(40, bool))
     assert found["pass@1"] == pytest.approx(sd**2 / (sd**2 + 0.25 / 64 / 60), abs=0.06)
     assert found["loss_common"] == pytest.approx(1) and "weight_distance" not in found
+
+
+@pytest.mark.parametrize("missing", ["all", "gain"])
+def test_the_figure_of_correlations_is_drawn_where_some_or_all_are_missing(tmp_path, missing):
+    """As in a study in which no run solves anything: the loss alone has a correlation."""
+    rows = [
+        {"predictor": name, "target": target, "scope": "all", "problems": "disjoint", "runs": 5, "spearman": 0.5}
+        | {"spearman_lo": 0.1, "spearman_hi": 0.9, "reason": None}
+        for name in ("pass@1", "pass@8", "loss_common")
+        for target in ("score", "gain")
+    ]
+    table = pd.DataFrame(rows)
+    empty = table["predictor"].str.startswith("pass@") & ((table["target"] == "gain") | (missing == "all"))
+    table.loc[empty, ["spearman", "spearman_lo", "spearman_hi"]] = None
+    table.loc[empty, "reason"] = "a constant score"
+    table.to_csv(tmp_path / "predictors.csv", index=False)
+    script = ROOT / "workflow" / "scripts" / "plot_correlation.py"
+    done = run("python", script, "--predictors", tmp_path / "predictors.csv", "--output", tmp_path / "figure.png")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "figure.png").stat().st_size > 1000

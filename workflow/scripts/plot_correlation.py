@@ -23,8 +23,10 @@ def main() -> None:
     args = parser.parse_args()
     table = pd.read_csv(args.predictors)
     table = table[table["scope"] == "all"]
-    if table["spearman"].isna().all():
-        return say_empty(args.output, f"no correlation: {'; '.join(table['reason'].dropna().unique())}")
+    scores = table[table["predictor"].str.startswith("pass@")]
+    if scores["spearman"].isna().all():
+        return say_empty(args.output, f"no correlation: {'; '.join(scores['reason'].dropna().unique())}")
+    ks = scores["predictor"].str.removeprefix("pass@").astype(int)
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
     for axis, target in zip(axes, ("score", "gain")):
         rows = table[table["target"] == target]
@@ -41,6 +43,7 @@ def main() -> None:
             axis.text(0.03, 0.03, f"empty where {'; '.join(reasons)}", transform=axis.transAxes, fontsize=7)
         axis.axhline(0, color="grey", lw=0.8)
         axis.set_xscale("log", base=2)
+        axis.set_xlim(ks.min() / 1.2, ks.max() * 1.2)  # a panel may have no points
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set(
             xlabel="k", ylim=(-1.05, 1.05), title="with the post-RL score" if target == "score" else "with the RL gain"
