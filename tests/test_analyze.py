@@ -1,10 +1,10 @@
 """The analysis: statistics against scipy, known answers on made studies, empty cells with a reason."""
 
+import conftest
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from conftest import ROOT, run
 
 from analyze import compare, correlation, half_split_r2, regret, reliability, spearman
 from lineages import Lineages, reward_at, zscore
@@ -220,7 +220,7 @@ def test_the_figure_of_correlations_is_drawn_where_some_or_all_are_missing(tmp_p
     table.loc[empty, ["spearman", "spearman_lo", "spearman_hi"]] = None
     table.loc[empty, "reason"] = "a constant score"
     table.to_csv(tmp_path / "predictors.csv", index=False)
-    script = ROOT / "workflow" / "scripts" / "plot_correlation.py"
-    done = run("python", script, "--predictors", tmp_path / "predictors.csv", "--output", tmp_path / "figure.png")
+    script = conftest.ROOT / "workflow" / "scripts" / "plot_correlation.py"
+    done = conftest.run("python", script, "--predictors", tmp_path / "predictors.csv", "--output", tmp_path / "figure.png")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "figure.png").stat().st_size > 1000
