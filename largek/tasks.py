@@ -148,7 +148,8 @@ def from_entry(name: str, entry: dict) -> list[dict]:
             made["verifier"] = entry["verifier"]
         rows.append(made)
     if len(rows) < len(source):
-        print(f"task {name}: {len(source) - len(rows)} of {len(source)} rows have no answer and are left out", flush=True)
+        left_out = f"{len(source) - len(rows)} of {len(source)} rows"
+        print(f"task {name}: {left_out} have no answer and are left out", flush=True)
     return rows
 
 

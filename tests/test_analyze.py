@@ -219,8 +219,9 @@ def test_the_figure_of_correlations_is_drawn_where_some_or_all_are_missing(tmp_p
     empty = table["predictor"].str.startswith("pass@") & ((table["target"] == "gain") | (missing == "all"))
     table.loc[empty, ["spearman", "spearman_lo", "spearman_hi"]] = None
     table.loc[empty, "reason"] = "a constant score"
-    table.to_csv(tmp_path / "predictors.csv", index=False)
+    source, figure = tmp_path / "predictors.csv", tmp_path / "figure.png"
+    table.to_csv(source, index=False)
     script = conftest.ROOT / "workflow" / "scripts" / "plot_correlation.py"
-    done = conftest.run("python", script, "--predictors", tmp_path / "predictors.csv", "--output", tmp_path / "figure.png")
+    done = conftest.run("python", script, "--predictors", source, "--output", figure)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "figure.png").stat().st_size > 1000
+    assert figure.stat().st_size > 1000
