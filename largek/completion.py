@@ -1,4 +1,4 @@
-"""Completion of `largek` in a shell: `largek --print-completion bash`. Only this needs shtab, which writes the script."""
+"""Completion of `largek` in a shell: `largek --print-completion bash`. Nothing else needs shtab, which writes it."""
 
 import argparse
 
