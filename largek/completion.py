@@ -31,4 +31,5 @@ class PrintCompletion(argparse.Action):
                     action.complete = shtab.DIRECTORY
                 elif action.metavar in FILES or action.dest == "model":
                     action.complete = shtab.FILE
-        parser.exit(0, shtab.complete(parser, shell=values))
+        print(shtab.complete(parser, shell=values))
+        parser.exit()

@@ -1,8 +1,8 @@
 """Run the commands of pages and put what they print below them.
 
 The ```sh blocks of a page are run by one bash, one after another, in the folder where this is started; it ends with the
-first command that fails. A ```text block that follows is replaced by what the block printed: standard output alone,
-without progress. A block that none follows may print what it likes.
+first command that fails. A ```text block that follows is replaced by what the block printed on standard output, without
+the progress of what is not done yet. A block that none follows may print what it likes.
 
     python workflow/scripts/run_page.py docs/largek/commands/*.md
 """
@@ -18,17 +18,21 @@ from largek.common import exit_on_bad_input, whole_file
 
 BLOCK = re.compile(r"```sh\n(?P<commands>.*?)```\n(?P<text>\s*```text\n.*?```\n)?", re.S)
 MARK = "\x1e"  # between what two blocks print
+UNDER_WAY = re.compile(r"^.*: \d+/\d+ \w+, .* left\n", re.M)  # of largek.common.Progress
 
 
 class PageError(Exception):
     """A command of a page failed."""
 
 
-def printed(blocks: list[str]) -> list[str]:
-    """What each block of commands prints, as if typed into one shell. What they say besides goes to standard error."""
-    script = "".join(f"{block}\nprintf '\\x1e'\n" for block in blocks)
+def printed(blocks: list[str], kept: list[bool]) -> list[str]:
+    """What each block of commands prints, as if typed into one shell; what is not kept is seen on standard error."""
+    lines = []
+    for block, keep in zip(blocks, kept):
+        lines += [block] if keep else ["exec 3>&1 >&2", block, "exec >&3"]
+        lines.append(r"printf '\x1e'")
     environment = os.environ | {"COLUMNS": "100"}
-    command = ["bash", "-euo", "pipefail", "-c", script]
+    command = ["bash", "-euo", "pipefail", "-c", "\n".join(lines)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment)
     parts = done.stdout.split(MARK)
     if done.returncode or len(parts) != len(blocks) + 1:
@@ -39,10 +43,11 @@ def printed(blocks: list[str]) -> list[str]:
 
 def filled(page: str) -> str:
     """The page with what its commands print now."""
-    outputs = iter(printed([match["commands"] for match in BLOCK.finditer(page)]))
+    blocks = list(BLOCK.finditer(page))
+    outputs = iter(printed([block["commands"] for block in blocks], [bool(block["text"]) for block in blocks]))
 
     def block(match: re.Match) -> str:
-        output = next(outputs).strip("\n")
+        output = UNDER_WAY.sub("", next(outputs)).strip("\n")
         return f"```sh\n{match['commands']}```\n" + (f"\n```text\n{output}\n```\n" if match["text"] else "")
 
     return BLOCK.sub(block, page)
