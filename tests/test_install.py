@@ -19,7 +19,7 @@ from largek import __version__
 from largek.common import write_jsonl
 
 pytestmark = pytest.mark.long
-PARTS = ("largek", "docs", "pyproject.toml", "MANIFEST.in", "LICENSE", "CHANGELOG.md", "CITATION.cff")
+PARTS = ("largek", "docs", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff")
 BUILD = "from setuptools import build_meta; print(build_meta.build_{kind}({folder!r}))"
 
 
@@ -76,7 +76,14 @@ def largek(bin_folder, *arguments: object, **options) -> subprocess.CompletedPro
 def test_the_source_distribution_explains_itself(distributions):
     with tarfile.open(distributions[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"LICENSE", "CHANGELOG.md", "CITATION.cff", "docs/largek/README.md", "docs/largek/tour.md"} <= names
+    assert {
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "docs/largek/README.md",
+        "docs/largek/tour.md",
+    } <= names
     assert not [name for name in names if name.startswith(("tests", "workflow"))]
 
 
