@@ -6,6 +6,7 @@ import sys
 
 from largek import __version__
 from largek.common import exit_on_bad_input, quick_exit
+from largek.completion import SHELLS, PrintCompletion
 
 
 def index_range(text: str) -> range:
@@ -43,15 +44,16 @@ def sampling_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tasks-file", metavar="YAML", help="entries besides math-500, gsm8k, aime-2025, ...")
     command.add_argument("--prompt", metavar="TEXT", help="what the model is asked; {problem} stands for the problem")
     command.add_argument("--chat-template", type=yes_or_no, metavar="yes|no", help="needed if the tokenizer has one")
-    command.add_argument("--engine", default="transformers", choices=["transformers", "vllm", "openai"])
+    engines = ["transformers", "vllm", "openai"]
+    command.add_argument("--engine", default="transformers", choices=engines, help="default: %(default)s")
     command.add_argument("--gpu-memory", type=float, metavar="SHARE", help="of a GPU, what vLLM takes (default: 0.9)")
     command.add_argument("--tensor-parallel", type=positive, metavar="GPUS", help="of vLLM (default: 1)")
     command.add_argument("--base-url", metavar="URL", help="of the endpoint (default: $OPENAI_BASE_URL)")
-    command.add_argument("--temperature", type=float, default=1.0)
-    command.add_argument("--top-p", type=float, default=1.0)
-    command.add_argument("--max-tokens", type=positive, default=1024, help="cap on the tokens of one answer")
-    command.add_argument("--batch-size", type=positive, default=256, help="answers generated at once, or in flight")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--temperature", type=float, default=1.0, help="default: %(default)s")
+    command.add_argument("--top-p", type=float, default=1.0, help="default: %(default)s")
+    command.add_argument("--max-tokens", type=positive, default=1024, help="of one answer (default: %(default)s)")
+    command.add_argument("--batch-size", type=positive, default=256, help="answers at once (default: %(default)s)")
+    command.add_argument("--seed", type=int, default=0, help="of the samples (default: %(default)s)")
 
 
 # what both hand on to `largek.sample.run`
@@ -62,6 +64,8 @@ SAMPLING += ("batch_size", "seed", "gpu_memory", "tensor_parallel")
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="largek", description="Evaluate language models at large k.")
     top.add_argument("--version", action="version", version=f"largek {__version__}")
+    script = "print what completes commands in a shell (needs largek[completion])"
+    top.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, help=script)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     ks = {"type": numbers, "metavar": "K,K,...", "help": "default: every k up to n"}
     cap = {"type": positive, "metavar": "CAP", "help": "count longer answers as truncated"}
@@ -105,12 +109,12 @@ def parser() -> argparse.ArgumentParser:
     loss.add_argument("--prompt", metavar="TEXT", help="what the model is asked; {problem} stands for the problem")
     loss.add_argument("--chat-template", type=yes_or_no, metavar="yes|no", help="needed if the tokenizer has one")
     loss.add_argument("--name", help="what the output calls the model (default: --model)")
-    loss.add_argument("--batch-size", type=positive, default=64)
+    loss.add_argument("--batch-size", type=positive, default=64, help="examples at once (default: %(default)s)")
     loss.add_argument("--output", required=True, metavar="FILE", help="JSON file to make")
 
     rank = commands.add_parser("rank", help="which checkpoint to take to RL")
     rank.add_argument("models", nargs="+", metavar="CHECKPOINT", help="model folders or hub names")
-    rank.add_argument("--samples", type=positive, default=64, metavar="N", help="samples a problem")
+    rank.add_argument("--samples", type=positive, default=64, metavar="N", help="a problem (default: %(default)s)")
     rank.add_argument("--examples", metavar="FILE", help="JSONL of {problem, solution} for held-out loss")
     rank.add_argument("--verifier", help="as in `largek grade`")
     rank.add_argument("--k", type=positive, metavar="K", help="rank by pass@K (default: half of N)")

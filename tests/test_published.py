@@ -11,7 +11,8 @@ import pytest
 from conftest import BIN, ROOT, copy_of_the_project
 
 from largek.common import digest
-from quote_results import BLOCKS, filled
+from largek.rank import EVIDENCE
+from quote_results import BLOCKS, filled, interval, number, table
 
 PUBLISHED = ROOT / "results" / "published"
 STUDIES = sorted(path.name for path in PUBLISHED.iterdir() if path.is_dir())
@@ -52,6 +53,20 @@ def test_quoted_numbers_are_those_of_the_tables(name):
     text = (ROOT / name).read_text()
     assert set(re.findall(r"<!-- begin (\w+) -->", text)) <= set(BLOCKS) and "<!-- begin" in text
     assert filled(text, ROOT / name) == text
+
+
+def test_rank_quotes_the_tables():
+    """Every number of its sentence on the reference study, in order."""
+    tests = table("reference", "primary").set_index("predictor")
+    models = table("reference", "models").query("split == 'outcome' and status == 'ok'")
+    runs = [str((models["stage"] == stage).sum()) for stage in ("sft", "grpo")]
+    pass64, loss = tests.loc["pass@64"], tests.loc["loss_common"]
+    expected = [*runs, "0.34", number(pass64["spearman_of_pass@1"]), number(pass64["spearman"]), "64"]
+    expected += [interval(pass64, "delta"), number(loss["spearman"]), interval(loss, "delta")]
+    quoted = re.findall(r"-?\d+(?:\.\d+)?", EVIDENCE.partition("In the reference study")[2])
+    numbers = re.findall(r"-?\d+(?:\.\d+)?", " ".join(expected).replace("−", "-"))
+    assert sorted(quoted) == sorted([*numbers, "1"])  # that of pass@1
+    assert set(tests["verdict"]) == {"undetermined"} and "neither difference is established" in EVIDENCE
 
 
 @pytest.mark.parametrize("study", STUDIES)
