@@ -81,6 +81,9 @@ def exit_on_bad_input(program: str) -> Iterator[None]:
         yield
     except InputError as error:
         sys.exit(_complain(program, error))
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit complains
+        sys.exit(1)
     except OSError as error:
         if error.filename is None and error.strerror is None:
             raise

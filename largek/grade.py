@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -39,8 +38,6 @@ def run(
     store that has grown is graded where it is new; `gave_up` is tried again. The samples' metadata is kept, with the
     version of each `verifier`. Raises InputError.
     """
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # module:function may name a file of the working directory
     if verifier is not None:
         load_verifier(verifier)  # says what is wrong with it before anything is read
     if Path(samples).is_dir():

@@ -56,6 +56,8 @@ def load_verifier(name: str) -> Verifier:
     module, colon, function = NAMED.get(name, name).partition(":")
     if not colon:
         raise InputError(f"--verifier {name}: expected one of {', '.join(NAMED)} or module:function")
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # it may be a file of the working directory
     try:
         verify = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:

@@ -193,6 +193,14 @@ def test_a_file_needs_its_tasks_and_an_output(store, tmp_path):
     assert json.loads(table.schema.metadata[b"largek"]) == {"verifier": {"exact": version("exact")}}
 
 
+def test_a_verifier_of_ones_own_may_lie_in_the_working_directory(tmp_path):
+    """For every command that takes one; an installed program does not look there by itself."""
+    (tmp_path / "beside_me.py").write_text("def verify(text, row):\n    return True\n")
+    load = "import sys; sys.path.remove(''); from largek.verify import load_verifier; load_verifier('beside_me:verify')"
+    done = run("python", "-c", load, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_unreadable_verifier_is_one_line(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "broken_checker.py").write_text("def f(:\n")

@@ -1,6 +1,7 @@
 """pass@k and maj@k against brute force and closed forms; intervals; truncation and caps; what is refused."""
 
 import json
+import subprocess
 from itertools import combinations
 from math import comb
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import BIN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -362,3 +364,12 @@ def test_a_cap_above_the_longest_truncated_answer_of_an_old_file_is_refused(tmp_
     with pytest.raises(InputError, match="--max-tokens 31 is above the 30 the answers were sampled under"):
         read_grades(path, max_tokens=31)
     assert read_grades(path, max_tokens=30)["outcome"].tolist() == ["correct", "wrong", "truncated"]
+
+
+def test_a_reader_that_stops_early_is_no_error(tmp_path):
+    rows = [{"model": "m", "task": "t", "split": "s", "problem": f"p{i}", "sample": 0, "tokens": 1} for i in range(9)]
+    frame = pd.DataFrame(rows).assign(outcome="correct", vote="1")
+    frame.to_parquet(tmp_path / "grades.parquet")
+    command = f"{BIN / 'largek'} passk {tmp_path / 'grades.parquet'} | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
