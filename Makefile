@@ -76,7 +76,7 @@ setup: .venv/ready  ## the environment alone
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-test: setup lint    ## every check a newcomer needs
+test: setup lint .bench/passk-inference/ready  ## every check a newcomer needs
 	pytest -m "not long" --durations=10
 
 test-all: test .venv-vllm/ready  ## everything

@@ -3,9 +3,9 @@
     python benchmarks/agreement.py --model data/smollm2-135m-instruct --gsm8k data/gsm8k_test.jsonl \\
         --labelled data/gsm8k_labelled_solutions.jsonl --peers .bench --output results/benchmarks
 
-Two sets of answers. "sampled": 8 answers of a model to each of 50 problems, by `largek sample`, into a store that is
-kept and not made again. "labelled": the solutions by four models that come with GSM8K, with their labels. They end in
-`A: 18`; all graders read `#### 18`, as in GSM8K itself and as lm-evaluation-harness asks for.
+Two sets of answers. "sampled": 8 answers of a model to each of the first problems, by `largek sample`, into a store
+that is kept and not made again. "labelled": the solutions by four models that come with GSM8K, with their labels. They
+end in `A: 18`; all graders read `#### 18`, as in GSM8K itself and as lm-evaluation-harness asks for.
 
 Every peer runs in an environment of its own, by its own code and the settings of its own task:
   strict-match, flexible-extract   filters and metric of lm-evaluation-harness's gsm8k
@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 PROMPT = '{problem}\n\nReason step by step. End with a line that holds "#### " and the final number alone.'
-PROBLEMS, SAMPLES, MAX_TOKENS = 50, 8, 160
+SAMPLES, MAX_TOKENS, TEMPERATURE = 8, 160, 0.6  # at temperature 1 so small a model loses its thread
 SHOWN, TAIL = 3, 100  # examples of a class; characters of the text
 NONE = "(none)"
 COLUMNS = ("answers", "grader", "class", "problem", "sample", "gold")
@@ -119,22 +119,23 @@ def by_peer(peer: str, folder: str, answers: list[dict]) -> list[dict]:
     return found
 
 
-def sampled(model: str, gsm8k: str, folder: Path) -> list[dict]:
+def sampled(model: str, gsm8k: str, number: int, folder: Path) -> list[dict]:
     """Answers of the model, from the store, which is made here unless it is there."""
     from largek.common import read_jsonl, write_jsonl
     from largek.sample import run
     from largek.store import read_samples
 
-    rows = read_jsonl(gsm8k, ("question", "answer"))[:PROBLEMS]
+    rows = read_jsonl(gsm8k, ("question", "answer"))[:number]
     problems = [
         {"id": f"gsm8k-{i}", "problem": row["question"], "answer": row["answer"].rpartition("####")[2].strip()}
         for i, row in enumerate(rows)
     ]
     write_jsonl(folder / "gsm8k.jsonl", problems)
     gold = {row["id"]: row["answer"] for row in problems}
-    run([str(folder / "gsm8k.jsonl")], model, range(SAMPLES), store=str(folder / "store"), prompt=PROMPT,
-        chat_template=True, max_tokens=MAX_TOKENS, batch_size=64)  # fmt: skip
-    return [row | {"gold": gold[row["problem"]]} for row in read_samples(folder / "store").to_pylist()]
+    run(model, [str(folder / "gsm8k.jsonl")], range(SAMPLES), store=str(folder / "store"), prompt=PROMPT,
+        chat_template=True, max_tokens=MAX_TOKENS, temperature=TEMPERATURE, batch_size=64)  # fmt: skip
+    rows = read_samples(folder / "store").to_pylist()
+    return [row | {"gold": gold[row["problem"]]} for row in rows if row["problem"] in gold]
 
 
 def labelled(path: str) -> list[dict]:
@@ -164,6 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="folder of SmolLM2-135M-Instruct")
     parser.add_argument("--gsm8k", help="test problems of GSM8K")
+    parser.add_argument("--number", type=int, default=16, help="how many of them the model gets")
     parser.add_argument("--labelled", help="the labelled solutions that come with GSM8K")
     parser.add_argument("--peers", help="folder with the environments lm-eval and lighteval")
     parser.add_argument("--output", type=Path)
@@ -176,7 +178,7 @@ def main() -> None:
     from largek.verify import judge
 
     args.output.mkdir(parents=True, exist_ok=True)
-    sets = {"sampled": sampled(args.model, args.gsm8k, args.output), "labelled": labelled(args.labelled)}
+    sets = {"sampled": sampled(args.model, args.gsm8k, args.number, args.output), "labelled": labelled(args.labelled)}
     lines = ["\t".join(COLUMNS)]
     for name, answers in sets.items():
         verdicts = [judge(math, row["text"], {"answer": row["gold"]}, row["finish"] == "length") for row in answers]

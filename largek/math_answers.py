@@ -21,7 +21,7 @@ SECONDS = 5.0  # for one comparison
 NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?")
 LAST_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?")
 ANNOUNCED = re.compile(r"(?:####|^\s*A:|answer\s*(?:is\s*:?|:))\s*(?=\S)", re.IGNORECASE | re.MULTILINE)
-FORMULA = re.compile(r"\$(?=\S)([^$]+)(?<=\S)\$(?!\d)|\\\((.+?)\\\)")  # and not the two prices of `$5 or $6`
+FORMULA = re.compile(r"\$(?!\s*[\d.,]+\s+(?:[a-z]{2}|a\b))([^$]+)\$(?!\d)|\\\((.+?)\\\)")  # but not `$5 or $6`
 FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{?([-+]?\d+)\}?\{?([-+]?\d+)\}?")
 DROPPED = re.compile(r"\\left|\\right|\\[!,;: ]|\\mathrm|\\mbox|\\text(?:bf|rm|it)?|\^\{?\\circ\}?|\\\$|\$|\\%|%|\s|~")
 
