@@ -3,16 +3,17 @@
     python benchmarks/agreement.py --model data/smollm2-135m-instruct --gsm8k data/gsm8k_test.jsonl \\
         --labelled data/gsm8k_labelled_solutions.jsonl --peers .bench --output results/benchmarks
 
-Two sets of answers. "sampled": 8 answers of a model to each of the first problems, by `largek sample`, into a store
-that is kept and not made again. "labelled": the solutions by four models that come with GSM8K, with their labels. They
-end in `A: 18`; all graders read `#### 18`, as in GSM8K itself and as lm-evaluation-harness asks for.
+Three sets of answers:
+  sampled     8 answers of a model to each of the first problems, by `largek sample`, into a store that is kept
+  as-written  labelled solutions by four models that come with GSM8K, to its first 150 problems; they end in `A: 18`
+  labelled    all of these solutions, ending in `#### 18`, as in GSM8K itself and as lm-evaluation-harness asks for
 
 Every peer runs in an environment of its own, by its own code and the settings of its own task:
   strict-match, flexible-extract   filters and metric of lm-evaluation-harness's gsm8k
   minerva_math                     its two metrics; exact_match reads "Final Answer: The final answer is ..."
   hendrycks_math                   reads what stands between the first and the last dollar sign
   lighteval                        the metric of its gsm8k
-Every disagreement is a row of agreement.tsv, the first ones of a class are printed.
+Every disagreement is a row of agreement-SET.tsv; the first ones of a class are printed.
 """
 
 import argparse
@@ -20,13 +21,16 @@ import json
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from functools import cache
 from pathlib import Path
 
 PROMPT = '{problem}\n\nReason step by step. End with a line that holds "#### " and the final number alone.'
-SAMPLES, MAX_TOKENS, TEMPERATURE = 8, 160, 0.6  # at temperature 1 so small a model loses its thread
+SAMPLES, MAX_TOKENS, TEMPERATURE = 8, 256, 0.6  # at temperature 1 so small a model loses its thread
+WRITTEN = 150  # problems whose solutions are graded as they are written
 SHOWN, TAIL = 3, 100  # examples of a class; characters of the text
+SETS = ("sampled", "as-written", "labelled")
 NONE = "(none)"
-COLUMNS = ("answers", "grader", "class", "problem", "sample", "gold")
+COLUMNS = ("grader", "class", "problem", "sample", "gold")
 COLUMNS += ("largek", "read by largek", "other", "read by other", "last characters")
 
 
@@ -51,9 +55,12 @@ def lm_eval_graders() -> dict:
 
         return grade
 
+    @cache
+    def minerva_results(gold: str, text: str) -> dict:
+        return minerva.process_results({"solution": f"\\boxed{{{gold}}}", "answer": gold}, [text])
+
     def by_minerva(name: str, read):
-        doc = lambda gold: {"solution": f"\\boxed{{{gold}}}", "answer": gold}  # noqa: E731
-        return lambda gold, text: (bool(minerva.process_results(doc(gold), [text])[name]), read(text))
+        return lambda gold, text: (bool(minerva_results(gold, text)[name]), read(text))
 
     def by_hendrycks(gold: str, text: str):
         dollars = [place for place, letter in enumerate(text) if letter == "$"]
@@ -138,13 +145,14 @@ def sampled(model: str, gsm8k: str, number: int, folder: Path) -> list[dict]:
     return [row | {"gold": gold[row["problem"]]} for row in rows if row["problem"] in gold]
 
 
-def labelled(path: str) -> list[dict]:
+def labelled(path: str, number: int | None, mark: str) -> list[dict]:
+    """The solutions to the first problems; `mark` stands before the final number."""
     from largek.common import read_jsonl
 
     answers = []
-    for i, row in enumerate(read_jsonl(path, ("question", "ground_truth"))):
+    for i, row in enumerate(read_jsonl(path, ("question", "ground_truth"))[:number]):
         for name in sorted(row.keys() - {"question", "ground_truth"}):
-            text, gold = row[name]["solution"].replace("\nA: ", "\n#### "), row["ground_truth"].rpartition("A: ")[2]
+            text, gold = row[name]["solution"].replace("\nA: ", f"\n{mark} "), row["ground_truth"].rpartition("A: ")[2]
             about = {"problem": f"gsm8k-{i}", "sample": name, "finish": "stop", "label": row[name]["is_correct"]}
             answers.append(about | {"gold": gold, "text": text})
     return answers
@@ -165,8 +173,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="folder of SmolLM2-135M-Instruct")
     parser.add_argument("--gsm8k", help="test problems of GSM8K")
-    parser.add_argument("--number", type=int, default=16, help="how many of them the model gets")
+    parser.add_argument("--number", type=int, default=32, help="how many of them the model gets")
     parser.add_argument("--labelled", help="the labelled solutions that come with GSM8K")
+    parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--peers", help="folder with the environments lm-eval and lighteval")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--serve", choices=GRADERS, help=argparse.SUPPRESS)
@@ -178,9 +187,13 @@ def main() -> None:
     from largek.verify import judge
 
     args.output.mkdir(parents=True, exist_ok=True)
-    sets = {"sampled": sampled(args.model, args.gsm8k, args.number, args.output), "labelled": labelled(args.labelled)}
-    lines = ["\t".join(COLUMNS)]
-    for name, answers in sets.items():
+    sets = {
+        "sampled": lambda: sampled(args.model, args.gsm8k, args.number, args.output),
+        "as-written": lambda: labelled(args.labelled, WRITTEN, "A:"),
+        "labelled": lambda: labelled(args.labelled, None, "####"),
+    }
+    for name in args.sets:
+        answers, lines = sets[name](), ["\t".join(COLUMNS)]
         verdicts = [judge(math, row["text"], {"answer": row["gold"]}, row["finish"] == "length") for row in answers]
         others = [by_peer(peer, args.peers, answers) for peer in GRADERS]
         found = [dict(pair for part in parts for pair in part.items()) for parts in zip(*others)]
@@ -203,12 +216,12 @@ def main() -> None:
                     cells = (row["problem"], row["sample"], row["gold"], verdict.outcome, verdict.extracted or NONE,
                              "correct" if right else "wrong", read[-TAIL:], row["text"][-TAIL:])  # fmt: skip
                     classes[grader, kind, verdict.outcome].append(cells)
-                    lines.append("\t".join([name, grader, kind, *(json.dumps(cell).strip('"') for cell in cells)]))
+                    lines.append("\t".join([grader, kind, *(json.dumps(cell).strip('"') for cell in cells)]))
         for (grader, kind, outcome), rows in classes.items():
             print(f"\n{len(rows)} x {grader} {rows[0][5]}, largek {outcome}: {kind}")
             for cells in rows[:SHOWN]:
                 print("   ", *(json.dumps(cell) for cell in cells))
-    (args.output / "agreement.tsv").write_text("\n".join(lines) + "\n")
+        (args.output / f"agreement-{name}.tsv").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
