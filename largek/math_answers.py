@@ -157,6 +157,9 @@ def math(text: str, problem: dict) -> Verdict:
     answer = extract(text)
     if answer is None:
         return Verdict("no_answer")
-    outcome = compare(str(problem["answer"]), answer)
-    # an answer whose comparison takes too long would take as long again to be put into its normal form
-    return Verdict(outcome, answer, vote=plain(answer)[:LONGEST] if outcome == "gave_up" else canonical(answer))
+    gold = str(problem["answer"])
+    outcome = compare(gold, answer)
+    if outcome == "gave_up":  # to put it into its normal form would take as long again
+        return Verdict(outcome, answer, vote=plain(answer)[:LONGEST])
+    # Right answers say what the gold says, however they are written; their own normal forms would take the most time.
+    return Verdict(outcome, answer, vote=canonical(gold if outcome == "correct" else answer))

@@ -156,6 +156,12 @@ def test_every_way_to_write_a_fraction_votes_for_it(value, factor):
         assert compare(str(value), text) == "correct"
 
 
+def test_right_answers_vote_alike_however_they_are_written():
+    gold = r"\frac{\sqrt{3}}{3}"
+    for answer in (gold, r"\dfrac{\sqrt3}{3}", r"\frac{1}{\sqrt{3}}", r"x = \frac{\sqrt{3}}{3}"):
+        assert math(rf"\boxed{{{answer}}}", {"answer": gold})[::3] == ("correct", canonical(gold))
+
+
 def test_an_answer_that_is_not_a_number_asks_a_worker_once(monkeypatch):
     asked = []
     monkeypatch.setattr("largek.math_answers.call", lambda function, *rest, **_: asked.append(function.__name__))
