@@ -173,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="folder of SmolLM2-135M-Instruct")
     parser.add_argument("--gsm8k", help="test problems of GSM8K")
-    parser.add_argument("--number", type=int, default=32, help="how many of them the model gets")
+    parser.add_argument("--number", type=int, default=10, help="how many of them the model gets")
     parser.add_argument("--labelled", help="the labelled solutions that come with GSM8K")
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--peers", help="folder with the environments lm-eval and lighteval")
