@@ -15,6 +15,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 .DEFAULT_GOAL := study
 .PHONY: study setup setup-gpu smoke smollm estimate reference figures test test-all lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report study,bench-$(name))
+.PHONY: bench-grading bench-passk bench-agreement
 
 study: setup        ## the laptop study, with progress on screen
 	snakemake --cores $(CORES)
@@ -28,10 +29,21 @@ smollm: setup data/gsm8k_train.jsonl data/gsm8k_test.jsonl data/smollm2-135m-ins
 	snakemake --cores $(CORES) --configfile config/smollm.yaml
 	@$(call say,smollm)
 
+GSM8K := https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c/grade_school_math/data
 data/gsm8k_%.jsonl:
 	mkdir -p data
+	curl --fail --silent --show-error --location --output $@.part $(GSM8K)/$*.jsonl
+	mv $@.part $@
+
+data/gsm8k_labelled_solutions.jsonl:
+	mkdir -p data
+	curl --fail --silent --show-error --location --output $@.part $(GSM8K)/example_model_solutions.jsonl
+	mv $@.part $@
+
+data/math500_test.jsonl:
+	mkdir -p data
 	curl --fail --silent --show-error --location --output $@.part \
-	    https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c/grade_school_math/data/$*.jsonl
+	    https://huggingface.co/datasets/HuggingFaceH4/MATH-500/resolve/6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be/test.jsonl
 	mv $@.part $@
 
 data/smollm2-135m-instruct: | setup
@@ -64,7 +76,7 @@ setup: .venv/ready  ## the environment alone
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-test: setup lint    ## every check a newcomer needs
+test: setup lint .bench/passk-inference/ready  ## every check a newcomer needs
 	pytest -m "not long" --durations=10
 
 test-all: test .venv-vllm/ready  ## everything
@@ -88,7 +100,16 @@ install = $(PYTHON) -m venv $(1) && $(1)/bin/pip install --quiet --upgrade pip &
     $(1)/bin/pip install --no-deps --no-build-isolation `grep ^deepspeed== envs/$(2).txt` && \
     $(1)/bin/pip install --quiet --no-deps --editable .
 
-# Speed, each with a ratio to what one would use instead. All need the laptop study but planning, report and study.
+# Tools to compare with: a package without what it needs, which is here already, or an environment.
+.bench/passk-inference/ready: benchmarks/peers/passk-inference.txt | setup
+	pip install --quiet --no-deps --upgrade --target $(@D) --requirement $<
+	touch $@
+.bench/%/ready: benchmarks/peers/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --requirement $< $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --find-links $(TORCH_INDEX))
+	touch $@
+
+# Speed, each with a ratio to what one would use instead. They need the laptop study, except for those at the end.
 LAB := results/laptop
 bench-grpo bench-reward bench-sampling bench-sft bench-threads bench-startup bench-scaling bench-profile: study
 bench-grpo:         ## GRPO steps a second against TRL's trainer
@@ -113,6 +134,14 @@ bench-planning: setup  ## planning 5,000 jobs against stub rules
 	python benchmarks/planning.py
 bench-report: setup ## a page about 128,000 samples: seconds to make, open, filter and search it
 	python benchmarks/report.py
+bench-grading: setup data/math500_test.jsonl  ## answers graded a second against Math-Verify, one after another
+	python benchmarks/grading.py --problems data/math500_test.jsonl
+bench-passk: setup .bench/passk-inference/ready  ## pass@k for every k against the package passk-inference
+	python benchmarks/passk.py --peer .bench/passk-inference
+bench-agreement: setup .bench/lm-eval/ready .bench/lighteval/ready data/gsm8k_test.jsonl data/gsm8k_labelled_solutions.jsonl \
+    data/smollm2-135m-instruct  ## verdicts on the same answers against lm-evaluation-harness and lighteval
+	python benchmarks/agreement.py --model data/smollm2-135m-instruct --gsm8k data/gsm8k_test.jsonl \
+	    --labelled data/gsm8k_labelled_solutions.jsonl --peers .bench --output results/benchmarks
 bench-study: setup  ## the laptop study's wall time against the tag before-speed; an hour
 	python benchmarks/study.py --folder $(or $(FOLDER),$(shell mktemp -d)/study-times)
 

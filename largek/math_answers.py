@@ -1,8 +1,9 @@
 """The verifier `math`: reads the final answer of a worked solution and compares it with the right one.
 
-An answer is read from the last box (`\\boxed{...}`), else from the last line that announces one (`#### 18`, `A: 18`,
-`the answer is 18`), else it is the last number of the text. Answers are compared as text, then as exact numbers, and
-only if neither decides as mathematics, by Math-Verify in a worker process that is killed when it hangs.
+An answer is read from the last box (`\\boxed{...}`), else from what is announced last (`#### 18`, `A: 18`,
+`the answer is 18`; the formula in it, if there is one), else it is the last number of the text. Answers are compared as
+text, then as exact numbers, and only if neither decides as mathematics, by Math-Verify in a worker process that is
+killed when it hangs.
 
 Text of a model is never evaluated: numbers are read by a regular expression, and Math-Verify reads LaTeX by a grammar
 (its reader of plain expressions, which evaluates them, is not used).
@@ -19,7 +20,8 @@ LONGEST = 400  # characters of an answer that is still compared as mathematics
 SECONDS = 5.0  # for one comparison
 NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?")
 LAST_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?")
-ANNOUNCED = re.compile(r"(?:####|^\s*A:|answer\s*(?:is|:))\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+ANNOUNCED = re.compile(r"(?:####|^\s*A:|answer\s*(?:is\s*:?|:))\s*(?=\S)", re.IGNORECASE | re.MULTILINE)
+FORMULA = re.compile(r"\$(?!\s*[\d.,]+\s+(?:[a-z]{2}|a\b))([^$]+)\$(?!\d)|\\\((.+?)\\\)")  # but not `$5 or $6`
 FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{?([-+]?\d+)\}?\{?([-+]?\d+)\}?")
 DROPPED = re.compile(r"\\left|\\right|\\[!,;: ]|\\mathrm|\\mbox|\\text(?:bf|rm|it)?|\^\{?\\circ\}?|\\\$|\$|\\%|%|\s|~")
 
@@ -44,9 +46,11 @@ def extract(text: str) -> str | None:
     """The final answer as it is written, or None."""
     text = text.rpartition("</think>")[2]
     found = boxed(text)
-    if found is None and (announced := ANNOUNCED.findall(text)):
-        found = announced[-1]
-        if not found.lstrip("-+$\\").startswith(("(", "{", "[")) and (number := LAST_NUMBER.search(found)):
+    if found is None and (announced := list(ANNOUNCED.finditer(text))):
+        found = text[announced[-1].end() :].partition("\n")[0].strip()
+        if formula := FORMULA.search(found):
+            found = formula[1] or formula[2]
+        elif not found.lstrip("-+$\\").startswith(("(", "{", "[")) and (number := LAST_NUMBER.search(found)):
             found = found if "\\" in found else number[0]
     if found is None:
         numbers = LAST_NUMBER.findall(text)
@@ -153,6 +157,9 @@ def math(text: str, problem: dict) -> Verdict:
     answer = extract(text)
     if answer is None:
         return Verdict("no_answer")
-    outcome = compare(str(problem["answer"]), answer)
-    # an answer whose comparison takes too long would take as long again to be put into its normal form
-    return Verdict(outcome, answer, vote=plain(answer)[:LONGEST] if outcome == "gave_up" else canonical(answer))
+    gold = str(problem["answer"])
+    outcome = compare(gold, answer)
+    if outcome == "gave_up":  # to put it into its normal form would take as long again
+        return Verdict(outcome, answer, vote=plain(answer)[:LONGEST])
+    # Right answers say what the gold says, however they are written; their own normal forms would take the most time.
+    return Verdict(outcome, answer, vote=canonical(gold if outcome == "correct" else answer))

@@ -53,12 +53,13 @@ def passk_where_enough(n: np.ndarray, c: np.ndarray, ks: np.ndarray) -> np.ndarr
     The chance that k samples all fail is the product of 1 - c / (n - i) over i < k, summed here as logarithms: no
     overflow at any n, and exact where c is 0 or k is 1. Computed once for problems with equal n and c.
     """
-    pairs, position = np.unique(np.stack([n, c]), axis=1, return_inverse=True)
-    size, right = pairs[0][:, None], pairs[1][:, None]
+    base = n.max(initial=0) + 1  # a pair as one number: np.unique sorts columns far more slowly
+    pairs, position = np.unique(n * base + c, return_inverse=True)
+    size, right = (part[:, None] for part in np.divmod(pairs, base))
     left = size - np.arange(ks.max() if ks.size else 0)  # samples not drawn yet
     with np.errstate(divide="ignore", invalid="ignore"):
         log_fail = np.where(right >= left, -np.inf, np.log1p(-right / left)).cumsum(1)
-    return np.where(ks <= size, -np.expm1(log_fail[:, ks - 1]), np.nan)[position.ravel()]
+    return np.where(ks <= size, -np.expm1(log_fail[:, ks - 1]), np.nan)[position]
 
 
 def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: object = 0) -> np.ndarray:

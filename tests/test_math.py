@@ -47,6 +47,13 @@ def test_boxes(text, expected):
         ("costs 3 and 4\nA: 1,250", "1,250"),
         ("The answer is 18 dollars.", "18"),
         ("x = 3 and then 4.5", "4.5"),
+        ("The answer is 3 more, so the answer is 21.", "21"),
+        ("The answer is $x^5 - x + 1$.", "x^5 - x + 1"),
+        (r"The answer is: \(\frac{1}{2}\) of it", r"\frac{1}{2}"),
+        ("The answer is $ (0, 3) $ then.", "(0, 3)"),
+        ("The answer is $3 x + 2$.", "3 x + 2"),
+        ("The answer is $5 or so, not $6", "5"),
+        ("The answer is\n\n18", "18"),
         (r"<think>\boxed{9}</think> \boxed{5}", "5"),
         ("nothing here", None),
         ("", None),
@@ -147,6 +154,12 @@ def test_every_way_to_write_a_fraction_votes_for_it(value, factor):
     ):
         assert Fraction(canonical(text)) == value
         assert compare(str(value), text) == "correct"
+
+
+def test_right_answers_vote_alike_however_they_are_written():
+    gold = r"\frac{\sqrt{3}}{3}"
+    for answer in (gold, r"\dfrac{\sqrt3}{3}", r"\frac{1}{\sqrt{3}}", r"x = \frac{\sqrt{3}}{3}"):
+        assert math(rf"\boxed{{{answer}}}", {"answer": gold})[::3] == ("correct", canonical(gold))
 
 
 def test_an_answer_that_is_not_a_number_asks_a_worker_once(monkeypatch):
