@@ -14,6 +14,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 
 .DEFAULT_GOAL := study
 .PHONY: study setup setup-gpu smoke smollm estimate reference figures test test-all lint format pins
+.PHONY: bench-engine bench-peers bench-peers-lab
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning study,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
@@ -88,6 +89,15 @@ install = $(PYTHON) -m venv $(1) && $(1)/bin/pip install --quiet --upgrade pip &
     $(1)/bin/pip install --no-deps --no-build-isolation `grep ^deepspeed== envs/$(2).txt` && \
     $(1)/bin/pip install --quiet --no-deps --editable .
 
+# Evaluation tools to compare with, beside vLLM: what they need more than its pins, and in their versions.
+.bench/%-vllm/ready: benchmarks/peers/%-vllm.txt envs/cpu-vllm.txt benchmarks/peers/vllm/pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	grep -v ^deepspeed== envs/cpu-vllm.txt > $(@D)/pins.txt
+	$(@D)/bin/pip install --no-deps --requirement $(@D)/pins.txt $(if $(TORCH_INDEX),--find-links $(TORCH_INDEX))
+	$(@D)/bin/pip install --no-deps --requirement $<
+	$(@D)/bin/pip install --quiet --no-deps --no-build-isolation benchmarks/peers/vllm
+	touch $@
+
 # Speed, each with a ratio to what one would use instead. They need the laptop study, except for planning and study.
 LAB := results/laptop
 bench-grpo bench-reward bench-sampling bench-sft bench-threads bench-startup bench-scaling bench-profile: study
@@ -111,6 +121,16 @@ bench-profile:      ## where the time of the laptop study went: two tables and a
 	python benchmarks/study_profile.py --results $(LAB) --output results/benchmarks
 bench-planning: setup  ## planning 5,000 jobs against stub rules
 	python benchmarks/planning.py
+bench-engine: setup .venv-vllm/ready data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against the bare engines
+	python benchmarks/engine.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl \
+	    --vllm .venv-vllm/bin/python
+PEERS := .venv-vllm/ready .bench/lm-eval-vllm/ready .bench/lighteval-sampling/ready
+bench-peers: setup $(PEERS) data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against lm-evaluation-harness and lighteval
+	python benchmarks/peers.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl --envs .bench \
+	    --vllm .venv-vllm/bin/python
+bench-peers-lab: study $(PEERS)  ## the same with the lab's small model
+	python benchmarks/peers.py --model $(LAB)/models/base/model --problems $(LAB)/problems/predict.jsonl --envs .bench \
+	    --max-tokens 50
 bench-study: setup  ## the laptop study's wall time against the tag before-speed; an hour
 	python benchmarks/study.py --folder $(or $(FOLDER),$(shell mktemp -d)/study-times)
 

@@ -166,8 +166,8 @@ def main() -> None:
                 rates[side].append(measured(python, side, work))
 
     middle = {side: [statistics.median(column) for column in zip(*turns)] for side, turns in rates.items()}
-    print(f"{args.number} problems, n = {args.n}, at most {args.max_tokens} tokens, {args.threads} threads, tokens a second")
-    print(f"{'':22}{'sampling':>10}{'whole':>10}")
+    print(f"{args.number} problems, n = {args.n}, at most {args.max_tokens} tokens, {args.threads} threads")
+    print(f"{'tokens a second':22}{'sampling':>10}{'whole':>10}")
     for side, (sampling, whole) in middle.items():
         print(f"{side:22}{sampling:10,.0f}{whole:10,.0f}")
     for engine, bare in (("transformers", "generate"), ("vllm", "vllm")):
