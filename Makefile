@@ -15,7 +15,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 .DEFAULT_GOAL := study
 .PHONY: study setup setup-gpu smoke smollm estimate reference figures test test-all lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report study,bench-$(name))
-.PHONY: bench-grading bench-passk bench-agreement
+.PHONY: $(foreach name,grading passk agreement engine peers,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
 	snakemake --cores $(CORES)
@@ -108,6 +108,14 @@ install = $(PYTHON) -m venv $(1) && $(1)/bin/pip install --quiet --upgrade pip &
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --requirement $< $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --find-links $(TORCH_INDEX))
 	touch $@
+# Evaluation tools to compare with, beside vLLM: what they need more than its pins, and in their versions.
+.bench/%-vllm/ready: benchmarks/peers/%-vllm.txt envs/cpu-vllm.txt benchmarks/peers/vllm/pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	grep -v ^deepspeed== envs/cpu-vllm.txt > $(@D)/pins.txt
+	$(@D)/bin/pip install --no-deps --requirement $(@D)/pins.txt $(if $(TORCH_INDEX),--find-links $(TORCH_INDEX))
+	$(@D)/bin/pip install --no-deps --requirement $<
+	$(@D)/bin/pip install --quiet --no-deps --no-build-isolation benchmarks/peers/vllm
+	touch $@
 
 # Speed, each with a ratio to what one would use instead. They need the laptop study, except for those at the end.
 LAB := results/laptop
@@ -142,6 +150,13 @@ bench-agreement: setup .bench/lm-eval/ready .bench/lighteval/ready data/gsm8k_te
     data/smollm2-135m-instruct  ## verdicts on the same answers against lm-evaluation-harness and lighteval
 	python benchmarks/agreement.py --model data/smollm2-135m-instruct --gsm8k data/gsm8k_test.jsonl \
 	    --labelled data/gsm8k_labelled_solutions.jsonl --peers .bench --output results/benchmarks
+bench-engine: setup .venv-vllm/ready data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against the bare engines
+	python benchmarks/engine.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl \
+	    --vllm .venv-vllm/bin/python
+PEERS := .venv-vllm/ready .bench/lm-eval-vllm/ready .bench/lighteval-sampling/ready
+bench-peers: setup $(PEERS) data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against lm-evaluation-harness and lighteval
+	python benchmarks/peers.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl --envs .bench \
+	    --vllm .venv-vllm/bin/python
 bench-study: setup  ## the laptop study's wall time against the tag before-speed; an hour
 	python benchmarks/study.py --folder $(or $(FOLDER),$(shell mktemp -d)/study-times)
 

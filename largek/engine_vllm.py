@@ -42,7 +42,8 @@ class VLLM:
         if current_platform.is_cpu():  # the type of the transformers engine, and half of the memory that is free
             memory = psutil.virtual_memory()
             share = self.gpu_memory or 0.5 * memory.available / memory.total
-            options = {"dtype": "float32", "gpu_memory_utilization": share}
+            # A prompt that is split between two steps would have its generator set back, which one on a CPU cannot be.
+            options = {"dtype": "float32", "gpu_memory_utilization": share, "enable_chunked_prefill": False}
         else:
             options = {"dtype": "auto", "gpu_memory_utilization": self.gpu_memory or 0.9}
         engine = LLM(
