@@ -43,7 +43,8 @@ def main() -> None:
             axis.text(0.03, 0.03, f"empty where {'; '.join(reasons)}", transform=axis.transAxes, fontsize=7)
         axis.axhline(0, color="grey", lw=0.8)
         axis.set_xscale("log", base=2)
-        axis.set_xlim(ks.min() / 1.2, ks.max() * 1.2)  # a panel may have no points
+        if scores.loc[scores["target"] == target, "spearman"].isna().all():
+            axis.set_xlim(ks.min(), ks.max())  # a logarithmic axis without points has no limits of its own
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axis.set(
             xlabel="k", ylim=(-1.05, 1.05), title="with the post-RL score" if target == "score" else "with the RL gain"
