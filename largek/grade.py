@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from largek import math_answers
 from largek.common import InputError, Progress, read_jsonl, whole_file
 from largek.store import read_samples
 from largek.tasks import read_tasks
@@ -63,6 +64,9 @@ def run(
     if nameless := [rows[name]["task"] for name in ids if names[name] is None]:
         raise InputError(f"the task {nameless[0]!r} names no verifier: give --verifier")
     verifiers = {name: load_verifier(name) for name in dict.fromkeys(names.values())}
+    golds = [str(rows[name]["answer"]) for name in ids if verifiers[names[name]] is math_answers.math]
+    if not Path(output).exists() and any(math_answers.number(gold) is None for gold in golds):
+        math_answers.start_workers()
     versions = {name: version(name) for name in verifiers}
 
     start = {name: _start(names[name], versions[names[name]], row) for name, row in rows.items()}

@@ -10,11 +10,13 @@ Text of a model is never evaluated: numbers are read by a regular expression, an
 """
 
 import re
+from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
+from threading import Thread
 
 from largek.verify import Verdict
-from largek.workers import call
+from largek.workers import CORES, call
 
 LONGEST = 400  # characters of an answer that is still compared as mathematics
 SECONDS = 5.0  # for one comparison
@@ -116,6 +118,17 @@ def load(*_) -> None:
     import sympy  # noqa: F401
 
     logging.disable(logging.CRITICAL)
+
+
+def start_workers() -> None:
+    """Have workers import what they need while the caller goes on: for a caller that will soon have answers."""
+
+    def start() -> None:
+        with suppress(RuntimeError):  # the call that needs a worker says it
+            call(int, seconds=SECONDS, prepare=load)
+
+    for _ in range(CORES):
+        Thread(target=start, daemon=True).start()
 
 
 @lru_cache(maxsize=10_000)

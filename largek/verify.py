@@ -11,7 +11,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, packages_distributions
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import NamedTuple
@@ -139,10 +139,16 @@ def _origin(module: str) -> Path | None:
 @cache
 def _distributions(package: str) -> list[str]:
     """Names and versions of the distributions that a package comes from, such as math-verify 0.9.0."""
+    try:  # by its name, as for most: to look through all that is installed takes half a second
+        named = distribution(package)
+        if any(path.parts[0] == package for path in named.files or ()):
+            return [f"{named.name} {named.version}"]
+    except PackageNotFoundError:
+        pass
     found = []
-    for distribution in sorted(set(packages_distributions().get(package, ()))):
+    for name in sorted(set(packages_distributions().get(package, ()))):
         try:
-            found.append(f"{distribution} {installed_version(distribution)}")
+            found.append(f"{name} {installed_version(name)}")
         except PackageNotFoundError:
             continue
     return found

@@ -7,6 +7,7 @@ standard input, would get no workers, and a training script would get workers fu
 """
 
 import atexit
+import gc
 import math
 import os
 import pickle
@@ -62,6 +63,7 @@ def serve(descriptor: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    gc.set_threshold(100_000)  # sympy makes many objects that live on; the usual 700 looks for rubbish all the time
     pipe = Connection(descriptor)
     with suppress(EOFError, OSError):
         while True:
