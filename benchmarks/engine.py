@@ -92,8 +92,9 @@ def by_generate(work: dict, batch_size: int) -> tuple[int, float]:
     return tokens, time.perf_counter() - start
 
 
-def by_vllm(work: dict) -> tuple[int, float]:
-    """The same by vLLM: all prompts in one call, with the engine's options as largek sets them."""
+def by_vllm(work: dict, alike: bool) -> tuple[int, float]:
+    """The same by vLLM: all prompts in one call, with the engine's options as largek sets them. `alike` asks for what
+    largek's requests ask for beyond that, a seed of each answer's own and its log-probability."""
     import psutil
     from vllm import LLM, SamplingParams
 
@@ -104,7 +105,8 @@ def by_vllm(work: dict) -> tuple[int, float]:
         max_model_len=max(map(len, prompts)) + work["max_tokens"], max_num_seqs=work["batch_size"],
         generation_config="vllm", disable_log_stats=True,
     )  # fmt: skip
-    how = SamplingParams(n=work["n"], temperature=1.0, max_tokens=work["max_tokens"], stop_token_ids=ends)
+    more = {"seed": 1, "logprobs": 0} if alike else {}
+    how = SamplingParams(n=work["n"], temperature=1.0, max_tokens=work["max_tokens"], stop_token_ids=ends, **more)
     start = time.perf_counter()
     found = llm.generate([{"prompt_token_ids": ids} for ids in prompts], how, use_tqdm=False)
     tokens = sum(len(answer.token_ids) for request in found for answer in request.outputs)
@@ -146,7 +148,7 @@ def main() -> None:
         if kind == "largek":
             found = by_largek(args.work, name)
         else:
-            found = by_vllm(args.work) if kind == "vllm" else by_generate(args.work, int(name))
+            found = by_vllm(args.work, name == "alike") if kind == "vllm" else by_generate(args.work, int(name))
         print("\nFOUND", json.dumps(found), flush=True)
         return
 
@@ -159,7 +161,7 @@ def main() -> None:
         work |= {"batch_size": args.batch_size, "threads": args.threads}
         sides = {"largek transformers": sys.executable} | {f"generate {size}": sys.executable for size in BATCHES}
         if args.vllm:
-            sides |= {"largek vllm": args.vllm, "vllm bare": args.vllm}
+            sides |= {"largek vllm": args.vllm, "vllm bare": args.vllm, "vllm alike": args.vllm}
         rates: dict[str, list] = {side: [] for side in sides}
         for _ in range(args.turns):
             for side, python in sides.items():
@@ -170,7 +172,7 @@ def main() -> None:
     print(f"{'tokens a second':22}{'sampling':>10}{'whole':>10}")
     for side, (sampling, whole) in middle.items():
         print(f"{side:22}{sampling:10,.0f}{whole:10,.0f}")
-    for engine, bare in (("transformers", "generate"), ("vllm", "vllm")):
+    for engine, bare in (("transformers", "generate"), ("vllm", "vllm bare"), ("vllm", "vllm alike")):
         theirs = [rate for side, rate in middle.items() if side.startswith(bare)]
         if theirs:
             best = [max(column) for column in zip(*theirs)]

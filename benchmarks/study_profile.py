@@ -5,8 +5,8 @@
 By rule from Snakemake's own records of when each job began and ended, and from what the jobs say of their loops
 (training, sampling, loss). Inside a rule by running one such job again, with a clock around each part. Achieved
 FLOP/s count 2 operations a weight and token forward and 6 in training, of prompts and answers without padding, against
-the rate of large matrix products measured in the same process. They count as if nothing were shared, so that GRPO, whose
-answers share prompts and beginnings, can exceed that rate. Writes profile.csv, inside.csv and profile.png.
+the rate of large matrix products measured in the same process. They count as if nothing were shared, so that GRPO,
+whose answers share prompts and beginnings, can exceed that rate. Writes profile.csv, inside.csv and profile.png.
 """
 
 import argparse

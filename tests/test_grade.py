@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import packages_distributions
+from importlib.metadata import version as installed_version
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,7 +22,8 @@ from largek import grade, gym_answers
 from largek.common import InputError, write_jsonl
 from largek.gym_answers import entry, extract, gym, harmless, problems
 from largek.store import SCHEMA, open_store
-from largek.verify import Verdict, judge, load_verifier, version
+from largek.math_answers import start_workers
+from largek.verify import Verdict, _distributions, judge, load_verifier, version
 from largek.workers import call
 
 # Stores and files of samples.
@@ -167,6 +170,31 @@ def test_versions_hold_installed_packages_and_no_more(monkeypatch):
     assert version("math") != before[0] and version("exact") == before[1]
     code = "import sys; from largek.verify import version; version('math'); print('sympy' in sys.modules)"
     assert run("python", "-c", code).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    "package", ["math_verify", "latex2sympy2_extended", "sympy", "yaml", "reasoning_gym", "pyarrow"]
+)
+def test_a_package_is_found_by_its_name_or_among_all(package):
+    names = sorted(set(packages_distributions()[package]))
+    assert _distributions(package) == [f"{name} {installed_version(name)}" for name in names]
+    assert _distributions("no_such_package") == []
+
+
+@pytest.mark.parametrize("answers, started", [("12", False), ("1x", True)])
+def test_workers_start_early_where_an_answer_is_no_number_and_nothing_is_graded(store, monkeypatch, answers, started):
+    calls = []
+    monkeypatch.setattr("largek.math_answers.start_workers", lambda: calls.append(1))
+    rows = [row | {"answer": answer} for row, answer in zip(ROWS, [*answers, "3"])]
+    write_jsonl(Path(store, "problems.jsonl"), rows)
+    for _ in range(2):
+        grade.run(store)
+    assert len(calls) == started
+
+
+def test_workers_that_were_started_early_answer():
+    start_workers()
+    assert call(abs, -1, seconds=5.0) == 1
 
 
 def test_a_file_needs_its_tasks_and_an_output(store, tmp_path):
