@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from largek import grade, gym_answers
 from largek.common import InputError, write_jsonl
 from largek.gym_answers import entry, extract, gym, harmless, problems
-from largek.store import SCHEMA, open_store
 from largek.math_answers import start_workers
+from largek.store import SCHEMA, open_store
 from largek.verify import Verdict, _distributions, judge, load_verifier, version
 from largek.workers import call
 
