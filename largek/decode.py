@@ -13,6 +13,7 @@ from torch.linalg import vecdot
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
 
 SMALL = 400  # torch.bmm takes a path several times slower for products of fewer multiplications
+LARGE = 2**24  # multiplications of a product from which oneDNN is faster than MKL, its copies included
 ROOM = 64  # positions of a row's cache at first; it doubles
 PARTS = ["input_layernorm", "post_attention_layernorm"]
 PARTS += [f"self_attn.{name}_proj" for name in "qkvo"] + [f"mlp.{name}_proj" for name in ("gate", "up", "down")]
@@ -44,6 +45,17 @@ def supports(config) -> bool:
         and not config.attention_bias
         and not config.mlp_bias
     )
+
+
+def product(x: torch.Tensor, weight: torch.Tensor, onto: torch.Tensor | None = None) -> torch.Tensor:
+    """`x @ weight.T`, plus `onto` if there is any.
+
+    torch gives products in float32 to MKL, which uses half of an AMD processor's vector width; oneDNN uses all of it.
+    """
+    if len(x) * weight.numel() >= LARGE and not torch.is_grad_enabled() and torch.backends.mkldnn.is_available():
+        made = linear(x.to_mkldnn(), weight).to_dense()
+        return made if onto is None else made.add_(onto)
+    return linear(x, weight) if onto is None else torch.addmm(onto, x, weight.T)
 
 
 class Llama:
@@ -83,11 +95,11 @@ class Llama:
         return x * (vecdot(x, x) / x.shape[1] + self.eps).rsqrt()[:, None]
 
     def mlp(self, layer: Layer, x: torch.Tensor) -> torch.Tensor:
-        gate, up = linear(self.norm(x), layer.gate_up).chunk(2, -1)
-        return torch.addmm(x, silu(gate) * up, layer.down.T)
+        gate, up = product(self.norm(x), layer.gate_up).chunk(2, -1)
+        return product(silu(gate) * up, layer.down, x)
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
-        return linear(self.norm(x), self.head)
+        return product(self.norm(x), self.head)
 
 
 class Decoder(Llama):
@@ -102,7 +114,7 @@ class Decoder(Llama):
 
     def project(self, layer: Layer, x: torch.Tensor, turn: torch.Tensor):
         """Queries and keys with their rotary positions, and values: (rows, heads, size) each, from (rows, hidden)."""
-        mixed = linear(self.norm(x), layer.qkv).view(len(x), -1, self.size // 2, 2)
+        mixed = product(self.norm(x), layer.qkv).view(len(x), -1, self.size // 2, 2)
         turned = torch.view_as_real(torch.view_as_complex(mixed[:, : self.heads + self.kv_heads]) * turn).flatten(2)
         return turned[:, : self.heads], turned[:, self.heads :], mixed[:, self.heads + self.kv_heads :].flatten(2)
 
@@ -122,7 +134,7 @@ class Decoder(Llama):
             q, k, v = (t.view(len(prompts), width, -1, self.size).transpose(1, 2) for t in parts)
             grouped = self.heads != self.kv_heads
             mixed = scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0, enable_gqa=grouped)
-            x = torch.addmm(x, mixed.transpose(1, 2).reshape(len(x), -1), layer.out.T)
+            x = product(mixed.transpose(1, 2).reshape(len(x), -1), layer.out, x)
             x = self.mlp(layer, x)
             cache.append((k.flatten(0, 1), v.flatten(0, 1)))
         return cache, x, lengths
@@ -200,7 +212,7 @@ class Decoder(Llama):
             turn = self.rotations(lengths[tree.group] + step)
             for layer, prompt, alone in zip(self.layers, shared, own):
                 mixed = self.attend(self.project(layer, x, turn), prompt, alone, step, tree)
-                x = self.mlp(layer, torch.addmm(x, mixed, layer.out.T))
+                x = self.mlp(layer, product(mixed, layer.out, x))
         inside = torch.arange(max_tokens) < length[:, None]
         sums, means = ((t * inside).sum(1).tolist() for t in (logprob, entropy))
         ids, sizes = tokens.tolist(), length.tolist()

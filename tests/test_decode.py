@@ -7,12 +7,21 @@ import torch
 from scipy.stats import chi2_contingency
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config
 
-from largek.decode import Decoder, choose, supports
+from largek import decode
+from largek.decode import Decoder, choose, product, supports
 
 END = 1
 SHAPE = {"vocab_size": 23, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
 SHAPE |= {"max_position_embeddings": 128, "bos_token_id": None, "eos_token_id": END, "pad_token_id": 0}
 PROMPTS = [[5, 6, 7], [8] * 9, [3, 4], [9, 10, 11, 12, 13, 14]]
+
+
+@pytest.fixture(scope="module", autouse=True, params=[decode.LARGE, 0], ids=["MKL", "oneDNN"])
+def large(request):
+    """Every test with small products, and with the way of large ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "LARGE", request.param)
+        yield
 
 
 def llama(**changes) -> LlamaForCausalLM:
@@ -61,6 +70,25 @@ def test_many_answers_that_end_early_and_late_keep_their_own_caches(network):
     for prompt, answer in pairs[::20] + [pair for pair in pairs if len(pair[1].ids) > 60]:
         logp = scored(network, prompt, answer.ids)
         assert answer.logprob == pytest.approx(logp.gather(1, torch.tensor(answer.ids)[:, None]).sum().item(), abs=1e-3)
+
+
+def test_products_are_those_of_float64():
+    generator = seeded(5)
+    for rows, read, made in [(1, 8, 3), (40, 576, 100), (130, 64, 4097)]:
+        x, weight, onto = (
+            torch.randn(shape, generator=generator) for shape in ((rows, read), (made, read), (rows, made))
+        )
+        exact = x.double() @ weight.double().T
+        for each in (x, x.T.contiguous().T):
+            with torch.inference_mode():
+                torch.testing.assert_close(product(each, weight).double(), exact, rtol=0, atol=1e-4)
+                torch.testing.assert_close(product(each, weight, onto).double(), exact + onto, rtol=0, atol=1e-4)
+
+
+def test_products_in_training_have_gradients():
+    x, weight = torch.randn(9, 8, requires_grad=True), torch.randn(3, 8, requires_grad=True)
+    product(x, weight, torch.zeros(9, 3)).sum().backward()
+    torch.testing.assert_close(x.grad, weight.detach().sum(0).expand(9, -1))
 
 
 def test_fewer_answers_than_prompts(network):
