@@ -93,19 +93,20 @@ def by_generate(work: dict, batch_size: int) -> tuple[int, float]:
 
 
 def by_vllm(work: dict, alike: bool) -> tuple[int, float]:
-    """The same by vLLM: all prompts in one call, with the engine's options as largek sets them. `alike` asks for what
-    largek's requests ask for beyond that, a seed of each answer's own and its log-probability."""
+    """The same by vLLM, all prompts in one call: as one would write it, or `alike`, with the options that largek sets
+    on a CPU and with what its requests ask for, a seed of each answer's own and its log-probability."""
     import psutil
     from vllm import LLM, SamplingParams
 
     prompts, ends = prompts_of(work["model"], work["tasks"])
     memory = psutil.virtual_memory()
+    options = {"enable_chunked_prefill": False, "block_size": 32} if alike else {}
     llm = LLM(
         work["model"], dtype="float32", gpu_memory_utilization=0.5 * memory.available / memory.total,
         max_model_len=max(map(len, prompts)) + work["max_tokens"], max_num_seqs=work["batch_size"],
-        generation_config="vllm", disable_log_stats=True,
+        generation_config="vllm", disable_log_stats=True, **options,
     )  # fmt: skip
-    more = {"seed": 1, "logprobs": 0} if alike else {}
+    more = {"seed": 1, "logprobs": 0, "flat_logprobs": True} if alike else {}
     how = SamplingParams(n=work["n"], temperature=1.0, max_tokens=work["max_tokens"], stop_token_ids=ends, **more)
     start = time.perf_counter()
     found = llm.generate([{"prompt_token_ids": ids} for ids in prompts], how, use_tqdm=False)

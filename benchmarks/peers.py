@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--problems", required=True, help="JSONL with question or problem, and answer")
     parser.add_argument("--envs", type=Path, required=True, help="folder of lm-eval-vllm and lighteval-sampling")
     parser.add_argument("--vllm", help="the python of an environment with vLLM; without, vLLM is left out")
-    parser.add_argument("--number", type=int, default=8, help="problems")
+    parser.add_argument("--number", type=int, default=4, help="problems")
     parser.add_argument("--n", type=int, default=64)
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument(

@@ -43,7 +43,9 @@ class VLLM:
             memory = psutil.virtual_memory()
             share = self.gpu_memory or 0.5 * memory.available / memory.total
             # A prompt that is split between two steps would have its generator set back, which one on a CPU cannot be.
+            # Answers share whole blocks of their prompt; by default a block is 128 tokens on a CPU, longer than many.
             options = {"dtype": "float32", "gpu_memory_utilization": share, "enable_chunked_prefill": False}
+            options |= {"block_size": 32}
         else:
             options = {"dtype": "auto", "gpu_memory_utilization": self.gpu_memory or 0.9}
         engine = LLM(
@@ -70,6 +72,7 @@ class VLLM:
                     max_tokens=settings["max_tokens"],
                     stop_token_ids=ends,
                     logprobs=0,  # of the sampled token alone, before temperature
+                    flat_logprobs=True,  # no object for every token
                     output_kind=RequestOutputKind.FINAL_ONLY,  # all samples of the request at once
                 )
                 engine.add_request(str(number), TokensPrompt(prompt_token_ids=prompts[number]), params)
