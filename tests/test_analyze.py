@@ -102,6 +102,22 @@ def made_study(runs: int, seeds: int = 1, post_of=lambda skill: skill) -> tuple[
     return pd.DataFrame(counts), pd.DataFrame(models), pd.concat(metrics)
 
 
+def test_runs_of_equal_scores_tie_in_whatever_order_problems_come():
+    """Every run solves as many problems as often, but others: sums of the same numbers, rounded in another order."""
+    counts, models, metrics = made_study(8)
+    rng, shapes = np.random.default_rng(3), {}
+    for (_, split), rows in counts.groupby(["model", "split"]):
+        columns = ["correct", "gain_correct", "first_correct", "sound", "gain_sound"]
+        for task, own in rows.groupby("task"):
+            values = shapes.setdefault((split, task), own[columns].to_numpy())
+            counts.loc[own.index, columns] = values[rng.permutation(len(own))]
+    study = Lineages(counts, models, metrics, ks=[1, 3, 16], resamples=5)
+    plain = {name: values[0] for name, values in study.predictors("disjoint").items()}
+    for name in ("pass@1", "pass@3", "pass@16", "mixed_groups"):
+        assert len(set(plain[name])) == 1, name
+    assert len(set(study.targets()["score"][0])) == 1
+
+
 def analyzed(runs: int, scopes: dict | None = None, **options) -> pd.DataFrame:
     study = Lineages(*made_study(runs, **options), ks=[1, 4, 16], resamples=200)
     return compare(study, scopes or {}, half_splits=100).set_index(["predictor", "target", "scope", "problems"])

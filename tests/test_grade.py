@@ -185,7 +185,7 @@ def test_a_package_is_found_by_its_name_or_among_all(package):
 def test_workers_start_early_where_an_answer_is_no_number_and_nothing_is_graded(store, monkeypatch, answers, started):
     calls = []
     monkeypatch.setattr("largek.math_answers.start_workers", lambda: calls.append(1))
-    rows = [row | {"answer": answer} for row, answer in zip(ROWS, [*answers, "3"])]
+    rows = [row | {"answer": answer, "samples": 2} for row, answer in zip(ROWS, [*answers, "3"])]
     write_jsonl(Path(store, "problems.jsonl"), rows)
     for _ in range(2):
         grade.run(store)

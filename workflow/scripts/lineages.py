@@ -95,7 +95,7 @@ class Lineages:
         out["truncated"] = -(weights @ (sums["truncated"] / sums["n"]).T)
         out["length"] = weights @ (sums["tokens"] / sums["n"]).T
         out["weight_distance"] = self.of_runs(-self.before["weight_distance"], weights)
-        return out
+        return {name: with_ties(values) for name, values in out.items()}
 
     def baselines(self) -> dict[str, np.ndarray]:
         """What needs no sampling: `mean` knows nothing, `probe` is the mean reward over the first steps of RL."""
@@ -128,7 +128,7 @@ class Lineages:
             matched.append(np.mean([reward_at(each, each["num_tokens"], least) for each in rows]))
         out["half_steps"] = self.of_runs(half, self.weights["outcome"])
         out["matched_tokens"] = self.of_runs(matched, self.weights["outcome"])
-        return out
+        return {name: with_ties(values) for name, values in out.items()}
 
     def scores(self, weights: np.ndarray, seeds: list[int] | None = None) -> np.ndarray:
         """Post-RL pass@1, the mean over all GRPO seeds or those at the positions `seeds`: (draws, runs)."""
@@ -137,7 +137,7 @@ class Lineages:
             np.mean([self.matrix(m, "outcome", "correct") / self.matrix(m, "outcome", "n") for m in models], 0)
             for models in chosen
         ]
-        return weights @ np.array(rates).T
+        return with_ties(weights @ np.array(rates).T)
 
     def before_rl(self) -> np.ndarray:
         """Pre-RL pass@1 on outcome problems from the block that no predictor uses: (draws, runs)."""
@@ -165,6 +165,12 @@ def reward_at(rows: pd.DataFrame, clock: pd.Series, end: float) -> float:
     reached = int((clock <= end).sum())
     width = max(1, round(len(rows) / 10))
     return rows["reward"].iloc[max(0, reached - width) : max(1, reached)].mean()
+
+
+def with_ties(values: np.ndarray) -> np.ndarray:
+    """The values to 40 binary places. Equal fractions tie then in ranks and choices, in whatever order their sums were
+    added up, which differs between processors."""
+    return np.round(values * 2.0**40) / 2.0**40
 
 
 def zscore(x: np.ndarray) -> np.ndarray:
