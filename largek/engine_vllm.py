@@ -15,7 +15,7 @@ class VLLM:
     def __init__(self, model: str, chat_template: bool | None, gpu_memory: float | None, tensor_parallel: int):
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        os.environ.setdefault("VLLM_WORKER_MULTIPROCESSING_METHOD", "spawn")  # a fork would hold the store's lock too
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the store's lock too
         try:
             import vllm  # noqa: F401
         except ImportError as error:
