@@ -18,7 +18,7 @@ NEEDED |= {"tie_word_embeddings", "max_position_embeddings"}
 # what may stand in a tokenizer's settings for `PlainTokenizer`, and the files beside them that would change it
 FAST = ("TokenizersBackend", "PreTrainedTokenizerFast")  # transformers' class for any tokenizer.json, by both names
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
-HARMLESS = {*SPECIAL, "backend", "model_max_length", "padding_side", "tokenizer_class"}
+HARMLESS = {*SPECIAL, "backend", "is_local", "local_files_only", "model_max_length", "padding_side", "tokenizer_class"}
 OTHERS = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
 OTHERS += ("special_tokens_map.json", "added_tokens.json")
 PLAIN = {"special": True} | dict.fromkeys(["single_word", "lstrip", "rstrip", "normalized"], False)

@@ -16,7 +16,11 @@ TEXTS = [
 ]
 
 
-def test_a_plain_tokenizer_is_that_of_transformers(small_model):
+@pytest.mark.parametrize("saved", ["as it was made", "after it was loaded, as by a training"])
+def test_a_plain_tokenizer_is_that_of_transformers(small_model, tmp_path, saved):
+    if saved != "as it was made":
+        small_model = shutil.copytree(small_model, tmp_path / "model")
+        load_tokenizer(str(small_model)).save_pretrained(small_model)
     plain, theirs = read_tokenizer(str(small_model)), load_tokenizer(str(small_model))
     assert isinstance(plain, PlainTokenizer)
     for special in (True, False):
