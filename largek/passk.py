@@ -220,7 +220,7 @@ def majority(grades: pd.DataFrame, ks: list[int] | None = None) -> pd.DataFrame:
     for (model, split), group in sizes.groupby(["model", "split"], sort=True):
         grid, curves = grid_of(model, split, group.groupby(COUNT_COLUMNS)["size"].sum(), ks), {}
         problems: dict[tuple, dict[int, int]] = {}
-        for *key, choice, size in group[[*COUNT_COLUMNS, "choice", "size"]].itertuples(index=False):
+        for *key, choice, size in zip(*(group[name].tolist() for name in (*COUNT_COLUMNS, "choice", "size"))):
             problems.setdefault(tuple(key), {})[choice] = size
         for key, size in problems.items():
             correct, silent = size.pop(CORRECT, 0), size.pop(SILENT, 0)
