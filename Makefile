@@ -157,7 +157,7 @@ PEERS := .venv-vllm/ready .bench/lm-eval-vllm/ready .bench/lighteval-sampling/re
 bench-peers: setup $(PEERS) data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against lm-evaluation-harness and lighteval
 	python benchmarks/peers.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl --envs .bench \
 	    --vllm .venv-vllm/bin/python
-bench-study: setup  ## the laptop study's wall time against the tag before-speed; an hour
+bench-study: setup  ## the laptop study's wall time against the last commit before the work on speed; an hour
 	python benchmarks/study.py --folder $(or $(FOLDER),$(shell mktemp -d)/study-times)
 
 lint: setup         ## linters and formatters, without changing a file
