@@ -63,41 +63,47 @@ def jobs_by_rule(snakemake: Path) -> dict[str, dict[Path, tuple[float, float]]]:
     return found
 
 
-def loop_seconds(results: Path) -> dict[str, float]:
-    """Core-seconds inside training, sampling and loss loops, by rule, as the jobs recorded them."""
+def loop_seconds(results: Path) -> tuple[dict[str, float], dict[str, int]]:
+    """Core-seconds inside training, sampling and loss loops, and threads of a job, by rule, as the jobs recorded them.
+
+    A loop counts all threads that its job was given, busy or not, as nothing else may use them."""
     import pyarrow.parquet as pq
 
     total: dict[str, float] = defaultdict(float)
+    threads: dict[str, int] = defaultdict(lambda: 1)
     for path in (results / "models").rglob("run.json"):
         record = json.loads(path.read_text())
         stage = path.relative_to(results / "models").parts[0]
         rule = {"base": "pretrain_base", "sft": "train_sft", "grpo": "train_grpo"}[stage]
-        total[rule] += record.get("seconds", 0) * record["recipe"]["threads"]
+        threads[rule] = record["recipe"]["threads"]
+        total[rule] += record.get("seconds", 0) * threads[rule]
     for path in (results / "samples").rglob("*.parquet"):
         total["sample"] += float((pq.read_schema(path).metadata or {}).get(b"seconds", 0))
     for path in (results / "losses").rglob("*.json"):
         if "benchmark" not in path.name:
             total["measure_loss"] += json.loads(path.read_text()).get("seconds", 0)
-    return total
+    return total, threads
 
 
 def by_rule(results: Path, cores: int):
-    """A table of all rules, and the overhead share: (wall x cores - core-seconds in loops) / (wall x cores)."""
+    """A table of core-seconds of all rules, in all and in loops, the study's wall time in seconds, and the overhead
+    share: (wall x cores - core-seconds in loops) / (wall x cores)."""
     import pandas as pd
 
-    jobs, loops = jobs_by_rule(results.resolve().parents[1] / ".snakemake"), loop_seconds(results)
+    jobs = jobs_by_rule(results.resolve().parents[1] / ".snakemake")
+    loops, threads = loop_seconds(results)
     here = {
         rule: [span for log, span in spans.items() if Path(results.parent.name, results.name) in log.parents]
         for rule, spans in jobs.items()
     }
     rows = [
-        {"rule": rule, "jobs": len(spans), "wall": sum(end - start for start, end in spans), "loop": loops[rule]}
+        (rule, len(spans), threads[rule] * sum(end - start for start, end in spans), loops[rule])
         for rule, spans in here.items()
         if spans
     ]
     spans = [span for each in here.values() for span in each]
     wall = max(end for _, end in spans) - min(start for start, _ in spans)
-    table = pd.DataFrame(rows).sort_values("wall", ascending=False)
+    table = pd.DataFrame(rows, columns=["rule", "jobs", "all", "loop"]).sort_values("all", ascending=False)
     return table, wall, (wall * cores - sum(loops.values())) / (wall * cores)
 
 
@@ -237,14 +243,13 @@ def draw(rules, wall: float, share: float, cores: int, parts, output: Path) -> N
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
-    rules = rules[rules["wall"] > 0.01 * rules["wall"].sum()].iloc[::-1]
+    rules = rules[rules["all"] > 0.01 * rules["all"].sum()].iloc[::-1]
     names = [f"{row.rule} ({row.jobs})" for row in rules.itertuples()]
-    left.barh(names, rules["loop"].clip(upper=rules["wall"]), label="training, sampling and loss loops")
-    outside = (rules["wall"] - rules["loop"]).clip(lower=0)
-    left.barh(names, outside, left=rules["wall"] - outside, label="outside: start-up, files, tables")
+    left.barh(names, rules["loop"], label="training, sampling and loss loops")
+    left.barh(names, rules["all"] - rules["loop"], left=rules["loop"], label="outside: start-up, files, tables")
     left.set(
-        xlabel="seconds of all jobs of a rule",
-        title=f"{wall / 60:.1f} minutes on {cores} cores, {share:.0%} outside loops",
+        xlabel="core-seconds of all jobs of a rule",
+        title=f"{wall / 60:.1f} minutes on {cores} cores, {share:.1%} outside loops",
     )
     left.legend()
     edges = parts.iloc[:, 0] * 0
@@ -254,8 +259,9 @@ def draw(rules, wall: float, share: float, cores: int, parts, output: Path) -> N
     for place in range(len(parts)):
         text = f" {parts['GFLOP/s'].iloc[place]:.0f} of {parts['matmul GFLOP/s'].iloc[place]:.0f} GFLOP/s"
         right.text(edges.iloc[place], place, text, va="center")
-    right.set(xlabel="seconds of one job, one thread", title="Inside a job", xlim=(0, edges.max() * 1.35))
-    right.legend(ncols=2, fontsize=8)
+    title = "Inside a job; FLOP/s as if answers shared nothing, of those of large products"
+    right.set(xlabel="seconds of one job, one thread", title=title, xlim=(0, edges.max() * 1.5))
+    right.legend(ncols=2, fontsize=8, loc="upper right")
     figure.savefig(output, dpi=150)
 
 
@@ -273,7 +279,7 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     rules, wall, share = by_rule(args.results, args.cores)
     print(rules.to_string(index=False, float_format="{:.1f}".format))
-    print(f"{wall / 60:.1f} minutes on {args.cores} cores; outside training, sampling and loss loops: {share:.0%}\n")
+    print(f"{wall / 60:.1f} minutes on {args.cores} cores; outside training, sampling and loss loops: {share:.1%}\n")
     parts = by_part(args.results)
     print(parts.to_string(float_format="{:.1f}".format))
     rules.to_csv(args.output / "profile.csv", index=False)
