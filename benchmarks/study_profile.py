@@ -259,7 +259,7 @@ def draw(rules, wall: float, share: float, cores: int, parts, output: Path) -> N
     for place in range(len(parts)):
         text = f" {parts['GFLOP/s'].iloc[place]:.0f} of {parts['matmul GFLOP/s'].iloc[place]:.0f} GFLOP/s"
         right.text(edges.iloc[place], place, text, va="center")
-    title = "Inside a job; FLOP/s as if answers shared nothing, of those of large products"
+    title = "Inside a job (FLOP/s as if answers shared nothing)"
     right.set(xlabel="seconds of one job, one thread", title=title, xlim=(0, edges.max() * 1.5))
     right.legend(ncols=2, fontsize=8, loc="upper right")
     figure.savefig(output, dpi=150)
