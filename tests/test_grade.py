@@ -324,7 +324,9 @@ def test_a_bare_script_its_threads_and_its_forks_have_workers(tmp_path):
     script = """
 import os, threading
 from largek.workers import call
-threads = [threading.Thread(target=lambda: print(call(abs, -5, seconds=5.0), flush=True)) for _ in range(3)]
+def say():  # the number and its end of line in one write, or those of two threads mix
+    print(f"{call(abs, -5, seconds=5.0)}\\n", end="", flush=True)
+threads = [threading.Thread(target=say) for _ in range(3)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 if os.fork() == 0:
