@@ -1,7 +1,7 @@
 """The compiled token step of `largek.decode` (decode_step.c): built once with the machine's C compiler, then loaded.
 
-torch starts some eighty kernels for a token of a tiny model, most of which take longer to start than to run. Where there
-is no compiler, or LARGEK_COMPILED=no is set, sampling goes through torch: the same answers in distribution, slower.
+torch starts some eighty kernels for a token of a tiny model, most of which take longer to start than to run. Where
+there is no compiler, or LARGEK_COMPILED=no is set, sampling goes through torch: the same answers in distribution, slower.
 """
 
 import ctypes
@@ -86,14 +86,10 @@ def panels(weight: torch.Tensor) -> torch.Tensor:
 class Compiled:
     """The weights of a `largek.decode.Llama` for the compiled step, and the caches of one batch of prompts."""
 
-    def __init__(self, llama, positions: int):
-        """`positions` is how many tokens a prompt and its answer may have together."""
+    def __init__(self, llama):
         self.llama, layers = llama, llama.layers
-        angles = torch.arange(positions)[:, None] * llama.speed
-        self.turn = torch.stack([angles.cos(), angles.sin()], -1).contiguous()
-        self.weights = [
-            [panels(getattr(layer, name)) for layer in layers] for name in ("qkv", "out", "gate_up", "down")
-        ]
+        names = ("qkv", "out", "gate_up", "down")
+        self.weights = [[panels(getattr(layer, name)) for layer in layers] for name in names]
         self.head, self.embed = panels(llama.head), llama.embed.contiguous()
         self.vocabulary, self.mixed = padded(len(llama.head)), padded(layers[0].qkv.shape[0])
         self.hidden, self.inner = llama.embed.shape[1], layers[0].down.shape[1]
@@ -101,14 +97,16 @@ class Compiled:
         self.model = Model(
             *(len(layers), llama.heads, llama.kv_heads, llama.size, self.hidden, self.inner, self.vocabulary),
             *(self.mixed, llama.eps, self.embed.data_ptr(), *map(ctypes.addressof, self.tables)),
-            *(self.head.data_ptr(), self.turn.data_ptr()),
+            self.head.data_ptr(),
         )
         self.library = library()
 
-    def start(
-        self, cache: list[tuple[torch.Tensor, torch.Tensor]], lengths: torch.Tensor, rows: int, room: int
-    ) -> None:
-        """Take the prompts' keys and values, (prompts x kv heads, length, size) a layer; room for `rows` rows of answers."""
+    def start(self, cache: list, lengths: torch.Tensor, rows: int, room: int, max_tokens: int) -> None:
+        """Take the prompts' (keys, values), (prompts x kv heads, length, size) each, of every layer; caches for `rows`
+        rows with `room` tokens of their own, at most `max_tokens` of which will be asked for."""
+        angles = torch.arange(int(lengths.max()) + max_tokens)[:, None] * self.llama.speed
+        self.turn = torch.stack([angles.cos(), angles.sin()], -1).contiguous()
+        self.model.turn = self.turn.data_ptr()
         kv, size = self.llama.kv_heads, self.llama.size
         width = padded(int(lengths.max()))
         self.lengths, self.prompts, self.rows = lengths.contiguous(), len(lengths), rows
@@ -144,7 +142,8 @@ class Compiled:
         )  # fmt: skip
 
     def advance(self, token: torch.Tensor, group: torch.Tensor, step: int) -> torch.Tensor:
-        """Logits, (rows, vocabulary), behind the new `token` of each row at place `step`; row i answers prompt group[i]."""
+        """Logits, (rows, vocabulary), behind the new `token` of each row at place `step` of its answer to the prompt
+        `group[row]`."""
         self.library.advance(
             ctypes.byref(self.model), *map(ctypes.c_int64, (len(token), step)),
             *map(pointer, (token, group, self.lengths, self.prompt_keys, self.prompt_values)),
