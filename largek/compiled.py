@@ -1,7 +1,7 @@
 """The compiled token step of `largek.decode` (decode_step.c): built once with the machine's C compiler, then loaded.
 
 torch starts some eighty kernels for a token of a tiny model, most of which take longer to start than to run. Where
-there is no compiler, or LARGEK_COMPILED=no is set, sampling goes through torch: the same answers in distribution, slower.
+there is no compiler, or LARGEK_COMPILED=no is set, torch samples: the same answers in distribution, slower.
 """
 
 import ctypes

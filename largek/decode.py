@@ -3,7 +3,8 @@
 transformers' `generate` computes the prompt once for every answer, keeps finished answers in the batch, and spends most
 of its time between kernels when a model is small. Here a prompt is computed once for all its answers, and so is every
 beginning that several answers share: with 256 answers to a problem that is more than half of all tokens. Finished
-answers leave the batch, and projections that read the same input are one product.
+answers leave the batch, and projections that read the same input are one product. On one thread, and where there is a C
+compiler, a new token goes through a small model in one call (`largek.compiled`).
 """
 
 from typing import NamedTuple
@@ -113,7 +114,7 @@ class Decoder(Llama):
     def __init__(self, network):
         super().__init__(network.config, {name: weight.detach() for name, weight in network.state_dict().items()})
         self.short = -(-SMALL // self.size)  # positions of the cache that are read at least
-        self.compiled = Compiled(self, network.config.max_position_embeddings) if serves(network.config) else None
+        self.compiled = Compiled(self) if serves(network.config) else None
 
     def project(self, layer: Layer, x: torch.Tensor, turn: torch.Tensor):
         """Queries and keys with their rotary positions, and values: (rows, heads, size) each, from (rows, hidden)."""
@@ -186,9 +187,8 @@ class Decoder(Llama):
         stop, length = torch.tensor(ends, dtype=torch.long), torch.full((len(row),), max_tokens)
         tokens = torch.zeros(len(row), max_tokens, dtype=torch.long)
         logprob, entropy = torch.zeros(len(row), max_tokens), torch.zeros(len(row), max_tokens)
-        steps = (CompiledSteps if self.compiled else Steps)(
-            self, shared, lengths, max(len(row), len(prompts)), max_tokens
-        )
+        kind = CompiledSteps if self.compiled else Steps
+        steps = kind(self, shared, lengths, max(len(row), len(prompts)), max_tokens)
         plain = self.compiled and temperature == top_p == 1
         for step in range(max_tokens):
             if plain:
@@ -249,7 +249,7 @@ class CompiledSteps:
 
     def __init__(self, llama: Decoder, shared: list, lengths: torch.Tensor, rows: int, max_tokens: int):
         self.compiled, self.tree, self.max_tokens = llama.compiled, Tree(lengths, llama.kv_heads), max_tokens
-        self.compiled.start(shared, lengths, rows, min(max_tokens, ROOM))
+        self.compiled.start(shared, lengths, rows, min(max_tokens, ROOM), max_tokens)
 
     def advance(self, row: torch.Tensor, token: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         if step == self.compiled.room:

@@ -24,6 +24,9 @@ envvars:
 # Jobs find `python` and `largek` where this Snakemake is installed.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Threads that wait for each other sleep instead of turning: beside other work on the same cores, two that turn train
+# twenty times slower than two that sleep.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def look_again(scheduler, delay):
@@ -77,7 +80,8 @@ ALL_GRADES = [
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
 TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py", "largek/models.py"]
-CPU_FILES = ["workflow/scripts/cpu_llama.py", "largek/decode.py"]
+DECODE_FILES = ["largek/decode.py", "largek/compiled.py", "largek/decode_step.c"]
+CPU_FILES = ["workflow/scripts/cpu_llama.py", *DECODE_FILES]
 # The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another.
 VERIFIER, VERIFIER_FILES = [], []
 if config["verifier"].startswith("lab."):
@@ -92,9 +96,9 @@ GRPO_FILES = [
 ]
 SAMPLE_FILES = [
     f"largek/{name}.py"
-    for name in ("common", "decode", "models", "sample", "store", "tasks", f"engine_{config['sampling']['engine']}")
-]
-LOSS_FILES = [f"largek/{name}.py" for name in ("common", "decode", "loss", "models", "tasks")]
+    for name in ("common", "models", "sample", "store", "tasks", f"engine_{config['sampling']['engine']}")
+] + DECODE_FILES
+LOSS_FILES = [f"largek/{name}.py" for name in ("common", "loss", "models", "tasks")] + DECODE_FILES
 PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "passk")]
 GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
 FIGURE_FILES = ["workflow/scripts/figures.py", "workflow/scripts/figure.mplstyle", "largek/common.py"]

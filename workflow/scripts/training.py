@@ -34,6 +34,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 
 from largek.common import InputError, Progress, digest, write_json, write_jsonl
+from largek.compiled import library
 from largek.models import load_tokenizer
 
 # The script tabulate.py must not stand in for the package of that name, which torch imports when it exits.
@@ -92,6 +93,8 @@ def own_code() -> dict[str, str]:
     root = str(Path(__file__).resolve().parents[2])
     files = {name: os.path.abspath(getattr(module, "__file__", None) or "/") for name, module in sys.modules.items()}
     own = {name: Path(file) for name, file in sorted(files.items()) if file.startswith(f"{root}{os.sep}")}
+    if "largek.compiled" in own:
+        own["largek.decode_step"] = own["largek.compiled"].with_name("decode_step.c")
     return {name: digest(file) for name, file in own.items() if ".venv" not in file.parts and file.is_file()}
 
 
@@ -134,6 +137,7 @@ class Training:
             "inputs": {key: digest(path) for key, path in inputs.items()},
             "code": own_code(),
             "threads": threads,
+            "compiled": library() is not None,  # sampling by the compiled step: other roundings than torch's
             "versions": {package: version(package) for package in PACKAGES},
         }
         self.recipe = json.loads(json.dumps(self.recipe, default=str))
