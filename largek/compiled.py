@@ -19,7 +19,7 @@ import torch
 SOURCE = Path(__file__).with_name("decode_step.c")
 FLAGS = ["-O3", "-march=native", "-std=gnu11", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-fno-signed-zeros", "-fassociative-math"]  # sums may be vectorised
-WIDTH = 16  # as in decode_step.c
+WIDTH, TILE = 16, 48  # as in decode_step.c
 LARGEST = 512  # hidden size from which torch's products make up for the start of its kernels
 
 
@@ -114,23 +114,24 @@ class Compiled:
         for number, pair in enumerate(cache):
             for into, read in zip((keys, values), pair):
                 into[number, :, : read.shape[1]] = read
-        self.prompt_keys, self.prompt_values = keys.transpose(2, 3).contiguous(), values
+        blocks = keys.view(len(cache), self.prompts * kv, -1, WIDTH, size)
+        self.prompt_keys, self.prompt_values, self.width = blocks.transpose(3, 4).contiguous(), values, width
         self.keys, self.values = self.caches(room)
         queries = self.llama.heads * size
-        numbers = rows * (self.hidden + max(self.hidden, queries) + self.mixed + 3 * self.inner)
+        numbers = rows * self.hidden + TILE * (max(self.hidden, queries) + self.mixed + 3 * self.inner)
         self.buffer = torch.empty(numbers + 4 * WIDTH + width + 2 * padded(room))
         self.logits, self.facts = torch.empty(rows, self.vocabulary), torch.empty(rows, 2)
 
     def caches(self, room: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Memory for the keys and values of all rows; what is not used yet costs nothing."""
+        """Memory for the keys (in blocks of WIDTH places) and the values of all rows; what is not used yet costs nothing."""
         shape, self.room = (self.rows, len(self.llama.layers), self.llama.kv_heads), padded(room)
-        return torch.empty(*shape, self.llama.size, self.room), torch.empty(*shape, self.room, self.llama.size)
+        return torch.empty(*shape, self.room, self.llama.size), torch.empty(*shape, self.room, self.llama.size)
 
     def widen(self, room: int, rows: int) -> None:
         """Room for longer answers; the first `rows` rows keep what they hold."""
         old, seen = (self.keys, self.values), self.room
         self.keys, self.values = self.caches(room)
-        self.keys[:rows, ..., :seen], self.values[:rows, ..., :seen, :] = old[0][:rows], old[1][:rows]
+        self.keys[:rows, ..., :seen, :], self.values[:rows, ..., :seen, :] = old[0][:rows], old[1][:rows]
         self.buffer = torch.empty(len(self.buffer) + 2 * self.room)
 
     def move(self, source: torch.Tensor, target: torch.Tensor, seen: int) -> None:
@@ -147,7 +148,7 @@ class Compiled:
         self.library.advance(
             ctypes.byref(self.model), *map(ctypes.c_int64, (len(token), step)),
             *map(pointer, (token, group, self.lengths, self.prompt_keys, self.prompt_values)),
-            *map(ctypes.c_int64, (self.prompts, self.prompt_keys.shape[3])), pointer(self.keys), pointer(self.values),
+            *map(ctypes.c_int64, (self.prompts, self.width)), pointer(self.keys), pointer(self.values),
             ctypes.c_int64(self.room), pointer(self.buffer), pointer(self.logits),
         )  # fmt: skip
         return self.logits[: len(token), : len(self.llama.head)]

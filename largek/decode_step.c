@@ -9,6 +9,7 @@
 
 #define WIDTH 16 /* columns of a panel of weights, and what rows are padded to */
 #define ROWS 6   /* rows that are multiplied at once: as many sums as fit into the registers of AVX2 */
+#define TILE 48  /* rows that go through a layer together: with its weights they stay in the cache of a core */
 typedef float wide __attribute__((vector_size(4 * WIDTH), aligned(4)));
 typedef float half __attribute__((vector_size(2 * WIDTH), aligned(4)));
 #define INLINE static inline __attribute__((always_inline))
@@ -81,22 +82,15 @@ static void normed(const float *x, int64_t rows, int64_t hidden, float eps, floa
     }
 }
 
-/* Scores of `n` keys, (size, room) with room a multiple of WIDTH; of the places behind the n-th some are written too. */
-static void score(const float *q, const float *keys, int64_t size, int64_t room, int64_t n, float *out) {
-    int64_t at = 0;
-    for (; at + 2 * WIDTH <= room && at < n; at += 2 * WIDTH) {
-        wide one = {0}, two = {0};
-        for (int64_t d = 0; d < size; d++) {
-            one += q[d] * *(const wide *)(keys + d * room + at);
-            two += q[d] * *(const wide *)(keys + d * room + at + WIDTH);
+/* Scores of `n` keys, which lie in blocks of WIDTH places, (size, WIDTH) each; the last block is written whole. */
+static void score(const float *q, const float *keys, int64_t size, int64_t n, float *out) {
+    for (int64_t at = 0; at < n; at += WIDTH, keys += size * WIDTH) {
+        wide even = {0}, odd = {0};
+        for (int64_t d = 0; d < size; d += 2) {
+            even += q[d] * *(const wide *)(keys + d * WIDTH);
+            odd += q[d + 1] * *(const wide *)(keys + (d + 1) * WIDTH);
         }
-        *(wide *)(out + at) = one;
-        *(wide *)(out + at + WIDTH) = two;
-    }
-    if (at < n) {
-        wide one = {0};
-        for (int64_t d = 0; d < size; d++) one += q[d] * *(const wide *)(keys + d * room + at);
-        *(wide *)(out + at) = one;
+        *(wide *)(out + at) = even + odd;
     }
 }
 
@@ -114,76 +108,83 @@ static void gather(const float *weight, const float *values, int64_t size, int64
 
 /* Logits, (rows, vocabulary), of what follows the new `token` of each row, which stands at place `step` of the row's answer.
 
-   prompt_keys (layers, prompts, kv heads, size, prompt_room), prompt_values (layers, prompts, kv heads, prompt_room, size),
-   keys (rows, layers, kv heads, size, room), values (rows, layers, kv heads, room, size), lengths of the prompts. The
-   buffers hold rows x (2 hidden + mixed + 2 inner + inner) numbers and 2 (prompt_room + room + 2 WIDTH). */
+   prompt_keys (layers, prompts, kv heads, prompt_room / WIDTH, size, WIDTH), prompt_values (layers, prompts, kv heads,
+   prompt_room, size), keys (rows, layers, kv heads, room / WIDTH, size, WIDTH), values (rows, layers, kv heads, room, size); the
+   `lengths` are those of the prompts. The
+   buffer holds rows x hidden numbers, TILE x (hidden or heads x size, + mixed + 3 inner), prompt_room + room + 4 WIDTH. */
 void advance(const Model *m, int64_t rows, int64_t step, const int64_t *token, const int64_t *group, const int64_t *lengths,
              const float *prompt_keys, const float *prompt_values, int64_t prompts, int64_t prompt_room, float *keys,
              float *values, int64_t room, float *buffer, float *logits) {
     const int64_t hidden = m->hidden, size = m->size, kv = m->kv_heads, repeat = m->heads / kv;
     const int64_t queries = m->heads * size, per_layer = kv * size * room, per_prompt = kv * size * prompt_room;
-    float *x = buffer, *y = x + rows * hidden, *mixed = y + rows * (queries > hidden ? queries : hidden);
-    float *gate = mixed + rows * m->mixed, *inner = gate + rows * 2 * m->inner, *own_weight = inner + rows * m->inner;
+    float *all = buffer, *y = all + rows * hidden, *mixed = y + TILE * (queries > hidden ? queries : hidden);
+    float *gate = mixed + TILE * m->mixed, *inner = gate + TILE * 2 * m->inner, *own_weight = inner + TILE * m->inner;
     float *prompt_weight = own_weight + room + 2 * WIDTH;
-    for (int64_t r = 0; r < rows; r++) memcpy(x + r * hidden, m->embed + token[r] * hidden, 4 * hidden);
-    for (int64_t layer = 0; layer < m->layers; layer++) {
-        normed(x, rows, hidden, m->eps, y);
-        product(y, rows, hidden, m->qkv[layer], m->mixed, mixed, 0);
-        for (int64_t r = 0; r < rows; r++) {
-            const int64_t seen = lengths[group[r]];
-            const float *turn = m->turn + (seen + step) * size;
-            float *row = mixed + r * m->mixed;
-            for (int64_t h = 0; h < m->heads + kv; h++)
-                for (int64_t i = 0; i < size; i += 2) {
-                    float *at = row + h * size + i, a = at[0], b = at[1];
-                    at[0] = a * turn[i] - b * turn[i + 1];
-                    at[1] = a * turn[i + 1] + b * turn[i];
-                }
-            const float *new_key = row + queries, *new_value = new_key + kv * size;
-            for (int64_t h = 0; h < kv; h++) {
-                float *own_keys = keys + (r * m->layers + layer) * per_layer + h * size * room;
-                float *own_values = values + (r * m->layers + layer) * per_layer + h * size * room;
-                const int64_t place = (layer * prompts + group[r]) * per_prompt + h * size * prompt_room;
-                for (int64_t i = 0; i < size; i++) own_keys[i * room + step] = new_key[h * size + i];
-                memcpy(own_values + step * size, new_value + h * size, 4 * size);
-                for (int64_t q = h * repeat; q < (h + 1) * repeat; q++) {
-                    float *out = y + r * queries + q * size, most = -3e38f, sum = 0;
-                    score(row + q * size, prompt_keys + place, size, prompt_room, seen, prompt_weight);
-                    score(row + q * size, own_keys, size, room, step + 1, own_weight);
-                    for (int64_t p = 0; p < seen; p++) most = prompt_weight[p] > most ? prompt_weight[p] : most;
-                    for (int64_t p = 0; p <= step; p++) most = own_weight[p] > most ? own_weight[p] : most;
-                    for (int64_t p = 0; p < seen; p++) sum += prompt_weight[p] = exponential(prompt_weight[p] - most);
-                    for (int64_t p = 0; p <= step; p++) sum += own_weight[p] = exponential(own_weight[p] - most);
-                    memset(out, 0, 4 * size);
-                    gather(prompt_weight, prompt_values + place, size, seen, out);
-                    gather(own_weight, own_values, size, step + 1, out);
-                    for (int64_t i = 0; i < size; i++) out[i] /= sum;
+    for (int64_t r = 0; r < rows; r++) memcpy(all + r * hidden, m->embed + token[r] * hidden, 4 * hidden);
+    for (int64_t layer = 0; layer < m->layers; layer++)
+        for (int64_t first = 0; first < rows; first += TILE) {
+            const int64_t count = rows - first < TILE ? rows - first : TILE;
+            float *x = all + first * hidden;
+            normed(x, count, hidden, m->eps, y);
+            product(y, count, hidden, m->qkv[layer], m->mixed, mixed, 0);
+            for (int64_t r = 0; r < count; r++) {
+                const int64_t prompt = group[first + r], seen = lengths[prompt];
+                const float *turn = m->turn + (seen + step) * size;
+                float *row = mixed + r * m->mixed;
+                for (int64_t h = 0; h < m->heads + kv; h++)
+                    for (int64_t i = 0; i < size; i += 2) {
+                        float *at = row + h * size + i, a = at[0], b = at[1];
+                        at[0] = a * turn[i] - b * turn[i + 1];
+                        at[1] = a * turn[i + 1] + b * turn[i];
+                    }
+                const float *new_key = row + queries, *new_value = new_key + kv * size;
+                for (int64_t h = 0; h < kv; h++) {
+                    const int64_t own = ((first + r) * m->layers + layer) * per_layer + h * size * room;
+                    const int64_t shared = (layer * prompts + prompt) * per_prompt + h * size * prompt_room;
+                    float *block = keys + own + step / WIDTH * WIDTH * size;
+                    for (int64_t i = 0; i < size; i++) block[i * WIDTH + step % WIDTH] = new_key[h * size + i];
+                    memcpy(values + own + step * size, new_value + h * size, 4 * size);
+                    for (int64_t q = h * repeat; q < (h + 1) * repeat; q++) {
+                        float *out = y + r * queries + q * size, most = -3e38f, sum = 0;
+                        score(row + q * size, prompt_keys + shared, size, seen, prompt_weight);
+                        score(row + q * size, keys + own, size, step + 1, own_weight);
+                        for (int64_t p = 0; p < seen; p++) most = prompt_weight[p] > most ? prompt_weight[p] : most;
+                        for (int64_t p = 0; p <= step; p++) most = own_weight[p] > most ? own_weight[p] : most;
+                        for (int64_t p = 0; p < seen; p++)
+                            sum += prompt_weight[p] = exponential(prompt_weight[p] - most);
+                        for (int64_t p = 0; p <= step; p++) sum += own_weight[p] = exponential(own_weight[p] - most);
+                        memset(out, 0, 4 * size);
+                        gather(prompt_weight, prompt_values + shared, size, seen, out);
+                        gather(own_weight, values + own, size, step + 1, out);
+                        for (int64_t i = 0; i < size; i++) out[i] /= sum;
+                    }
                 }
             }
+            product(y, count, queries, m->out[layer], hidden, x, 1);
+            normed(x, count, hidden, m->eps, y);
+            product(y, count, hidden, m->gate_up[layer], 2 * m->inner, gate, 0);
+            for (int64_t r = 0; r < count; r++)
+                for (int64_t i = 0; i < m->inner; i++)
+                    inner[r * m->inner + i] = silu(gate[2 * r * m->inner + i]) * gate[(2 * r + 1) * m->inner + i];
+            product(inner, count, m->inner, m->down[layer], hidden, x, 1);
         }
-        product(y, rows, queries, m->out[layer], hidden, x, 1);
-        normed(x, rows, hidden, m->eps, y);
-        product(y, rows, hidden, m->gate_up[layer], 2 * m->inner, gate, 0);
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t i = 0; i < m->inner; i++)
-                inner[r * m->inner + i] = silu(gate[2 * r * m->inner + i]) * gate[(2 * r + 1) * m->inner + i];
-        product(inner, rows, m->inner, m->down[layer], hidden, x, 1);
+    for (int64_t first = 0; first < rows; first += TILE) {
+        const int64_t count = rows - first < TILE ? rows - first : TILE;
+        normed(all + first * hidden, count, hidden, m->eps, y);
+        product(y, count, hidden, m->head, m->vocabulary, logits + first * m->vocabulary, 0);
     }
-    normed(x, rows, hidden, m->eps, y);
-    product(y, rows, hidden, m->head, m->vocabulary, logits, 0);
 }
 
 /* Row source[i] goes on in the place target[i] too, which no row goes on from; the first `seen` places of its caches. */
 void move(int64_t count, const int64_t *source, const int64_t *target, float *keys, float *values, int64_t heads, int64_t size,
           int64_t room, int64_t seen) {
-    const int64_t row = heads * size * room;
-    for (int64_t i = 0; i < count; i++) {
-        const float *from_keys = keys + source[i] * row, *from_values = values + source[i] * row;
-        float *to_keys = keys + target[i] * row, *to_values = values + target[i] * row;
-        for (int64_t d = 0; d < heads * size; d++) memcpy(to_keys + d * room, from_keys + d * room, 4 * seen);
-        for (int64_t h = 0; h < heads; h++)
-            memcpy(to_values + h * size * room, from_values + h * size * room, 4 * size * seen);
-    }
+    const int64_t head = size * room, blocks = (seen + WIDTH - 1) / WIDTH * WIDTH;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t h = 0; h < heads; h++) {
+            const int64_t from = (source[i] * heads + h) * head, to = (target[i] * heads + h) * head;
+            memcpy(keys + to, keys + from, 4 * size * blocks);
+            memcpy(values + to, values + from, 4 * size * seen);
+        }
 }
 
 /* A token of each answer from the logits of its row, by a uniform number in [0, 1) each: its token, log-probability, and the
