@@ -123,7 +123,7 @@ class Compiled:
         self.logits, self.facts = torch.empty(rows, self.vocabulary), torch.empty(rows, 2)
 
     def caches(self, room: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Memory for the keys (in blocks of WIDTH places) and the values of all rows; what is not used yet costs nothing."""
+        """Memory for all rows' keys, in blocks of WIDTH places, and values; what is not used yet costs nothing."""
         shape, self.room = (self.rows, len(self.llama.layers), self.llama.kv_heads), padded(room)
         return torch.empty(*shape, self.room, self.llama.size), torch.empty(*shape, self.room, self.llama.size)
 
