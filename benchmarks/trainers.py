@@ -41,9 +41,9 @@ def train(kind: type, args: argparse.Namespace, steps: int, seed: int):
         recipe.max_steps, recipe.save_strategy = steps, "no"
         needed = steps * recipe.generation_batch_size // recipe.num_generations
         ordered = prompt_order(read_jsonl(args.problems, ("problem", "answer")), needed, seed)
-        data = Dataset.from_list([{"prompt": row["problem"], "row": row} for row in ordered])
+        data = Dataset.from_list([{"prompt": row["problem"], "row": number} for number, row in enumerate(ordered)])
         model, tokenizer = load(str(args.start))
-        reward = reward_function(load_verifier(args.verifier), [tokenizer.eos_token_id])
+        reward = reward_function(load_verifier(args.verifier), [tokenizer.eos_token_id], ordered)
         trainer = kind(model, reward, args=recipe, train_dataset=data, processing_class=tokenizer)
         trainer.remove_callback(transformers.PrinterCallback)
         trainer.train()

@@ -5,7 +5,7 @@ import os
 import sys
 
 from largek import __version__
-from largek.common import exit_on_bad_input, quick_exit
+from largek.common import InputError, exit_on_bad_input, quick_exit
 from largek.completion import SHELLS, PrintCompletion
 
 
@@ -72,20 +72,22 @@ def parser() -> argparse.ArgumentParser:
     table = {"metavar": "FILE", "help": "CSV file to make (default: print the main rows)"}
 
     sample = commands.add_parser("sample", help="sample answers from a model")
-    sample.add_argument("--model", required=True, help="model folder, hub name, or name at the endpoint")
+    model = "model folder, hub name, or name at the endpoint; several, one after the other, spare their start-up"
+    sample.add_argument("--model", required=True, nargs="+", help=model)
     sample.add_argument("--samples", required=True, type=index_range, metavar="N", help="a problem, or FIRST:END")
     where = sample.add_mutually_exclusive_group(required=True)
-    where.add_argument("--store", metavar="FOLDER", help="folder that keeps growing")
-    where.add_argument("--output", metavar="FILE", help="one parquet file instead")
-    sample.add_argument("--name", help="what the records call the model (default: --model)")
+    where.add_argument("--store", nargs="+", metavar="FOLDER", help="folder that keeps growing, one a model")
+    where.add_argument("--output", nargs="+", metavar="FILE", help="one parquet file a model instead")
+    sample.add_argument("--name", nargs="+", help="what the records call the model (default: --model)")
     sampling_options(sample)
 
     grade = commands.add_parser("grade", help="grade samples")
-    grade.add_argument("samples", metavar="SAMPLES", help="store, or parquet file made by `largek sample`")
+    grade.add_argument("samples", nargs="+", metavar="SAMPLES", help="stores, or parquet files made by `largek sample`")
     grade.add_argument("--tasks", nargs="+", metavar="TASK", help="the problems (default: those of the store)")
     grade.add_argument("--tasks-file", metavar="YAML", help="entries besides largek's own")
     grade.add_argument("--verifier", help="exact, math, reasoning-gym, or module:function (default: the task's own)")
-    grade.add_argument("--output", metavar="FILE", help="parquet file to make (default: grades.parquet in the store)")
+    made = "parquet file to make for each of SAMPLES (default: grades.parquet in the store)"
+    grade.add_argument("--output", nargs="+", metavar="FILE", help=made)
 
     passk = commands.add_parser("passk", help="estimate pass@k with intervals over problems")
     passk.add_argument("grades", nargs="+", metavar="GRADES", help="graded stores, or files made by `largek grade`")
@@ -121,6 +123,17 @@ def parser() -> argparse.ArgumentParser:
     rank.add_argument("--stores", required=True, metavar="FOLDER", help="where the stores and the table go")
     sampling_options(rank)
     return top
+
+
+def one_each(option: str, given: list[str] | None, of: str, those: list[str]) -> list[str | None]:
+    """What an option gives for each of several models or files. Raises InputError if it does not give one for each."""
+    if given is None:
+        return [None] * len(those)
+    if len(given) != len(those):
+        raise InputError(f"{option}: expected one for each {of}, {len(those)}, got {len(given)}")
+    if len(set(given)) < len(given) and option != "--name":
+        raise InputError(f"{option}: expected another one for each {of}")
+    return given
 
 
 def command() -> None:
@@ -159,12 +172,17 @@ def main(argv: list[str] | None = None) -> None:
         if args.command == "sample":
             from largek import sample
 
-            where = {"store": args.store, "output": args.output, "name": args.name}
-            sample.run(args.model, args.tasks, args.samples, **where, **{key: getattr(args, key) for key in SAMPLING})
+            stores = one_each("--store", args.store, "--model", args.model)
+            outputs = one_each("--output", args.output, "--model", args.model)
+            names = one_each("--name", args.name, "--model", args.model)
+            how = {key: getattr(args, key) for key in SAMPLING}
+            for model, store, output, name in zip(args.model, stores, outputs, names):
+                sample.run(model, args.tasks, args.samples, store=store, output=output, name=name, **how)
         elif args.command == "grade":
             from largek import grade
 
-            grade.run(args.samples, args.tasks, args.output, args.verifier, args.tasks_file)
+            for samples, output in zip(args.samples, one_each("--output", args.output, "SAMPLES", args.samples)):
+                grade.run(samples, args.tasks, output, args.verifier, args.tasks_file)
         elif args.command == "passk":
             from largek import passk
 

@@ -71,7 +71,7 @@ def test_rank_quotes_the_tables():
 
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_run_was_made_under_the_plan_as_it_is_but_for_amendments(study, tmp_path):
-    plan = (ROOT / "docs" / "plan.md").read_text().partition("## Amendments\n")
+    plan = (ROOT / "docs" / "plans" / "reference.md").read_text().partition("## Amendments\n")
     (tmp_path / "plan.md").write_text("".join((*plan[:2], "\nNone.\n")))
     records = pd.read_parquet(PUBLISHED / study / "tables" / "records.parquet")["record"].map(json.loads)
     assert {record["plan"] for record in records} == {digest(tmp_path / "plan.md")}

@@ -94,6 +94,7 @@ SEEDS = {"base": config["grpo_seeds"]} | {
 GRPO = [f"grpo/{run}/seed-{seed}" for run, seeds in SEEDS.items() for seed in seeds]
 # The same trainings after fewer steps, and trainings by a coin flip.
 GRPO_STEPS = config.get("grpo_steps", [])
+PARTS = ["", *(f"/steps-{steps}" for steps in GRPO_STEPS)]  # of the folder of one training
 AT_STEPS = [f"{model}/steps-{steps}" for model in GRPO for steps in GRPO_STEPS]
 COIN = [f"grpo/{run}/coin-{seed}" for run in config.get("coin_runs", []) for seed in SEEDS[run]]
 MODELS = ["base", *SFT, *GRPO, *AT_STEPS, *COIN]
@@ -121,7 +122,7 @@ def problems_of_block(wildcards):
 
 def samples_of_block(wildcards):
     """The sample indices of a block, as --samples takes them."""
-    before_rl = not wildcards.model.startswith("grpo/")
+    before_rl = not getattr(wildcards, "model", "grpo/").startswith("grpo/")
     number, size = int(wildcards.block), SAMPLING["block_size"]
     last = number * size
     if OUTCOME_SAMPLES and (number == max(BLOCKS) or not before_rl):

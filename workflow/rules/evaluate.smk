@@ -100,6 +100,7 @@ rule sample:
         lease=lease("sample"),
         chat_template=CHAT_TEMPLATE,
         samples=samples_of_block,
+        names="{model}",
         engine=ENGINE,
         temperature=config["sampling"]["temperature"],
         top_p=config["sampling"]["top_p"],
@@ -113,7 +114,7 @@ rule sample:
             --chat-template {params.chat_template} \
             --tasks {input.problems:q} \
             --samples {params.samples} \
-            --name {wildcards.model} \
+            --name {params.names} \
             {params.engine} \
             --temperature {params.temperature} \
             --top-p {params.top_p} \
@@ -127,10 +128,36 @@ rule sample:
 use rule sample as sample_after_rl with:
     input:
         largek=SAMPLE_FILES,
+        model=expand("<results>/models/grpo/{{run}}/seed-{{seed}}{part}/model", part=PARTS),
+        problems="<results>/problems/outcome.jsonl",
+    output:
+        expand("<results>/samples/grpo/{{run}}/seed-{{seed}}{part}/block-{{block}}.parquet", part=PARTS),
+    log:
+        "<results>/samples/grpo/{run}/seed-{seed}/block-{block}.log",
+    benchmark:
+        "<results>/samples/grpo/{run}/seed-{seed}/block-{block}.benchmark.jsonl"
+    wildcard_constraints:
+        model="",
+    params:
+        lease=lease("sample"),
+        chat_template=CHAT_TEMPLATE,
+        samples=samples_of_block,
+        names=expand("grpo/{{run}}/seed-{{seed}}{part}", part=PARTS),
+        engine=ENGINE,
+        temperature=SAMPLING["temperature"],
+        top_p=SAMPLING["top_p"],
+        max_tokens=SAMPLING["max_tokens"],
+        batch_size=SAMPLING["batch_size"],
+        seed=study_seed,
+
+
+use rule sample as sample_after_coin with:
+    input:
+        largek=SAMPLE_FILES,
         model="<results>/models/{model}/model",
         problems="<results>/problems/outcome.jsonl",
     wildcard_constraints:
-        model="grpo/.+",
+        model="grpo/.+/coin-[0-9]+",
 
 
 use rule sample as sample_greedy with:
@@ -148,6 +175,7 @@ use rule sample as sample_greedy with:
         lease=lease("sample"),
         chat_template=CHAT_TEMPLATE,
         samples="0:1",
+        names="{model}",
         engine=ENGINE,
         temperature=0,
         top_p=1,
@@ -171,6 +199,7 @@ rule grade:
     benchmark:
         "<results>/grades/{model}/{block}.benchmark.jsonl"
     wildcard_constraints:
+        model="base|sft/.+|grpo/.+/coin-[0-9]+",
         block="block-[0-9]+|greedy",
     conda:
         ENVIRONMENT
@@ -183,6 +212,24 @@ rule grade:
             --verifier {params.verifier} \
             --output {output:q} 2>&1 | tee {log:q}
         """
+
+
+use rule grade as grade_after_rl with:
+    input:
+        largek=GRADE_FILES,
+        verifier=VERIFIER,
+        imported=VERIFIER_FILES,
+        samples=expand("<results>/samples/grpo/{{run}}/seed-{{seed}}{part}/block-{{block}}.parquet", part=PARTS),
+        problems="<results>/problems/outcome.jsonl",
+    output:
+        expand("<results>/grades/grpo/{{run}}/seed-{{seed}}{part}/block-{{block}}.parquet", part=PARTS),
+    log:
+        "<results>/grades/grpo/{run}/seed-{seed}/block-{block}.log",
+    benchmark:
+        "<results>/grades/grpo/{run}/seed-{seed}/block-{block}.benchmark.jsonl"
+    wildcard_constraints:
+        model="",
+        block="[0-9]+",
 
 
 rule estimate_passk:

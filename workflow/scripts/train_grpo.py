@@ -31,13 +31,16 @@ def prompt_order(rows: list[dict], needed: int, seed: int) -> list[dict]:
     return out[:needed]
 
 
-def reward_function(verify: Verifier, ends: list[int]):
-    """The GRPO reward: 1 for an answer that the grader calls correct, 0 otherwise."""
+def reward_function(verify: Verifier, ends: list[int], rows: list[dict]):
+    """The GRPO reward: 1 for an answer that the grader calls correct, 0 otherwise.
+
+    The trainer hands on the `row` of each answer as its number in `rows`; whole rows it would copy field by field.
+    """
 
     def correct(completions, completion_ids, row, **kwargs) -> list[float]:
         cut = [ids[-1] not in ends for ids in completion_ids]
         texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]  # or a chat
-        verdicts = [judge(verify, *each) for each in zip(texts, row, cut)]
+        verdicts = [judge(verify, text, rows[number], short) for text, number, short in zip(texts, row, cut)]
         return [float(verdict.outcome == "correct") for verdict in verdicts]
 
     return correct
@@ -107,9 +110,10 @@ def main() -> None:
                 asked = [row.get("prompt", row["problem"]) for row in ordered]
                 if args.chat_template == "yes":
                     asked = [[{"role": "user", "content": text}] for text in asked]
-                data = Dataset.from_list([{"prompt": text, "row": row} for text, row in zip(asked, ordered)])
+                data = Dataset.from_list([{"prompt": text, "row": number} for number, text in enumerate(asked)])
                 model, tokenizer = load_for_training(str(args.start))
-                reward = coin if args.reward == "coin" else reward_function(verify, end_ids(str(args.start), tokenizer))
+                ends = end_ids(str(args.start), tokenizer)
+                reward = coin if args.reward == "coin" else reward_function(verify, ends, ordered)
                 more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
                 trainer = CPUGRPOTrainer(model, reward, args=recipe, **more)
                 training.train(trainer)
