@@ -10,8 +10,10 @@ if not workflow.overwrite_configfiles:
     configfile: "config/config.yaml"
 
 
+# <study> holds what is made of all base models; <results> what is made of each, where there are several in a folder each.
 pathvars:
-    results=f"results/{config.get('study', 'unnamed')}",
+    study=f"results/{config.get('study', 'unnamed')}",
+    results=f"results/{config.get('study', 'unnamed')}" + ("/base-{base_model}" if "base_seeds" in config else ""),
 
 
 report: "workflow/report/workflow.rst"
@@ -19,7 +21,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"  # reads and validates the config and the sheet of runs
 include: "workflow/rules/data.smk"  # make_problems, select_mix
-include: "workflow/rules/train.smk"  # pretrain_base, train_sft, import_checkpoint, train_grpo
+include: "workflow/rules/train.smk"  # pretrain_base, train_sft, average_weights, import_checkpoint, train_grpo
 include: "workflow/rules/evaluate.smk"  # measure_loss, sample, grade, estimate_passk, collect, check_guessing
 include: "workflow/rules/analyze.smk"  # tabulate, analyze*, judge_*, estimate_*, plot_*, report
 
@@ -27,12 +29,12 @@ include: "workflow/rules/analyze.smk"  # tabulate, analyze*, judge_*, estimate_*
 rule figures:
     """All that follows from what was collected: `make figures` makes it again for the published results."""
     input:
-        expand("<results>/tables/{name}.csv", name=[*TABLES, "passk"]),
-        expand("<results>/figures/{name}.png", name=FIGURES),
+        expand("<study>/tables/{name}.csv", name=[*TABLES, "passk"]),
+        expand("<study>/figures/{name}.png", name=FIGURES),
 
 
 rule all:
     default_target: True
     input:
-        "<results>/report.html",
-        expand("<results>/passk/{model}.csv", model=MODELS),
+        "<study>/report.html",
+        expand(of_each_base("passk/{model}.csv"), model=["base", *SFT, *GRPO]),

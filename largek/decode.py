@@ -3,7 +3,8 @@
 transformers' `generate` computes the prompt once for every answer, keeps finished answers in the batch, and spends most
 of its time between kernels when a model is small. Here a prompt is computed once for all its answers, and so is every
 beginning that several answers share: with 256 answers to a problem that is more than half of all tokens. Finished
-answers leave the batch, and projections that read the same input are one product.
+answers leave the batch, and projections that read the same input are one product. On one thread, and where there is a C
+compiler, a new token goes through a small model in one call (`largek.compiled`).
 """
 
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch.linalg import vecdot
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
+
+from largek.compiled import Compiled, serves
 
 SMALL = 400  # torch.bmm takes a path several times slower for products of fewer multiplications
 LARGE = 2**24  # multiplications of a product from which oneDNN is faster than MKL, its copies included
@@ -111,6 +114,7 @@ class Decoder(Llama):
     def __init__(self, network):
         super().__init__(network.config, {name: weight.detach() for name, weight in network.state_dict().items()})
         self.short = -(-SMALL // self.size)  # positions of the cache that are read at least
+        self.compiled = Compiled(self) if serves(network.config) else None
 
     def project(self, layer: Layer, x: torch.Tensor, turn: torch.Tensor):
         """Queries and keys with their rotary positions, and values: (rows, heads, size) each, from (rows, hidden)."""
@@ -177,46 +181,84 @@ class Decoder(Llama):
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         shared, x, lengths = self.read(prompts)
         x = x.view(len(prompts), -1, x.shape[1])[torch.arange(len(prompts)), lengths - 1]  # of the last tokens
-        tree = Tree(lengths, self.kv_heads)
+        logits = self.logits(x)
         row = torch.arange(len(prompts)).repeat_interleave(torch.tensor(counts))  # of each unfinished answer
         answer = torch.arange(len(row))
         stop, length = torch.tensor(ends, dtype=torch.long), torch.full((len(row),), max_tokens)
         tokens = torch.zeros(len(row), max_tokens, dtype=torch.long)
         logprob, entropy = torch.zeros(len(row), max_tokens), torch.zeros(len(row), max_tokens)
-        room = min(max_tokens, ROOM)
-        # memory that is not used yet costs nothing; what is read before it is written is masked, and must be finite
-        shape = max(len(row), len(prompts)), self.kv_heads, room, self.size
-        own = [[torch.empty(shape) for _ in "kv"] for _ in self.layers]
-        for cache in (cache[: len(prompts)] for pair in own for cache in pair):
-            cache[:, :, : self.short] = 0
+        kind = CompiledSteps if self.compiled else Steps
+        steps = kind(self, shared, lengths, max(len(row), len(prompts)), max_tokens)
+        plain = self.compiled and temperature == top_p == 1
         for step in range(max_tokens):
-            logp = self.logits(x).log_softmax(-1)
-            token = choose(logp, row, temperature, top_p, generator)
+            if plain:
+                uniform = torch.rand(len(row), generator=generator)
+                token, logprob[answer, step], entropy[answer, step] = self.compiled.draw(logits, row, uniform)
+            else:
+                logp = logits.log_softmax(-1)
+                token = choose(logp, row, temperature, top_p, generator)
+                logprob[answer, step] = logp.view(-1).index_select(0, row * logp.shape[1] + token)
+                entropy[answer, step] = -vecdot(logp.exp(), logp).index_select(0, row)
             tokens[answer, step] = token
-            logprob[answer, step] = logp.view(-1).index_select(0, row * logp.shape[1] + token)
-            entropy[answer, step] = -vecdot(logp.exp(), logp).index_select(0, row)
             ended = torch.isin(token, stop)
             length[answer[ended]] = step + 1
             answer, row, token = answer[~ended], row[~ended], token[~ended]
             if step + 1 == max_tokens or not len(answer):
                 break
-            if step == room:
-                room = min(2 * room, max_tokens)
-                own = [[with_room(cache, room, len(tree.group)) for cache in pair] for pair in own]
-            row, source, target = tree.grow(row, token)
-            for filled in (cache[:, :, : max(step, self.short)] for pair in own for cache in pair):
-                filled.index_copy_(0, target, filled.index_select(0, source))
-            last = torch.empty(len(tree.group), dtype=torch.long)
-            last[row] = token
-            x = embedding(last, self.embed)
-            turn = self.rotations(lengths[tree.group] + step)
-            for layer, prompt, alone in zip(self.layers, shared, own):
-                mixed = self.attend(self.project(layer, x, turn), prompt, alone, step, tree)
-                x = self.mlp(layer, product(mixed, layer.out, x))
+            row, logits = steps.advance(row, token, step)
         inside = torch.arange(max_tokens) < length[:, None]
         sums, means = ((t * inside).sum(1).tolist() for t in (logprob, entropy))
         ids, sizes = tokens.tolist(), length.tolist()
         return [Decoded(ids[i][: sizes[i]], sums[i], means[i] / sizes[i]) for i in range(len(ids))]
+
+
+class Steps:
+    """The caches of one batch of answers, and what is computed for every new token of theirs."""
+
+    def __init__(self, llama: Decoder, shared: list, lengths: torch.Tensor, rows: int, max_tokens: int):
+        """`shared` are the keys and values of the prompts, of these `lengths`."""
+        self.llama, self.shared, self.lengths, self.max_tokens = llama, shared, lengths, max_tokens
+        self.room, self.tree = min(max_tokens, ROOM), Tree(lengths, llama.kv_heads)
+        # memory that is not used yet costs nothing; what is read before it is written is masked, and must be finite
+        self.own = [[torch.empty(rows, llama.kv_heads, self.room, llama.size) for _ in "kv"] for _ in llama.layers]
+        for cache in (cache[: len(lengths)] for pair in self.own for cache in pair):
+            cache[:, :, : llama.short] = 0
+
+    def advance(self, row: torch.Tensor, token: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The new row of each answer, in `row` so far and going on with `token` at place `step`; the rows' logits."""
+        llama, tree = self.llama, self.tree
+        if step == self.room:
+            self.room = min(2 * self.room, self.max_tokens)
+            self.own = [[with_room(cache, self.room, len(tree.group)) for cache in pair] for pair in self.own]
+        row, source, target = tree.grow(row, token)
+        tree.lay_out()
+        for filled in (cache[:, :, : max(step, llama.short)] for pair in self.own for cache in pair):
+            filled.index_copy_(0, target, filled.index_select(0, source))
+        last = torch.empty(len(tree.group), dtype=torch.long)
+        last[row] = token
+        x = embedding(last, llama.embed)
+        turn = llama.rotations(self.lengths[tree.group] + step)
+        for layer, prompt, alone in zip(llama.layers, self.shared, self.own):
+            mixed = llama.attend(llama.project(layer, x, turn), prompt, alone, step, tree)
+            x = llama.mlp(layer, product(mixed, layer.out, x))
+        return row, llama.logits(x)
+
+
+class CompiledSteps:
+    """The same by the compiled step."""
+
+    def __init__(self, llama: Decoder, shared: list, lengths: torch.Tensor, rows: int, max_tokens: int):
+        self.compiled, self.tree, self.max_tokens = llama.compiled, Tree(lengths, llama.kv_heads), max_tokens
+        self.compiled.start(shared, lengths, rows, min(max_tokens, ROOM), max_tokens)
+
+    def advance(self, row: torch.Tensor, token: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if step == self.compiled.room:
+            self.compiled.widen(min(2 * step, self.max_tokens), len(self.tree.group))
+        row, source, target = self.tree.grow(row, token)
+        self.compiled.move(source, target, step)
+        last = torch.empty(len(self.tree.group), dtype=torch.long)
+        last[row] = token
+        return row, self.compiled.advance(last, self.tree.group, step)
 
 
 class Tree:
@@ -251,11 +293,10 @@ class Tree:
         group = torch.empty(size, dtype=torch.long)
         group[place] = self.group[parent]
         self.group = group
-        self._lay_out()
         return place[which], source, target
 
-    def _lay_out(self) -> None:
-        """Where rows stand in a grid of (prompts, heads, rows), and which row is at each place of it."""
+    def lay_out(self) -> None:
+        """Where rows stand in a grid of (prompts, heads, rows), and which row is at each place of it; after `grow`."""
         order = self.group.argsort(stable=True)
         counts = torch.bincount(self.group, minlength=self.groups)
         rank = torch.empty_like(order)

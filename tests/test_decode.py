@@ -7,7 +7,7 @@ import torch
 from scipy.stats import chi2_contingency
 from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, LlamaForCausalLM, Qwen2Config
 
-from largek import decode
+from largek import compiled, decode
 from largek.decode import Decoder, choose, product, supports
 
 END = 1
@@ -16,12 +16,25 @@ SHAPE |= {"max_position_embeddings": 128, "bos_token_id": None, "eos_token_id": 
 PROMPTS = [[5, 6, 7], [8] * 9, [3, 4], [9, 10, 11, 12, 13, 14]]
 
 
-@pytest.fixture(scope="module", autouse=True, params=[decode.LARGE, 0], ids=["MKL", "oneDNN"])
-def large(request):
-    """Every test with small products, and with the way of large ones."""
+@pytest.fixture(scope="module", autouse=True, params=["MKL", "oneDNN", "compiled"])
+def way(request):
+    """Every test with torch's small products, with the way of large ones, and with the compiled step."""
+    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decode, "LARGE", request.param)
-        yield
+        if request.param == "compiled":
+            torch.set_num_threads(1)
+            assert compiled.library() is not None, "no C compiler: the compiled step cannot be made"
+        else:
+            patch.setenv("LARGEK_COMPILED", "no")
+            patch.setattr(decode, "serves", lambda config: False)
+            patch.setattr(decode, "LARGE", decode.LARGE if request.param == "MKL" else 0)
+        yield request.param
+    torch.set_num_threads(threads)
+
+
+def test_the_way_under_test_is_the_one_that_is_taken(way):
+    assert (Decoder(llama()).compiled is not None) == (way == "compiled")
+    assert Decoder(llama(head_dim=12)).compiled is None  # a size that the compiled step does not know
 
 
 def llama(**changes) -> LlamaForCausalLM:
@@ -146,3 +159,38 @@ def test_other_architectures_are_left_to_generate():
     assert not supports(LlamaConfig(**shape, rope_parameters=scaled))
     with pytest.raises(ValueError, match="qwen2 is not an architecture"):
         Decoder(AutoModelForCausalLM.from_config(Qwen2Config(**shape)))
+
+
+def test_without_a_compiler_torch_samples(monkeypatch, tmp_path, way):
+    if way != "compiled":
+        return
+    compiled.library.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setenv("CC", "no-such-compiler")
+        assert Decoder(llama()).compiled is None
+    compiled.library.cache_clear()
+    (tmp_path / "broken").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "broken").chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("CC", str(tmp_path / "broken"))
+        assert Decoder(llama()).compiled is None
+        assert list((tmp_path / "largek").iterdir()) == []  # nothing half-made
+    compiled.library.cache_clear()
+    assert Decoder(llama()).compiled is not None
+    assert [path.suffix for path in (tmp_path / "largek").iterdir()] == [".so"]
+    compiled.library.cache_clear()
+
+
+def test_the_compiled_step_counts_zero_probabilities_as_none(way):
+    """Logits hundreds apart: entropy and log-probability stay finite and are those of the softmax."""
+    if way != "compiled":
+        return
+    network = llama()
+    with torch.no_grad():
+        network.model.embed_tokens.weight.mul_(40)
+    (answer,) = Decoder(network).sample([PROMPTS[0]], [1], max_tokens=9, ends=[END], seed=1)
+    logp = scored(network, PROMPTS[0], answer.ids).double()
+    expected = logp.gather(1, torch.tensor(answer.ids)[:, None]).sum().item()
+    assert answer.logprob == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert 0 <= answer.entropy < 1e-3

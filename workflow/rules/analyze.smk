@@ -522,7 +522,10 @@ rule report:
         largek="largek/common.py",
         captions=CAPTIONS,
         stylesheet="workflow/report/report.css",
-        tables=expand("<results>/tables/{name}.csv", name=[*TABLES, "guessing"]),
+        tables=[
+            *expand("<results>/tables/{name}.csv", name=TABLES),
+            *of_each_base("tables/guessing.csv"),
+        ],
         figures=expand("<results>/figures/{name}.png", name=FIGURES),
     output:
         "<results>/report.html",

@@ -24,6 +24,9 @@ envvars:
 # Jobs find `python` and `largek` where this Snakemake is installed.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Threads that wait for each other sleep instead of turning: beside other work on the same cores, two that turn train
+# twenty times slower than two that sleep.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def look_again(scheduler, delay):
@@ -43,6 +46,27 @@ try:
 except StudyError as error:
     raise WorkflowError(str(error))
 
+# Everything but the tables, the figures and the report is made for every base model, in <results>: the study's folder, or
+# where the study has several base models base-{base_model} in it.
+BASE_SEEDS = config.get("base_seeds", [config.get("seed")])
+
+
+def of_each_base(path):
+    """The file of that path in the folder of every base model."""
+    folders = [f"<study>/base-{seed}" for seed in BASE_SEEDS] if "base_seeds" in config else ["<study>"]
+    return [f"{folder}/{path}" for folder in folders]
+
+
+def collected(name):
+    """The table of that name of every base model."""
+    return of_each_base(f"tables/{name}")
+
+
+def study_seed(wildcards):
+    """The seed of a job's base model, its problems and its samples."""
+    return int(getattr(wildcards, "base_model", BASE_SEEDS[0]))
+
+
 # A study of the lab makes its problems and its base model; one of language models takes both from elsewhere.
 LAB = "lab" in config
 GPUS = config["gpus"]
@@ -59,25 +83,57 @@ if config["sampling"]["engine"] == "vllm":
 
 # Regular expressions for the wildcard `run`; one that matches nothing stands for an empty list.
 NO_RUN = "(?!)"
-TRAINED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["checkpoint"] == ""])) or NO_RUN
+TRAINED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["mix"] != ""])) or NO_RUN
 IMPORTED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["checkpoint"] != ""])) or NO_RUN
+AVERAGED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["average_of"] != ""])) or NO_RUN
 
 SFT = [f"sft/{run}" for run in RUNS.index]
 SEEDS = {"base": config["grpo_seeds"]} | {
     row.run: row.grpo_seeds.split(",") if row.grpo_seeds else config["grpo_seeds"] for row in RUNS.itertuples()
 }
 GRPO = [f"grpo/{run}/seed-{seed}" for run, seeds in SEEDS.items() for seed in seeds]
-MODELS = ["base", *SFT, *GRPO]
-BLOCKS = range(config["sampling"]["blocks"])
-BLOCKS_AFTER_RL = range(config["sampling"]["blocks_after_rl"])
+# The same trainings after fewer steps, and trainings by a coin flip.
+GRPO_STEPS = config.get("grpo_steps", [])
+AT_STEPS = [f"{model}/steps-{steps}" for model in GRPO for steps in GRPO_STEPS]
+COIN = [f"grpo/{run}/coin-{seed}" for run in config.get("coin_runs", []) for seed in SEEDS[run]]
+MODELS = ["base", *SFT, *GRPO, *AT_STEPS, *COIN]
+AFTER_RL = [*GRPO, *AT_STEPS, *COIN]
+
+SAMPLING = config["sampling"]
+BLOCKS = range(SAMPLING["blocks"])
+BLOCKS_AFTER_RL = range(SAMPLING["blocks_after_rl"])
+OUTCOME_SAMPLES = SAMPLING.get("outcome_samples")
+GREEDY = SAMPLING.get("greedy", False)
 ALL_GRADES = [
     *expand("<results>/grades/{model}/block-{block}.parquet", model=["base", *SFT], block=BLOCKS),
-    *expand("<results>/grades/{model}/block-{block}.parquet", model=GRPO, block=BLOCKS_AFTER_RL),
+    *expand("<results>/grades/{model}/block-{block}.parquet", model=AFTER_RL, block=BLOCKS_AFTER_RL),
+    *expand("<results>/grades/{model}/greedy.parquet", model=["base", *SFT] if GREEDY else []),
 ]
+
+
+def problems_of_block(wildcards):
+    """The problems that a block before RL holds answers to."""
+    splits = ["predict", "outcome"]
+    if OUTCOME_SAMPLES:
+        splits = ["outcome"] if int(wildcards.block) == max(BLOCKS) else ["predict"]
+    return [f"<results>/problems/{split}.jsonl" for split in splits]
+
+
+def samples_of_block(wildcards):
+    """The sample indices of a block, as --samples takes them."""
+    before_rl = not wildcards.model.startswith("grpo/")
+    number, size = int(wildcards.block), SAMPLING["block_size"]
+    last = number * size
+    if OUTCOME_SAMPLES and (number == max(BLOCKS) or not before_rl):
+        size = OUTCOME_SAMPLES
+        last = 0 if before_rl else number * size
+    return f"{last}:{last + size}"
+
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
 TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py", "largek/models.py"]
-CPU_FILES = ["workflow/scripts/cpu_llama.py", "largek/decode.py"]
+DECODE_FILES = ["largek/decode.py", "largek/compiled.py", "largek/decode_step.c"]
+CPU_FILES = ["workflow/scripts/cpu_llama.py", *DECODE_FILES]
 # The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another.
 VERIFIER, VERIFIER_FILES = [], []
 if config["verifier"].startswith("lab."):
@@ -92,9 +148,9 @@ GRPO_FILES = [
 ]
 SAMPLE_FILES = [
     f"largek/{name}.py"
-    for name in ("common", "decode", "models", "sample", "store", "tasks", f"engine_{config['sampling']['engine']}")
-]
-LOSS_FILES = [f"largek/{name}.py" for name in ("common", "decode", "loss", "models", "tasks")]
+    for name in ("common", "models", "sample", "store", "tasks", f"engine_{config['sampling']['engine']}")
+] + DECODE_FILES
+LOSS_FILES = [f"largek/{name}.py" for name in ("common", "loss", "models", "tasks")] + DECODE_FILES
 PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "passk")]
 GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
 FIGURE_FILES = ["workflow/scripts/figures.py", "workflow/scripts/figure.mplstyle", "largek/common.py"]
@@ -128,6 +184,16 @@ def cell(column):
     return of_run
 
 
+def start_of_run(wildcards):
+    """The model that RL starts from."""
+    return f"<results>/models/{'base' if wildcards.run == 'base' else f'sft/{wildcards.run}'}/model"
+
+
+def tuned_of_average(wildcards):
+    """The fine-tuned model of a run that is an average."""
+    return f"<results>/models/sft/{RUNS.at[wildcards.run, 'average_of']}/model"
+
+
 def as_json(value):
     """A param that may hold `{problem}`: given by a function it is not searched for wildcards."""
 
@@ -141,4 +207,5 @@ wildcard_constraints:
     run="[a-z0-9][a-z0-9.-]*",
     seed="[0-9]+",
     block="[0-9]+",
-    model=r"base|sft/[a-z0-9.-]+|grpo/[a-z0-9.-]+/seed-[0-9]+",
+    base_model="[0-9]+",
+    model=r"base|sft/[a-z0-9.-]+|grpo/[a-z0-9.-]+/(seed|coin)-[0-9]+(/steps-[0-9]+)?",

@@ -29,7 +29,7 @@ if LAB:
             ENVIRONMENT
         params:
             lab=json.dumps(config["lab"]),
-            seed=config["seed"],
+            seed=study_seed,
             folder=subpath(output.base, parent=True),
         shell:
             r"""
@@ -63,7 +63,7 @@ else:
             ENVIRONMENT
         params:
             data=as_json(config["data"]),
-            seed=config["seed"],
+            seed=study_seed,
             folder=subpath(output.pool, parent=True),
         shell:
             r"""

@@ -55,7 +55,7 @@ use rule measure_loss as measure_loss_of_import with:
         model="<results>/models/sft/{run}/model",
         examples="<results>/problems/common_held_out.jsonl",
     wildcard_constraints:
-        run=IMPORTED_RUNS,
+        run=f"{IMPORTED_RUNS}|{AVERAGED_RUNS}",
 
 
 use rule measure_loss as measure_loss_of_base with:
@@ -82,7 +82,7 @@ rule sample:
     input:
         largek=SAMPLE_FILES,
         model="<results>/models/{model}/model",
-        problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
+        problems=problems_of_block,
     output:
         "<results>/samples/{model}/block-{block}.parquet",
     log:
@@ -99,20 +99,20 @@ rule sample:
     params:
         lease=lease("sample"),
         chat_template=CHAT_TEMPLATE,
-        size=config["sampling"]["block_size"],
+        samples=samples_of_block,
         engine=ENGINE,
         temperature=config["sampling"]["temperature"],
         top_p=config["sampling"]["top_p"],
         max_tokens=config["sampling"]["max_tokens"],
         batch_size=config["sampling"]["batch_size"],
-        seed=config["seed"],
+        seed=study_seed,
     shell:
         r"""
         {params.lease} largek sample \
             --model {input.model:q} \
             --chat-template {params.chat_template} \
             --tasks {input.problems:q} \
-            --samples $(({wildcards.block} * {params.size})):$((({wildcards.block} + 1) * {params.size})) \
+            --samples {params.samples} \
             --name {wildcards.model} \
             {params.engine} \
             --temperature {params.temperature} \
@@ -133,20 +133,45 @@ use rule sample as sample_after_rl with:
         model="grpo/.+",
 
 
+use rule sample as sample_greedy with:
+    input:
+        largek=SAMPLE_FILES,
+        model="<results>/models/{model}/model",
+        problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
+    output:
+        "<results>/samples/{model}/greedy.parquet",
+    log:
+        "<results>/samples/{model}/greedy.log",
+    benchmark:
+        "<results>/samples/{model}/greedy.benchmark.jsonl"
+    params:
+        lease=lease("sample"),
+        chat_template=CHAT_TEMPLATE,
+        samples="0:1",
+        engine=ENGINE,
+        temperature=0,
+        top_p=1,
+        max_tokens=SAMPLING["max_tokens"],
+        batch_size=SAMPLING["batch_size"],
+        seed=study_seed,
+
+
 rule grade:
     """A verdict on every answer of a block."""
     input:
         largek=GRADE_FILES,
         verifier=VERIFIER,
         imported=VERIFIER_FILES,
-        samples="<results>/samples/{model}/block-{block}.parquet",
+        samples="<results>/samples/{model}/{block}.parquet",
         problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
     output:
-        "<results>/grades/{model}/block-{block}.parquet",
+        "<results>/grades/{model}/{block}.parquet",
     log:
-        "<results>/grades/{model}/block-{block}.log",
+        "<results>/grades/{model}/{block}.log",
     benchmark:
-        "<results>/grades/{model}/block-{block}.benchmark.jsonl"
+        "<results>/grades/{model}/{block}.benchmark.jsonl"
+    wildcard_constraints:
+        block="block-[0-9]+|greedy",
     conda:
         ENVIRONMENT
     params:
@@ -176,7 +201,7 @@ rule estimate_passk:
     conda:
         ENVIRONMENT
     params:
-        k=powers_of_two(config["sampling"]["block_size"] * len(BLOCKS)),
+        k=powers_of_two(OUTCOME_SAMPLES or SAMPLING["block_size"] * len(BLOCKS)),
     shell:
         r"""
         largek passk {input.grades:q} --k {params.k} --output {output:q} 2>&1 | tee {log:q}
@@ -190,7 +215,7 @@ use rule estimate_passk as estimate_passk_after_rl with:
     wildcard_constraints:
         model="grpo/.+",
     params:
-        k=powers_of_two(config["sampling"]["block_size"] * len(BLOCKS_AFTER_RL)),
+        k=powers_of_two((OUTCOME_SAMPLES or SAMPLING["block_size"]) * len(BLOCKS_AFTER_RL)),
 
 
 rule collect:
@@ -199,7 +224,7 @@ rule collect:
         script="workflow/scripts/collect.py",
         largek=["largek/common.py", "largek/grades.py"],
         records=expand("<results>/models/{model}/run.json", model=MODELS),
-        metrics=expand("<results>/models/{model}/metrics.jsonl", model=GRPO),
+        metrics=expand("<results>/models/{model}/metrics.jsonl", model=[*GRPO, *COIN]),
         losses=expand("<results>/losses/{model}.json", model=["base", *SFT]),
         grades=ALL_GRADES,
     output:

@@ -35,7 +35,7 @@ if LAB:
             python=training("sft"),
             threads=config["threads"]["base"],
             architecture=json.dumps(config["architecture"]),
-            seed=config["seed"],
+            seed=study_seed,
             report_to=config["report_to"],
             folder=subpath(output.model, parent=True),
         shell:
@@ -124,6 +124,31 @@ rule train_sft:
         """
 
 
+rule average_weights:
+    """The mean of a fine-tuned model's weights and the base model's (WiSE-FT, arXiv 2109.01903, at one half)."""
+    input:
+        script="workflow/scripts/average_weights.py",
+        base="<results>/models/base/model",
+        tuned=tuned_of_average,
+    output:
+        model=directory("<results>/models/sft/{run}/model"),
+        record="<results>/models/sft/{run}/run.json",
+    log:
+        "<results>/models/sft/{run}/average.log",
+    wildcard_constraints:
+        run=AVERAGED_RUNS,
+    conda:
+        ENVIRONMENT
+    params:
+        folder=subpath(output.model, parent=True),
+    shell:
+        r"""
+        python {input.script} \
+            --models {input.base:q} {input.tuned:q} \
+            --output {params.folder:q} 2>&1 | tee {log:q}
+        """
+
+
 rule import_checkpoint:
     """Let a person's own SFT model join the study: the folder that the sheet names."""
     input:
@@ -163,6 +188,8 @@ rule train_grpo:
         model=directory("<results>/models/grpo/{run}/seed-{seed}/model"),
         record="<results>/models/grpo/{run}/seed-{seed}/run.json",
         metrics="<results>/models/grpo/{run}/seed-{seed}/metrics.jsonl",
+        at_steps=[directory(f"<results>/models/grpo/{{run}}/seed-{{seed}}/steps-{steps}/model") for steps in GRPO_STEPS],
+        records_at_steps=[f"<results>/models/grpo/{{run}}/seed-{{seed}}/steps-{steps}/run.json" for steps in GRPO_STEPS],
     log:
         "<results>/models/grpo/{run}/seed-{seed}/train.log",
     benchmark:
@@ -179,6 +206,7 @@ rule train_grpo:
         python=training("grpo"),
         threads=config["threads"]["grpo"],
         verifier=config["verifier"],
+        more=" ".join(["--keep", *map(str, GRPO_STEPS)]) if GRPO_STEPS else "",
         chat_template=CHAT_TEMPLATE,
         lora=LORA,
         report_to=config["report_to"],
@@ -190,7 +218,7 @@ rule train_grpo:
             --problems {input.problems:q} \
             --verifier {params.verifier} \
             --recipe {input.recipe:q} \
-            --seed {wildcards.seed} \
+            --seed {wildcards.seed} {params.more} \
             --threads {params.threads} \
             --chat-template {params.chat_template} {params.lora} \
             --report-to {params.report_to} \
@@ -210,3 +238,34 @@ use rule train_grpo as train_grpo_from_base with:
         more=MORE_RECIPES["grpo"],
     wildcard_constraints:
         run="base",
+
+
+use rule train_grpo as train_grpo_by_coin with:
+    input:
+        script="workflow/scripts/train_grpo.py",
+        shared=GRPO_FILES,
+        verifier=VERIFIER,
+        imported=VERIFIER_FILES,
+        start=start_of_run,
+        problems="<results>/problems/rl.jsonl",
+        recipe=config["recipes"]["grpo"],
+        more=MORE_RECIPES["grpo"],
+    output:
+        model=directory("<results>/models/grpo/{run}/coin-{seed}/model"),
+        record="<results>/models/grpo/{run}/coin-{seed}/run.json",
+        metrics="<results>/models/grpo/{run}/coin-{seed}/metrics.jsonl",
+    log:
+        "<results>/models/grpo/{run}/coin-{seed}/train.log",
+    benchmark:
+        "<results>/models/grpo/{run}/coin-{seed}/benchmark.jsonl"
+    wildcard_constraints:
+        run="[a-z0-9][a-z0-9.-]*",
+    params:
+        python=training("grpo"),
+        threads=config["threads"]["grpo"],
+        verifier=config["verifier"],
+        more="--reward coin",
+        chat_template=CHAT_TEMPLATE,
+        lora=LORA,
+        report_to=config["report_to"],
+        folder=subpath(output.model, parent=True),

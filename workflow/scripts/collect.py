@@ -27,11 +27,16 @@ def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
 
     `gain_n` and so on: the part of a sum in the last block, which no predictor uses on outcome problems.
     `first_n`, `first_correct`: among the first 8 samples. `sound`: right answers whose every step is right.
-    `tokens`: sampled tokens; `entropy`: their summed entropy in nats.
+    `tokens`: sampled tokens; `entropy`: their summed entropy in nats. `greedy_n`, `greedy_correct`: of answers at
+    temperature 0, where the study has them.
     """
-    parts = []
+    parts, greedy = [], []
     for path in grades:
         answers = read_grades(str(path))
+        if path.stem == "greedy":
+            part = count(answers)[[*COUNT_COLUMNS, "n", "correct"]]
+            greedy.append(part.rename(columns={"n": "greedy_n", "correct": "greedy_correct"}))
+            continue
         right = answers["outcome"] == "correct"
         first = answers["sample"] < GROUP
         answers["sound"] = (right & answers["sound"].fillna(False).astype(bool)).astype(int)
@@ -42,7 +47,11 @@ def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
         for name in ("n", "correct", "truncated", "sound", "tokens", "entropy"):
             part[f"gain_{name}"] = part[name] if path.stem == f"block-{gain_block}" else 0
         parts.append(part)
-    return pd.concat(parts).groupby(COUNT_COLUMNS, as_index=False, sort=True).sum()
+    counts = pd.concat(parts).groupby(COUNT_COLUMNS, as_index=False, sort=True).sum()
+    if greedy:
+        counts = counts.merge(pd.concat(greedy), on=COUNT_COLUMNS, how="left")
+        counts[["greedy_n", "greedy_correct"]] = counts[["greedy_n", "greedy_correct"]].fillna(0).astype(int)
+    return counts
 
 
 def read_records(results: Path, models: list[str]) -> pd.DataFrame:
@@ -61,7 +70,7 @@ def read_metrics(results: Path, models: list[str]) -> pd.DataFrame:
     parts = []
     for model in models:
         path = results / "models" / model / "metrics.jsonl"
-        if model.startswith("grpo/") and path.stat().st_size:
+        if model.startswith("grpo/") and "/steps-" not in model and path.stat().st_size:
             parts.append(pd.read_json(path, lines=True)[METRICS].assign(model=model))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*METRICS, "model"])
 

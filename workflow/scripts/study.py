@@ -13,7 +13,7 @@ import yaml
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "series", "checkpoint"]
-OPTIONAL = ["grpo_seeds"]
+OPTIONAL = ["grpo_seeds", "average_of"]
 
 
 class StudyError(Exception):
@@ -52,7 +52,8 @@ def validate_study(config: dict, where: str) -> None:
     validate({key: value for key, value in config.items() if key != "pathvars"}, "config.schema.yaml", where)
     if "lab" in config:
         validate_lab(config, where)
-    samples = config["sampling"]["block_size"] * config["sampling"]["blocks"]
+    sampling = config["sampling"]
+    samples = sampling["block_size"] * sampling["blocks"]
     largest = max(config["analysis"]["k"])
     if largest > samples - config["sampling"]["block_size"]:
         raise StudyError(
@@ -70,6 +71,16 @@ def validate_study(config: dict, where: str) -> None:
             pool = f"the {seen} of {key} times pool_share in {where}"
             raise StudyError(f"{config['runs']}, run {row.run!r}: unique: {row.unique} is more than {pool}")
     runs = sheet.index
+    for run in config.get("coin_runs", []):
+        if run not in {"base", *runs}:
+            raise StudyError(f"{where}: coin_runs: {run!r} is not a run of {config['runs']}")
+    recipe = Path(config["recipes"]["grpo"])
+    last = (yaml.safe_load(recipe.read_text()) or {}).get("max_steps") if recipe.exists() else None
+    for steps in config.get("grpo_steps", []):
+        if isinstance(last, int) and steps >= last:
+            raise StudyError(
+                f"{where}: grpo_steps: expected numbers below the max_steps {last} of {recipe}, not {steps}"
+            )
     for scope, listed in config["analysis"]["scopes"].items():
         strange = sorted(set(listed) - set(runs) - {"base"})
         if strange:
@@ -111,8 +122,8 @@ def read_runs(config: dict) -> pd.DataFrame:
         filled = {key: value for key, value in row.items() if value}
         where = f"{path}, run {row['run']!r}"
         validate(filled, "runs.schema.yaml", where)
-        if ("checkpoint" in filled) == ("mix" in filled):
-            raise StudyError(f"{where}: expected either a mix or a checkpoint")
+        if sum(name in filled for name in ("mix", "checkpoint", "average_of")) != 1:
+            raise StudyError(f"{where}: expected one of mix, checkpoint and average_of")
         if "mix" in filled and ("unique" in filled) == ("budget_tokens" in filled):
             raise StudyError(f"{where}: expected either unique or budget_tokens")
         for needed in [name for name in ("epochs", "sft_seed") if "mix" in filled and name not in filled]:
@@ -120,6 +131,10 @@ def read_runs(config: dict) -> pd.DataFrame:
         if "checkpoint" in filled and not Path(filled["checkpoint"]).is_dir():
             raise StudyError(f"{where}: checkpoint: no folder {filled['checkpoint']}")
     names = [row["run"] for row in rows]
+    trained = {row["run"] for row in rows if row["mix"]}
+    for row in rows:
+        if row.get("average_of") and row["average_of"] not in trained:
+            raise StudyError(f"{path}, run {row['run']!r}: average_of: {row['average_of']!r} is no run with a mix here")
     for name in names:
         if names.count(name) > 1:
             raise StudyError(f"{path}: the run {name!r} is there twice")

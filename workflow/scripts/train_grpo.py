@@ -3,6 +3,7 @@
 Reads a model folder and problems (JSONL of {problem, answer}); writes into --output
     model/          the model after RL
     run.json        how it was made
+    steps-N/        model/ and run.json of the same training after N steps, for each N of --keep
     metrics.jsonl   reward, entropy, share of groups without variance, length of every step
 
     python workflow/scripts/train_grpo.py --start models/sft/random-1000/model --problems problems/rl.jsonl \\
@@ -42,6 +43,13 @@ def reward_function(verify: Verifier, ends: list[int]):
     return correct
 
 
+def coin(completions, **kwargs) -> list[float]:
+    """A reward that knows nothing: heads or tails, from torch's own generator, whose state is in every checkpoint."""
+    import torch
+
+    return (torch.rand(len(completions)) < 0.5).float().tolist()
+
+
 def check_vllm(recipe, path: Path) -> None:
     """Raises InputError for settings under which rollouts by vLLM are not what the loss takes them for."""
     if "seed" in (recipe.generation_kwargs or {}):
@@ -58,6 +66,8 @@ def main() -> None:
     parser.add_argument("--problems", required=True, type=Path)
     parser.add_argument("--verifier", required=True, help="as in `largek grade`")
     parser.add_argument("--recipe", required=True, type=Path, help="fields of TRL's GRPOConfig")
+    parser.add_argument("--reward", choices=["verifier", "coin"], default="verifier")
+    parser.add_argument("--keep", nargs="*", type=int, default=[], help="steps after which to keep the model too")
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--threads", required=True, type=int)
     parser.add_argument("--chat-template", choices=["yes", "no"], default="no", help="the tokenizer's own")
@@ -79,10 +89,13 @@ def main() -> None:
             raise InputError(f"{args.recipe}: expected 'max_steps' above 0")
         if recipe.use_vllm:
             check_vllm(recipe, args.recipe)
+        if too_late := [steps for steps in args.keep if not 0 < steps < recipe.max_steps]:
+            raise InputError(f"--keep {too_late[0]}: expected steps below the {recipe.max_steps} of {args.recipe}")
         verify = load_verifier(args.verifier)
         settings = {"grpo": recipe.to_dict(), "lora": lora and lora.to_dict(), "chat_template": args.chat_template}
+        settings |= {"reward": args.reward, "keep": args.keep}
         inputs = {"start": args.start, "problems": args.problems}
-        with Training(args.output, settings, inputs, args.threads) as training:
+        with Training(args.output, settings, inputs, args.threads, keep=args.keep) as training:
             if training.finished.exists():
                 pass  # a process that outlived its Snakemake has trained it
             elif (args.start / "failed.json").exists():
@@ -96,7 +109,7 @@ def main() -> None:
                     asked = [[{"role": "user", "content": text}] for text in asked]
                 data = Dataset.from_list([{"prompt": text, "row": row} for text, row in zip(asked, ordered)])
                 model, tokenizer = load_for_training(str(args.start))
-                reward = reward_function(verify, end_ids(str(args.start), tokenizer))
+                reward = coin if args.reward == "coin" else reward_function(verify, end_ids(str(args.start), tokenizer))
                 more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
                 trainer = CPUGRPOTrainer(model, reward, args=recipe, **more)
                 training.train(trainer)

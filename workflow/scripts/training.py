@@ -3,7 +3,8 @@
 A model's folder, say models/sft/random-1000/, holds
 
     model/ run.json metrics.jsonl   the outputs, put there together when the training is finished
-    checkpoints/                    while it trains: recipe.json, checkpoint-N/, metrics.jsonl; then finished/
+    steps-N/                        model/ and run.json after N steps, where that was asked for
+    checkpoints/                    while it trains: recipe.json, checkpoint-N/, kept/N/, metrics.jsonl; then finished/
     training.lock                   held by the one process that may write here
 
 Snakemake deletes outputs before every attempt, so what a restart needs lives in checkpoints/, which it does not know.
@@ -21,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,6 +36,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 
 from largek.common import InputError, Progress, digest, write_json, write_jsonl
+from largek.compiled import library
 from largek.models import load_tokenizer
 
 # The script tabulate.py must not stand in for the package of that name, which torch imports when it exits.
@@ -92,6 +95,8 @@ def own_code() -> dict[str, str]:
     root = str(Path(__file__).resolve().parents[2])
     files = {name: os.path.abspath(getattr(module, "__file__", None) or "/") for name, module in sys.modules.items()}
     own = {name: Path(file) for name, file in sorted(files.items()) if file.startswith(f"{root}{os.sep}")}
+    if "largek.compiled" in own:
+        own["largek.decode_step"] = own["largek.compiled"].with_name("decode_step.c")
     return {name: digest(file) for name, file in own.items() if ".venv" not in file.parts and file.is_file()}
 
 
@@ -123,9 +128,10 @@ def starters() -> list[int]:
 class Training:
     """One training folder, locked for the life of the block. Use as `with Training(...) as training:`."""
 
-    def __init__(self, folder: Path, settings: dict, inputs: dict[str, Path], threads: int):
-        """`settings` and the content of `inputs` are the recipe: a checkpoint made under another one is not resumed."""
-        self.folder, self.checkpoints = folder, folder / "checkpoints"
+    def __init__(self, folder: Path, settings: dict, inputs: dict[str, Path], threads: int, keep: Sequence[int] = ()):
+        """`settings` and the content of `inputs` are the recipe: a checkpoint made under another one is not resumed.
+        The model is kept as it is after the steps `keep` too."""
+        self.folder, self.checkpoints, self.keep = folder, folder / "checkpoints", keep
         self.name = (
             "/".join(folder.parts[folder.parts.index("models") + 1 :]) if "models" in folder.parts else str(folder)
         )
@@ -134,6 +140,7 @@ class Training:
             "inputs": {key: digest(path) for key, path in inputs.items()},
             "code": own_code(),
             "threads": threads,
+            "compiled": library() is not None,  # sampling by the compiled step: other roundings than torch's
             "versions": {package: version(package) for package in PACKAGES},
         }
         self.recipe = json.loads(json.dumps(self.recipe, default=str))
@@ -224,6 +231,8 @@ class Training:
         """
         trainer.remove_callback(PrinterCallback)  # it prints every row; Watch prints one now and then
         trainer.add_callback(Watch(self))
+        if self.keep:
+            trainer.add_callback(Keep(self, trainer))
         before = torch.get_num_threads()
         try:
             last = self.last_checkpoint()
@@ -257,7 +266,9 @@ class Training:
         if not self.first:
             return
         print(f"{self.name}: FAILED: {reason}", flush=True)
-        write_json(self._fresh("unfinished") / "model" / "failed.json", {"model": self.name, "reason": reason})
+        unfinished, about = self._fresh("unfinished"), {"model": self.name, "reason": reason}
+        for model in ("model", *(f"steps-{steps}/model" for steps in self.keep)):
+            write_json(unfinished / model / "failed.json", about)
         (self.checkpoints / "metrics.jsonl").touch()
         self.finish(status="failed", reason=reason)
 
@@ -276,6 +287,13 @@ class Training:
         shutil.copy(self.checkpoints / "metrics.jsonl", unfinished)
         record = {"model": self.name, **facts, "recipe": self.recipe, **self.environment}
         write_json(unfinished / "run.json", record)
+        for steps in self.keep:
+            if facts["status"] == "ok":
+                shutil.copytree(self.checkpoints / "kept" / str(steps), unfinished / f"steps-{steps}" / "model")
+                so_far = rows[:steps]
+                record |= {"steps": steps, "tokens": so_far[-1]["num_tokens"]}
+                record["seconds"] = sum(row["seconds"] for row in so_far)
+            write_json(unfinished / f"steps-{steps}" / "run.json", record | {"model": f"{self.name}/steps-{steps}"})
         os.replace(unfinished, self.finished)
 
     def publish(self) -> None:
@@ -286,11 +304,12 @@ class Training:
         """
         if not self.first:
             return
-        for name in OUTPUTS:
+        for name in (*OUTPUTS, *(f"steps-{steps}/{part}" for steps in self.keep for part in ("model", "run.json"))):
             source, target = self.finished / name, self.folder / name
             if target.is_dir():
                 shutil.rmtree(target)
-            temporary = self.folder / f".{name}.new"
+            target.parent.mkdir(exist_ok=True)
+            temporary = target.with_name(f".{target.name}.new")
             shutil.rmtree(temporary, ignore_errors=True)
             if source.is_dir():
                 shutil.copytree(source, temporary, copy_function=os.link)
@@ -373,6 +392,26 @@ class Watch(TrainerCallback):
         for older in set(newest.parent.glob("checkpoint-*")) - {newest}:
             (older / "whole").unlink(missing_ok=True)
             shutil.rmtree(older)
+
+
+class Keep(TrainerCallback):
+    """Keeps the model as it is after some of the steps."""
+
+    def __init__(self, training: Training, trainer):
+        self.training, self.trainer = training, trainer
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step not in self.training.keep:
+            return
+        weights = gathered(self.trainer)
+        if state.is_world_process_zero:
+            kept = self.training.checkpoints / "kept" / str(state.global_step)
+            temporary = kept.with_name(f"{kept.name}.new")
+            for folder in (temporary, kept):
+                shutil.rmtree(folder, ignore_errors=True)
+            save(self.trainer, weights, temporary)
+            self.trainer.processing_class.save_pretrained(temporary)
+            os.replace(temporary, kept)
 
 
 def weight_distance(model: Path, start: Path) -> float:
