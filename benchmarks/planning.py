@@ -112,7 +112,6 @@ def main() -> None:
         snakefile.write_text(stub(args.runs))
         study = yaml.safe_load((ROOT / "config/config.yaml").read_text())
         study |= {"study": "planning", "runs": str(rows), "grpo_seeds": [1]}
-        study["analysis"]["contrasts"] = {}
         study["sampling"] |= {"blocks": 3, "blocks_after_rl": 3}
         config.write_text(yaml.safe_dump(study))
         ours, stubs = [], []

@@ -68,7 +68,16 @@ def test_one_series_is_not_halved(table):
 
 
 def analyzed(path, points=POINTS):
-    options = ("--resamples", 50, "--half-splits", 20, "--output", path)
+    options = (
+        "--resamples",
+        50,
+        "--half-splits",
+        20,
+        "--output",
+        path,
+        "--over-promise",
+        path.with_name("promise.csv"),
+    )
     return run("python", SCRIPTS / "analyze_paper.py", "--points", points, *options)
 
 

@@ -11,7 +11,7 @@ from trl import GRPOConfig, SFTConfig
 
 from largek.common import InputError
 from largek.tasks import read_entries
-from study import COLUMNS, StudyError, contrast_runs, read_runs, recipe_files, validate_study
+from study import COLUMNS, StudyError, read_runs, recipe_files, validate_study
 from train_grpo import check_vllm
 from training import read_recipe
 
@@ -143,37 +143,16 @@ def wrong(config: dict, path: str, value) -> dict:
         ("sampling/block_size", 4, "analysis/k: k = 8 is more than"),
         ("lab/pool/examples", 63, "config/runs/smoke.tsv, run 'random-64': unique: 64 is more than the 63 of"),
         ("runs", "config/runs/none.tsv", "config/runs/none.tsv: no such file"),
-        ("analysis/contrasts/longest/treated", {"mixes": 1}, "unknown key 'analysis/contrasts/longest/treated/mixes'"),
-        (
-            "analysis/contrasts/longest",
-            {"treated": {"mix": "random"}},
-            "missing key 'analysis/contrasts/longest/control'",
-        ),
-        (
-            "analysis/contrasts/longest/treated",
-            {"mix": "longest", "epochs": 1},
-            "analysis/contrasts/longest/treated: no run of config/runs/smoke.tsv is like this",
-        ),
-        (
-            "analysis/contrasts/longest/treated",
-            {"unique": 64},
-            "analysis/contrasts/longest: treated and control are the same runs",
-        ),
+        ("analysis/hypotheses/simple", {"margins": 1}, "unknown key 'analysis/hypotheses/simple/margins'"),
+        ("analysis/hypotheses/longest", {"margin": 1}, "unknown key 'analysis/hypotheses/longest', expected one of"),
+        ("analysis/hypotheses/loss", {"power": 0.8}, "missing key 'analysis/hypotheses/loss/margin'"),
+        ("analysis/hypotheses/loss/power", 80, "analysis/hypotheses/loss/power: 80 is greater than the maximum of 1"),
     ],
 )
 def test_a_wrong_config_is_refused(config, path, value, message):
     with pytest.raises(StudyError) as caught:
         validate_study(wrong(config, path, value), "x.yaml")
     assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_a_side_of_a_contrast_is_one_recipe(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    study = yaml.safe_load(Path("config/config.yaml").read_text())
-    runs = contrast_runs(study, read_runs(study))
-    assert runs["repeated"] == {"treated": ["repeated-125x8"], "control": ["random-1000"]}
-    with pytest.raises(StudyError, match=r"simple/control: random-250, random-1000, .* expected one recipe"):
-        validate_study(wrong(study, "analysis/contrasts/simple/control", {"mix": "random"}), "x.yaml")
 
 
 def test_a_missing_key_is_named(config):

@@ -32,16 +32,16 @@ def planned(folder: Path, *options: str) -> dict[str, int]:
 
 
 AFTER_TABLES = {
-    *("collect", "tabulate", "check_guessing", "analyze", "estimate_variance", "judge_contrasts", "report"),
-    *("plot_sft_vs_rl", "plot_scores", "plot_correlation", "plot_predictors", "plot_passk", "plot_contrasts"),
-    *("plot_paper", "plot_regret", "judge_predictors", "estimate_regret", "plot_training"),
+    *("collect", "tabulate", "check_guessing", "analyze", "estimate_variance", "report"),
+    *("plot_sft_vs_rl", "plot_scores", "plot_correlation", "plot_predictors", "plot_passk", "judge_hypotheses"),
+    *("plot_paper", "plot_regret", "judge_predictors", "estimate_regret", "plot_training", "estimate_over_promise"),
 }
 
 
 def test_the_smoke_study_makes_what_is_promised(smoke):
     results = smoke / "results" / "smoke"
     assert sorted(path.stem for path in (results / "figures").glob("*.png")) == sorted(
-        ["contrasts", "correlation", "paper", "passk", "predictors", "regret", "scores", "sft_vs_rl", "training"]
+        ["correlation", "paper", "passk", "predictors", "regret", "scores", "sft_vs_rl", "training"]
     )
     assert (results / "report.html").stat().st_size > 100_000
     models = pd.read_csv(results / "tables" / "models.csv")

@@ -3,13 +3,19 @@ Figures and the report take seconds: on a cluster they are no jobs of their own.
 
 in:  <results>/tables/{counts.parquet, records.parquet, metrics.parquet, guessing.csv}
      workflow/resources/paper_points.csv
-out: <results>/tables/{models, passk, predictors, primary, regret, variance, contrasts, paper}.csv
+out: <results>/tables/{models, passk, predictors, primary, regret, variance, over_promise, inversions, verdicts,
+                       paper, paper_over_promise}.csv
      <results>/figures/{name}.png
      <results>/report.html
 """
 
-TABLES = ["models", "predictors", "primary", "regret", "variance", "contrasts", "paper"]
-FIGURES = ["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "contrasts", "paper", "regret"]
+TABLES = ["models", "predictors", "primary", "regret", "variance", "over_promise", "inversions", "verdicts"]
+TABLES += ["paper", "paper_over_promise"]
+FIGURES = ["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "paper", "regret"]
+
+# The base models of the study and the folder of each with what was collected of its models.
+BASES = {str(seed): f"<results>/base-{seed}/tables" for seed in config.get("base_seeds", [])}
+BASES = BASES or {str(config["seed"]): "<results>/tables"}
 
 
 rule tabulate:
@@ -190,39 +196,76 @@ rule estimate_variance:
         """
 
 
-rule judge_contrasts:
-    """Does data that looks better after SFT end worse after RL?"""
+rule estimate_over_promise:
+    """Which runs promised more before RL than they kept, and which candidates changed places?"""
     input:
-        script="workflow/scripts/judge_contrasts.py",
+        script="workflow/scripts/estimate_over_promise.py",
         largek="largek/common.py",
-        counts="<results>/tables/counts.parquet",
         models="<results>/tables/models.csv",
-        variance="<results>/tables/variance.csv",
+        counts=[f"{folder}/counts.parquet" for folder in BASES.values()],
     output:
-        report(
-            "<results>/tables/contrasts.csv",
-            caption="../report/contrasts.rst",
+        over_promise=report(
+            "<results>/tables/over_promise.csv",
+            caption="../report/over_promise.rst",
             category="Tables",
-            labels={"table": "verdicts on contrasts"},
+            labels={"table": "over-promise of runs"},
+        ),
+        inversions=report(
+            "<results>/tables/inversions.csv",
+            caption="../report/inversions.rst",
+            category="Tables",
+            labels={"table": "inversions"},
         ),
     log:
-        "<results>/tables/judge_contrasts.log",
+        "<results>/tables/estimate_over_promise.log",
     benchmark:
-        "<results>/tables/judge_contrasts.benchmark.jsonl"
+        "<results>/tables/estimate_over_promise.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
-        tables=subpath(output[0], parent=True),
-        contrasts=json.dumps(contrast_runs(config, RUNS)),
-        margin=config["analysis"]["margin"],
-        least_icc=config["analysis"]["least_icc"],
+        base_models=" ".join(BASES),
+        noise="{before} {after}".format(**config["analysis"]["run_noise"]),
     shell:
         r"""
         python {input.script} \
-            --tables {params.tables:q} \
-            --contrasts {params.contrasts:q} \
-            --margin {params.margin} \
-            --least-icc {params.least_icc} \
+            --models {input.models:q} \
+            --base-models {params.base_models} \
+            --counts {input.counts:q} \
+            --noise {params.noise} \
+            --over-promise {output.over_promise:q} \
+            --inversions {output.inversions:q} 2>&1 | tee {log:q}
+        """
+
+
+rule judge_hypotheses:
+    """Do SFT scores mislead, and what predicts better? A verdict on each hypothesis, over base models."""
+    input:
+        script="workflow/scripts/judge_hypotheses.py",
+        shared=[f"workflow/scripts/{name}.py" for name in ("estimate_over_promise", "analyze", "lineages")],
+        largek=PASSK_FILES,
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/tables/verdicts.csv",
+            caption="../report/verdicts.rst",
+            category="Tables",
+            labels={"table": "verdicts"},
+        ),
+    log:
+        "<results>/tables/judge_hypotheses.log",
+    benchmark:
+        "<results>/tables/judge_hypotheses.benchmark.jsonl"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        noise="{before} {after}".format(**config["analysis"]["run_noise"]),
+        hypotheses=json.dumps(config["analysis"]["hypotheses"]),
+    shell:
+        r"""
+        python {input.script} \
+            --models {input.models:q} \
+            --noise {params.noise} \
+            --hypotheses {params.hypotheses:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -231,15 +274,21 @@ rule analyze_paper:
     """The same statistics on the points of the paper's figures."""
     input:
         script="workflow/scripts/analyze_paper.py",
-        analyze="workflow/scripts/analyze.py",
+        shared=["workflow/scripts/analyze.py", "workflow/scripts/estimate_over_promise.py"],
         largek=["largek/common.py", "largek/passk.py"],
         points="workflow/resources/paper_points.csv",
     output:
-        report(
+        paper=report(
             "<results>/tables/paper.csv",
             caption="../report/paper.rst",
             category="Tables",
             labels={"table": "the paper's own points"},
+        ),
+        over_promise=report(
+            "<results>/tables/paper_over_promise.csv",
+            caption="../report/paper_over_promise.rst",
+            category="Tables",
+            labels={"table": "over-promise of the paper's points"},
         ),
     log:
         "<results>/tables/analyze_paper.log",
@@ -256,7 +305,8 @@ rule analyze_paper:
             --points {input.points:q} \
             --resamples {params.resamples} \
             --half-splits {params.half_splits} \
-            --output {output:q} 2>&1 | tee {log:q}
+            --output {output.paper:q} \
+            --over-promise {output.over_promise:q} 2>&1 | tee {log:q}
         """
 
 
@@ -409,34 +459,6 @@ rule plot_training:
         """
 
 
-rule plot_contrasts:
-    """Treated and control runs before and after RL, with the verdict."""
-    input:
-        script="workflow/scripts/plot_contrasts.py",
-        style=FIGURE_FILES,
-        contrasts="<results>/tables/contrasts.csv",
-        models="<results>/tables/models.csv",
-    output:
-        report(
-            "<results>/figures/contrasts.png",
-            caption="../report/contrasts_figure.rst",
-            category="Figures",
-            labels={"figure": "7. contrasts and verdicts"},
-        ),
-    log:
-        "<results>/figures/contrasts.log",
-    localrule: True
-    conda:
-        "../../envs/cpu.yaml"
-    shell:
-        r"""
-        python {input.script} \
-            --contrasts {input.contrasts:q} \
-            --models {input.models:q} \
-            --output {output:q} 2>&1 | tee {log:q}
-        """
-
-
 rule plot_regret:
     """Regret against RL compute."""
     input:
@@ -465,7 +487,8 @@ rule plot_paper:
     """The paper's points beside this study's runs."""
     input:
         script="workflow/scripts/plot_paper.py",
-        analyze=["workflow/scripts/analyze_paper.py", "workflow/scripts/analyze.py", "largek/passk.py"],
+        analyze=[f"workflow/scripts/{name}.py" for name in ("analyze_paper", "analyze", "estimate_over_promise")],
+        largek="largek/passk.py",
         style=FIGURE_FILES,
         points="workflow/resources/paper_points.csv",
         models="<results>/tables/models.csv",

@@ -14,7 +14,7 @@ from pathlib import Path
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 sys.path.append(str(Path(workflow.basedir, "workflow", "scripts")))
-from study import StudyError, contrast_runs, read_runs, recipe_files, validate_study
+from study import StudyError, read_runs, recipe_files, validate_study
 
 
 envvars:

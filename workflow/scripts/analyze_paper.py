@@ -1,7 +1,9 @@
 """The paper's own points through the study's analysis: how well do post-SFT score and loss predict the post-RL score?
 
-Reads workflow/resources/paper_points.csv (see the README beside it) and writes tables/paper.csv: one row for set of
-points x predictor x target.
+Reads workflow/resources/paper_points.csv (see the README beside it) and writes
+    paper.csv                one row for set of points x predictor x target
+    paper_over_promise.csv   one row a point: its score after RL minus what the curve through the point without SFT and
+                             the random one-epoch points of its model gives (see estimate_over_promise.py)
 
 Predictors: post-SFT pass@1, and minus the held-out loss where the paper shows it. Targets: `score`, the post-RL pass@1,
 and `gain`, the same minus the post-SFT pass@1. Unlike the study's gain, this one is measured on the very samples of the
@@ -12,7 +14,8 @@ have no width where the order is perfect, however few the points are. r2_half is
 a half hardly differ.
 
     python workflow/scripts/analyze_paper.py --points workflow/resources/paper_points.csv \\
-        --resamples 2000 --half-splits 500 --output results/smoke/tables/paper.csv
+        --resamples 2000 --half-splits 500 --output results/smoke/tables/paper.csv \\
+        --over-promise results/smoke/tables/paper_over_promise.csv
 """
 
 import argparse
@@ -21,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from analyze import correlation, half_split_r2, interval, spearman
+from estimate_over_promise import curve, expected
 from largek.common import InputError, derive_seed, exit_on_bad_input, write_csv
 
 TEXTS, NUMBERS = ["model", "data", "series", "note"], ["examples", "epochs", "sft", "rl", "loss"]
@@ -91,16 +95,34 @@ def compare(points: pd.DataFrame, resamples: int, half_splits: int) -> pd.DataFr
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def promise(points: pd.DataFrame) -> pd.DataFrame:
+    """paper_over_promise.csv: scores in percent, over-promises in points."""
+    tables = []
+    for _, rows in points.groupby("model", sort=False):
+        on_curve = (rows["data"] == "none") | (rows["data"] == "random") & (rows["epochs"] == 1)
+        knots = curve(*rows.loc[on_curve, ["sft", "rl"]].to_numpy().T)
+        due = expected(knots, rows["sft"].to_numpy()) if on_curve.any() else np.full(len(rows), np.nan)
+        reason = np.where(np.isnan(due), "outside the curve" if on_curve.any() else "no curve", "")
+        table = rows[["model", "data", "examples", "epochs", "sft", "rl"]].assign(expected=due, reason=reason)
+        table.loc[on_curve, ["expected", "reason"]] = np.nan, "on the curve"
+        tables.append(table)
+    table = pd.concat(tables)
+    table.insert(len(table.columns) - 1, "over_promise", table["rl"] - table["expected"])
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", required=True)
     parser.add_argument("--resamples", required=True, type=int)
     parser.add_argument("--half-splits", required=True, type=int)
     parser.add_argument("--output", required=True)
+    parser.add_argument("--over-promise", required=True)
     args = parser.parse_args()
     with exit_on_bad_input("analyze_paper"):
-        table = compare(read_points(args.points), args.resamples, args.half_splits)
-        write_csv(args.output, table)
+        points = read_points(args.points)
+        write_csv(args.output, compare(points, args.resamples, args.half_splits))
+        write_csv(args.over_promise, promise(points))
 
 
 if __name__ == "__main__":

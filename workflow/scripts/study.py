@@ -14,7 +14,6 @@ import yaml
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "series", "checkpoint"]
 OPTIONAL = ["grpo_seeds", "average_of"]
-RECIPE = ["mix", "unique", "epochs", "budget_tokens"]  # runs that agree in these differ in their seed alone
 
 
 class StudyError(Exception):
@@ -86,17 +85,6 @@ def validate_study(config: dict, where: str) -> None:
         strange = sorted(set(listed) - set(runs) - {"base"})
         if strange:
             raise StudyError(f"{where}: analysis/scopes/{scope}: {strange[0]!r} is not a run of {config['runs']}")
-    for name, sides in contrast_runs(config, sheet).items():
-        recipes = {}
-        for side, listed in sides.items():
-            key = f"{where}: analysis/contrasts/{name}/{side}"
-            recipes[side] = set(map(tuple, sheet.loc[listed, RECIPE].to_numpy()))
-            if not listed:
-                raise StudyError(f"{key}: no run of {config['runs']} is like this")
-            if len(recipes[side]) > 1:
-                raise StudyError(f"{key}: {', '.join(listed)} differ in more than their seed, expected one recipe")
-        if recipes["treated"] == recipes["control"]:
-            raise StudyError(f"{where}: analysis/contrasts/{name}: treated and control are the same runs")
 
 
 def validate_lab(config: dict, where: str) -> None:
@@ -117,21 +105,6 @@ def recipe_files(config: dict, stage: str) -> list[str]:
     path = Path(config["recipes"][stage])
     named = yaml.safe_load(path.read_text()) if path.exists() else {}
     return [file for file in (config["recipes"].get("lora"), (named or {}).get("deepspeed")) if file]
-
-
-def contrast_runs(config: dict, sheet: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
-    """The runs on each side of each contrast: those whose cells in the sheet have the values that the config gives."""
-
-    def like(wanted: dict) -> list[str]:
-        kept = pd.Series(True, sheet.index)
-        for column, value in wanted.items():
-            kept &= (sheet[column] if column == "mix" else pd.to_numeric(sheet[column])) == value
-        return sheet.index[kept].tolist()
-
-    return {
-        name: {side: like(sides[side]) for side in ("treated", "control")}
-        for name, sides in config["analysis"]["contrasts"].items()
-    }
 
 
 def read_runs(config: dict) -> pd.DataFrame:
