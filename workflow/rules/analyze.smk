@@ -1,7 +1,7 @@
 """Tables, figures and the report, from what was collected. Nothing here needs a model.
 Figures and the report take seconds: on a cluster they are no jobs of their own.
 
-in:  <results>/tables/{counts.parquet, records.parquet, metrics.parquet, guessing.csv}
+in:  {counts.parquet, records.parquet, metrics.parquet} of every base model, <results>/tables/guessing.csv
      workflow/resources/paper_points.csv
 out: <results>/tables/{models, passk, predictors, primary, regret, variance, contrasts, paper}.csv
      <results>/figures/{name}.png
@@ -12,15 +12,20 @@ TABLES = ["models", "predictors", "primary", "regret", "variance", "contrasts", 
 FIGURES = ["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "contrasts", "paper", "regret"]
 
 
+def bases(wildcards, input):
+    """SEED=FOLDER of every base model: where its collected tables lie."""
+    return [f"{seed}={Path(counts).parent}" for seed, counts in zip(BASE_SEEDS, input.counts)]
+
+
 rule tabulate:
     """The scores of every model."""
     input:
         script="workflow/scripts/tabulate.py",
-        study="workflow/scripts/study.py",
+        shared=["workflow/scripts/bases.py", "workflow/scripts/study.py"],
         largek=PASSK_FILES,
         runs=config["runs"],
-        counts="<results>/tables/counts.parquet",
-        records="<results>/tables/records.parquet",
+        counts=collected("counts.parquet"),
+        records=collected("records.parquet"),
     output:
         models=report(
             "<results>/tables/models.csv",
@@ -36,14 +41,16 @@ rule tabulate:
     conda:
         "../../envs/cpu.yaml"
     params:
+        bases=bases,
         tables=subpath(output.models, parent=True),
         k=",".join(map(str, config["analysis"]["k"])),
     shell:
         r"""
         python {input.script} \
-            --tables {params.tables:q} \
+            --bases {params.bases:q} \
             --runs {input.runs:q} \
-            --k {params.k} 2>&1 | tee {log:q}
+            --k {params.k} \
+            --tables {params.tables:q} 2>&1 | tee {log:q}
         """
 
 
