@@ -2,15 +2,15 @@
 
 import json
 
+import estimate_variance
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 from conftest import ROOT, run
-
-import estimate_variance
 from estimate_variance import components, estimate, read_scores, score_models
+
 from judge_contrasts import difference, judge, judge_all, rates_of_runs
 
 SCRIPTS = ROOT / "workflow" / "scripts"

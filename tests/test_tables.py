@@ -60,9 +60,9 @@ def test_swapped_answers():
     assert swapped({"a": {"1 2"}}, answers) == (2, 0)
 
 
-def tabulated(folder, bases: list[str]) -> dict[str, pd.DataFrame]:
+def tabulated(folder, bases: list[str], ks: str = "1,4,32,64") -> dict[str, pd.DataFrame]:
     """models.csv and passk.csv by the command."""
-    options = ("--runs", folder / "runs.tsv", "--k", "1,4,32,64", "--tables", folder / "tables")
+    options = ("--runs", folder / "runs.tsv", "--k", ks, "--tables", folder / "tables")
     done = run("python", script.__file__, "--bases", *bases, *options)
     assert done.returncode == 0, done.stderr
     read = {

@@ -3,13 +3,15 @@ Figures and the report take seconds: on a cluster they are no jobs of their own.
 
 in:  {counts.parquet, records.parquet, metrics.parquet} of every base model, <results>/tables/guessing.csv
      workflow/resources/paper_points.csv
-out: <results>/tables/{models, passk, predictors, primary, regret, variance, contrasts, paper}.csv
+out: <results>/tables/{models, passk, predictors, forecast, regret, rewards, contrasts, paper}.csv
      <results>/figures/{name}.png
      <results>/report.html
 """
 
-TABLES = ["models", "predictors", "primary", "regret", "variance", "contrasts", "paper"]
+TABLES = ["models", "predictors", "forecast", "regret", "rewards", "contrasts", "paper"]
 FIGURES = ["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "contrasts", "paper", "regret"]
+
+LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "study")]
 
 
 def bases(wildcards, input):
@@ -58,11 +60,11 @@ rule analyze:
     """How well each pre-RL metric predicts the post-RL score."""
     input:
         script="workflow/scripts/analyze.py",
-        shared="workflow/scripts/lineages.py",
+        shared=LINEAGE_FILES,
         largek=PASSK_FILES,
-        counts="<results>/tables/counts.parquet",
         models="<results>/tables/models.csv",
-        metrics="<results>/tables/metrics.parquet",
+        counts=collected("counts.parquet"),
+        metrics=collected("metrics.parquet"),
     output:
         report(
             "<results>/tables/predictors.csv",
@@ -77,69 +79,71 @@ rule analyze:
     conda:
         "../../envs/cpu.yaml"
     params:
-        tables=subpath(output[0], parent=True),
+        bases=bases,
         k=",".join(map(str, config["analysis"]["k"])),
         scopes=json.dumps(config["analysis"]["scopes"]),
-        resamples=config["analysis"]["resamples"],
         half_splits=config["analysis"]["half_splits"],
+        noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
         python {input.script} \
-            --tables {params.tables:q} \
+            --bases {params.bases:q} \
+            --models {input.models:q} \
             --k {params.k} \
             --scopes {params.scopes:q} \
-            --resamples {params.resamples} \
             --half-splits {params.half_splits} \
+            --noise {params.noise} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
 
-rule judge_predictors:
-    """The two primary tests: do pass@64 and held-out loss rank runs better than pass@1?"""
+rule forecast_scores:
+    """The score after RL forecast in points, fitted on other base models."""
     input:
-        script="workflow/scripts/judge_predictors.py",
-        shared=["workflow/scripts/lineages.py", "workflow/scripts/analyze.py"],
+        script="workflow/scripts/forecast_scores.py",
+        shared=[*LINEAGE_FILES, "workflow/scripts/analyze.py"],
         largek=PASSK_FILES,
-        counts="<results>/tables/counts.parquet",
         models="<results>/tables/models.csv",
-        metrics="<results>/tables/metrics.parquet",
+        counts=collected("counts.parquet"),
+        metrics=collected("metrics.parquet"),
     output:
         report(
-            "<results>/tables/primary.csv",
-            caption="../report/primary.rst",
+            "<results>/tables/forecast.csv",
+            caption="../report/forecast.rst",
             category="Tables",
-            labels={"table": "primary tests"},
+            labels={"table": "forecasts of the score after RL"},
         ),
     log:
-        "<results>/tables/judge_predictors.log",
+        "<results>/tables/forecast_scores.log",
     benchmark:
-        "<results>/tables/judge_predictors.benchmark.jsonl"
+        "<results>/tables/forecast_scores.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
-        tables=subpath(output[0], parent=True),
-        k=min(64, max(config["analysis"]["k"])),
-        resamples=5 * config["analysis"]["resamples"],
+        bases=bases,
+        k=",".join(map(str, config["analysis"]["k"])),
+        noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
         python {input.script} \
-            --tables {params.tables:q} \
+            --bases {params.bases:q} \
+            --models {input.models:q} \
             --k {params.k} \
-            --resamples {params.resamples} \
+            --noise {params.noise} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
 
 rule estimate_regret:
-    """Regret against RL compute, when only the best runs by a predictor go to RL."""
+    """Regret against RL compute, when only the best recipes by a predictor go to RL."""
     input:
         script="workflow/scripts/estimate_regret.py",
-        shared="workflow/scripts/lineages.py",
+        shared=LINEAGE_FILES,
         largek=PASSK_FILES,
-        counts="<results>/tables/counts.parquet",
         models="<results>/tables/models.csv",
-        metrics="<results>/tables/metrics.parquet",
-        records="<results>/tables/records.parquet",
+        counts=collected("counts.parquet"),
+        metrics=collected("metrics.parquet"),
+        records=collected("records.parquet"),
     output:
         report(
             "<results>/tables/regret.csv",
@@ -154,46 +158,44 @@ rule estimate_regret:
     conda:
         "../../envs/cpu.yaml"
     params:
-        tables=subpath(output[0], parent=True),
+        bases=bases,
         k=",".join(map(str, config["analysis"]["k"])),
         scopes=json.dumps(config["analysis"]["scopes"]),
-        resamples=config["analysis"]["resamples"],
+        noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
         python {input.script} \
-            --tables {params.tables:q} \
+            --bases {params.bases:q} \
+            --models {input.models:q} \
             --k {params.k} \
             --scopes {params.scopes:q} \
-            --resamples {params.resamples} \
+            --noise {params.noise} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
 
-rule estimate_variance:
-    """What scores vary with: recipe, SFT seed, GRPO seed, sampling."""
+rule compare_rewards:
+    """RL on a coin flip's reward beside RL on the verifier's: is the gain the reward's doing?"""
     input:
-        script="workflow/scripts/estimate_variance.py",
+        script="workflow/scripts/compare_rewards.py",
+        shared=["workflow/scripts/bases.py", "workflow/scripts/rank_statistics.py"],
         largek="largek/common.py",
-        counts="<results>/tables/counts.parquet",
         models="<results>/tables/models.csv",
     output:
         report(
-            "<results>/tables/variance.csv",
-            caption="../report/variance.rst",
+            "<results>/tables/rewards.csv",
+            caption="../report/rewards.rst",
             category="Tables",
-            labels={"table": "components of variance"},
+            labels={"table": "coin-flip and verifier's reward"},
         ),
     log:
-        "<results>/tables/estimate_variance.log",
-    benchmark:
-        "<results>/tables/estimate_variance.benchmark.jsonl"
+        "<results>/tables/compare_rewards.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
-    params:
-        tables=subpath(output[0], parent=True),
     shell:
         r"""
-        python {input.script} --tables {params.tables:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -238,7 +240,7 @@ rule analyze_paper:
     """The same statistics on the points of the paper's figures."""
     input:
         script="workflow/scripts/analyze_paper.py",
-        analyze="workflow/scripts/analyze.py",
+        analyze=["workflow/scripts/analyze.py", *LINEAGE_FILES],
         largek=["largek/common.py", "largek/passk.py"],
         points="workflow/resources/paper_points.csv",
     output:
@@ -255,13 +257,11 @@ rule analyze_paper:
     conda:
         "../../envs/cpu.yaml"
     params:
-        resamples=config["analysis"]["resamples"],
         half_splits=config["analysis"]["half_splits"],
     shell:
         r"""
         python {input.script} \
             --points {input.points:q} \
-            --resamples {params.resamples} \
             --half-splits {params.half_splits} \
             --output {output:q} 2>&1 | tee {log:q}
         """
@@ -472,7 +472,7 @@ rule plot_paper:
     """The paper's points beside this study's runs."""
     input:
         script="workflow/scripts/plot_paper.py",
-        analyze=["workflow/scripts/analyze_paper.py", "workflow/scripts/analyze.py", "largek/passk.py"],
+        analyze=["workflow/scripts/analyze_paper.py", "workflow/scripts/analyze.py", *LINEAGE_FILES, "largek/passk.py"],
         style=FIGURE_FILES,
         points="workflow/resources/paper_points.csv",
         models="<results>/tables/models.csv",

@@ -10,6 +10,7 @@ Where a model comes from, in models.csv:
                   end of RL the steps that its record says
     reward        `verifier`, of `grpo/{run}/coin-{s}` `coin`; empty before RL
     tokens_seen   that its SFT run was trained on, all epochs together; 0 for the base
+    mix           as in the sheet; `own checkpoint` of an imported one, `average` of one averaged with the base
     greedy        pass@1 of the one answer at temperature 0; empty where none was sampled
 
 A model that failed keeps its rows in models.csv: `status` and `reason` say what is missing, other cells are empty.
@@ -49,6 +50,8 @@ def describe(model: str, runs: pd.DataFrame) -> dict:
     cells = dict.fromkeys(SHEET, "") if run == "base" else runs.loc[run, SHEET].to_dict()
     if run != "base" and runs.loc[run, "checkpoint"]:
         cells["mix"] = "own checkpoint"
+    if run != "base" and runs.loc[run].get("average_of"):
+        cells["mix"] = "average"
     return {
         "model": model,
         "stage": "grpo" if after_rl else "sft" if name["sft"] else "base",
@@ -102,23 +105,32 @@ def curves(counts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({name: np.concatenate(parts) if parts else [] for name, parts in columns.items()})
 
 
+def tokens_seen(run: str, runs: pd.DataFrame, records: dict[str, dict]) -> float | None:
+    """Tokens that a run's SFT was trained on; of an average with the base, that of the run it is an average of. None
+    where nobody knows: an imported checkpoint, or a training that failed."""
+    if run == "base":
+        return 0
+    record = records.get(f"sft/{runs.loc[run].get('average_of') or run}", {})
+    return record.get("tokens") if record.get("status") == "ok" else None
+
+
 def join(records: pd.DataFrame, runs: pd.DataFrame, counts: pd.DataFrame, passk: pd.DataFrame, ks: list[int]):
     """models.csv: `unsound` is the share of right answers with wrong working, `n` the samples a problem,
     `loss_own_even` and so on losses on half of the examples, `weight_distance` that from the base (see training.py)."""
     mean = passk[(passk["task"] == "mean") & passk["k"].isin(ks)]
     scores = {key: rows.set_index("k") for key, rows in mean.groupby(["base_model", "model", "split"])}
     measured = {key: rows for key, rows in counts.groupby(["base_model", "model", "split"])}
-    read = {(base, model): json.loads(text) for base, model, text, _ in records.itertuples(index=False)}
+    read: dict[str, dict[str, dict]] = {}
+    for base, model, text in records[["base_model", "model", "record"]].itertuples(index=False):
+        read.setdefault(base, {})[model] = json.loads(text)
     rows = []
     for base, model, _, losses in records[["base_model", "model", "record", "losses"]].itertuples(index=False):
-        record, losses = read[base, model], json.loads(losses)
+        record, losses = read[base][model], json.loads(losses)
         own, common = (losses.get(f"{name}_held_out") or {} for name in ("own", "common"))
         origin = {"base_model": base, **describe(model, runs)}
         if origin["rl_steps"] is None:
             origin["rl_steps"] = record.get("steps")
-        trained = {"tokens": 0, "status": "ok"} if origin["run"] == "base" else read.get((base, f"sft/{origin['run']}"))
-        if trained and trained["status"] == "ok":
-            origin["tokens_seen"] = trained.get("tokens")
+        origin["tokens_seen"] = tokens_seen(origin["run"], runs, read[base])
         for split in ("outcome",) if origin["stage"] == "grpo" else ("predict", "outcome"):
             key = base, model, split
             row = origin | {"split": split, "status": record["status"], "reason": record.get("reason", "")}
