@@ -174,7 +174,7 @@ GOOD = dict(zip(COLUMNS, ["r", "random", "10", "1", "", "1", "", ""]))
         ({"epochs": ""}, "run 'r': missing epochs"),
         ({"run": "base"}, "run 'base': run: 'base' does not match"),
         ({"run": "a/b"}, "run 'a/b': run: 'a/b' does not match"),
-        ({"checkpoint": "/nowhere"}, "run 'r': expected either a mix or a checkpoint"),
+        ({"checkpoint": "/nowhere"}, "run 'r': expected one of mix, checkpoint and average_of"),
         ({"mix": "", "checkpoint": "/nowhere"}, "run 'r': checkpoint: no folder /nowhere"),
     ],
 )
