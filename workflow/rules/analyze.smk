@@ -3,10 +3,10 @@ Figures and the report take seconds: on a cluster they are no jobs of their own.
 
 in:  {counts.parquet, records.parquet, metrics.parquet} of every base model, <results>/tables/guessing.csv
      workflow/resources/paper_points.csv
-out: <results>/tables/{models, passk, predictors, forecast, regret, rewards, over_promise, inversions, verdicts, paper,
+out: <study>/tables/{models, passk, predictors, forecast, regret, rewards, over_promise, inversions, verdicts, paper,
                        paper_over_promise}.csv
-     <results>/figures/{name}.png
-     <results>/report.html
+     <study>/figures/{name}.png
+     <study>/report.html
 """
 
 TABLES = ["models", "predictors", "forecast", "regret", "rewards", "over_promise", "inversions", "verdicts", "paper"]
@@ -32,16 +32,16 @@ rule tabulate:
         records=collected("records.parquet"),
     output:
         models=report(
-            "<results>/tables/models.csv",
+            "<study>/tables/models.csv",
             caption="../report/models.rst",
             category="Tables",
             labels={"table": "models"},
         ),
-        passk="<results>/tables/passk.csv",
+        passk="<study>/tables/passk.csv",
     log:
-        "<results>/tables/tabulate.log",
+        "<study>/tables/tabulate.log",
     benchmark:
-        "<results>/tables/tabulate.benchmark.jsonl"
+        "<study>/tables/tabulate.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -64,20 +64,20 @@ rule analyze:
         script="workflow/scripts/analyze.py",
         shared=LINEAGE_FILES,
         largek=PASSK_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),
         metrics=collected("metrics.parquet"),
     output:
         report(
-            "<results>/tables/predictors.csv",
+            "<study>/tables/predictors.csv",
             caption="../report/predictors.rst",
             category="Tables",
             labels={"table": "predictors"},
         ),
     log:
-        "<results>/tables/analyze.log",
+        "<study>/tables/analyze.log",
     benchmark:
-        "<results>/tables/analyze.benchmark.jsonl"
+        "<study>/tables/analyze.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -105,20 +105,20 @@ rule forecast_scores:
         script="workflow/scripts/forecast_scores.py",
         shared=[*LINEAGE_FILES, "workflow/scripts/analyze.py"],
         largek=PASSK_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),
         metrics=collected("metrics.parquet"),
     output:
         report(
-            "<results>/tables/forecast.csv",
+            "<study>/tables/forecast.csv",
             caption="../report/forecast.rst",
             category="Tables",
             labels={"table": "forecasts of the score after RL"},
         ),
     log:
-        "<results>/tables/forecast_scores.log",
+        "<study>/tables/forecast_scores.log",
     benchmark:
-        "<results>/tables/forecast_scores.benchmark.jsonl"
+        "<study>/tables/forecast_scores.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -142,21 +142,21 @@ rule estimate_regret:
         script="workflow/scripts/estimate_regret.py",
         shared=LINEAGE_FILES,
         largek=PASSK_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),
         metrics=collected("metrics.parquet"),
         records=collected("records.parquet"),
     output:
         report(
-            "<results>/tables/regret.csv",
+            "<study>/tables/regret.csv",
             caption="../report/regret.rst",
             category="Tables",
             labels={"table": "regret against RL compute"},
         ),
     log:
-        "<results>/tables/estimate_regret.log",
+        "<study>/tables/estimate_regret.log",
     benchmark:
-        "<results>/tables/estimate_regret.benchmark.jsonl"
+        "<study>/tables/estimate_regret.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -182,16 +182,16 @@ rule compare_rewards:
         script="workflow/scripts/compare_rewards.py",
         shared=["workflow/scripts/bases.py", "workflow/scripts/rank_statistics.py"],
         largek="largek/common.py",
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/tables/rewards.csv",
+            "<study>/tables/rewards.csv",
             caption="../report/rewards.rst",
             category="Tables",
             labels={"table": "coin-flip and verifier's reward"},
         ),
     log:
-        "<results>/tables/compare_rewards.log",
+        "<study>/tables/compare_rewards.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -207,25 +207,25 @@ rule estimate_over_promise:
         script="workflow/scripts/estimate_over_promise.py",
         shared=["workflow/scripts/bases.py", "workflow/scripts/study.py"],
         largek="largek/common.py",
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),
     output:
         over_promise=report(
-            "<results>/tables/over_promise.csv",
+            "<study>/tables/over_promise.csv",
             caption="../report/over_promise.rst",
             category="Tables",
             labels={"table": "over-promise of runs"},
         ),
         inversions=report(
-            "<results>/tables/inversions.csv",
+            "<study>/tables/inversions.csv",
             caption="../report/inversions.rst",
             category="Tables",
             labels={"table": "inversions"},
         ),
     log:
-        "<results>/tables/estimate_over_promise.log",
+        "<study>/tables/estimate_over_promise.log",
     benchmark:
-        "<results>/tables/estimate_over_promise.benchmark.jsonl"
+        "<study>/tables/estimate_over_promise.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -248,18 +248,18 @@ rule judge_hypotheses:
         script="workflow/scripts/judge_hypotheses.py",
         shared=["workflow/scripts/estimate_over_promise.py", *LINEAGE_FILES],
         largek=PASSK_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/tables/verdicts.csv",
+            "<study>/tables/verdicts.csv",
             caption="../report/verdicts.rst",
             category="Tables",
             labels={"table": "verdicts"},
         ),
     log:
-        "<results>/tables/judge_hypotheses.log",
+        "<study>/tables/judge_hypotheses.log",
     benchmark:
-        "<results>/tables/judge_hypotheses.benchmark.jsonl"
+        "<study>/tables/judge_hypotheses.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -284,21 +284,21 @@ rule analyze_paper:
         points="workflow/resources/paper_points.csv",
     output:
         paper=report(
-            "<results>/tables/paper.csv",
+            "<study>/tables/paper.csv",
             caption="../report/paper.rst",
             category="Tables",
             labels={"table": "the paper's own points"},
         ),
         over_promise=report(
-            "<results>/tables/paper_over_promise.csv",
+            "<study>/tables/paper_over_promise.csv",
             caption="../report/paper_over_promise.rst",
             category="Tables",
             labels={"table": "over-promise of the paper's points"},
         ),
     log:
-        "<results>/tables/analyze_paper.log",
+        "<study>/tables/analyze_paper.log",
     benchmark:
-        "<results>/tables/analyze_paper.benchmark.jsonl"
+        "<study>/tables/analyze_paper.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -318,16 +318,16 @@ rule plot_sft_vs_rl:
     input:
         script="workflow/scripts/plot_sft_vs_rl.py",
         style=FIGURE_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/figures/sft_vs_rl.png",
+            "<study>/figures/sft_vs_rl.png",
             caption="../report/sft_vs_rl.rst",
             category="Figures",
             labels={"figure": "1. post-SFT against post-RL"},
         ),
     log:
-        "<results>/figures/sft_vs_rl.log",
+        "<study>/figures/sft_vs_rl.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -342,16 +342,16 @@ rule plot_scores:
     input:
         script="workflow/scripts/plot_scores.py",
         style=FIGURE_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/figures/scores.png",
+            "<study>/figures/scores.png",
             caption="../report/scores.rst",
             category="Figures",
             labels={"figure": "2. scores by epochs, unique examples and mix"},
         ),
     log:
-        "<results>/figures/scores.log",
+        "<study>/figures/scores.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -366,16 +366,16 @@ rule plot_correlation:
     input:
         script="workflow/scripts/plot_correlation.py",
         style=FIGURE_FILES,
-        predictors="<results>/tables/predictors.csv",
+        predictors="<study>/tables/predictors.csv",
     output:
         report(
-            "<results>/figures/correlation.png",
+            "<study>/figures/correlation.png",
             caption="../report/correlation.rst",
             category="Figures",
             labels={"figure": "3. correlation with post-RL as k grows"},
         ),
     log:
-        "<results>/figures/correlation.log",
+        "<study>/figures/correlation.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -390,16 +390,16 @@ rule plot_predictors:
     input:
         script="workflow/scripts/plot_predictors.py",
         style=FIGURE_FILES,
-        predictors="<results>/tables/predictors.csv",
+        predictors="<study>/tables/predictors.csv",
     output:
         report(
-            "<results>/figures/predictors.png",
+            "<study>/figures/predictors.png",
             caption="../report/predictors_figure.rst",
             category="Figures",
             labels={"figure": "4. predictors compared"},
         ),
     log:
-        "<results>/figures/predictors.log",
+        "<study>/figures/predictors.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -414,17 +414,17 @@ rule plot_passk:
     input:
         script="workflow/scripts/plot_passk.py",
         style=FIGURE_FILES,
-        passk="<results>/tables/passk.csv",
-        models="<results>/tables/models.csv",
+        passk="<study>/tables/passk.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/figures/passk.png",
+            "<study>/figures/passk.png",
             caption="../report/passk.rst",
             category="Figures",
             labels={"figure": "5. pass@k before and after RL"},
         ),
     log:
-        "<results>/figures/passk.log",
+        "<study>/figures/passk.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -439,17 +439,17 @@ rule plot_training:
     input:
         script="workflow/scripts/plot_training.py",
         style=FIGURE_FILES,
-        metrics="<results>/tables/metrics.parquet",
-        models="<results>/tables/models.csv",
+        metrics="<study>/tables/metrics.parquet",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/figures/training.png",
+            "<study>/figures/training.png",
             caption="../report/training.rst",
             category="Figures",
             labels={"figure": "6. GRPO step by step"},
         ),
     log:
-        "<results>/figures/training.log",
+        "<study>/figures/training.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -467,16 +467,16 @@ rule plot_regret:
     input:
         script="workflow/scripts/plot_regret.py",
         style=FIGURE_FILES,
-        regret="<results>/tables/regret.csv",
+        regret="<study>/tables/regret.csv",
     output:
         report(
-            "<results>/figures/regret.png",
+            "<study>/figures/regret.png",
             caption="../report/regret_figure.rst",
             category="Figures",
             labels={"figure": "9. regret against RL compute"},
         ),
     log:
-        "<results>/figures/regret.log",
+        "<study>/figures/regret.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -494,18 +494,18 @@ rule plot_paper:
         shared=[*LINEAGE_FILES, "largek/passk.py"],
         style=FIGURE_FILES,
         points="workflow/resources/paper_points.csv",
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/figures/paper.png",
+            "<study>/figures/paper.png",
             caption="../report/paper_figure.rst",
             category="Figures",
             labels={"figure": "8. the paper's points beside this study's"},
         ),
     log:
-        "<results>/figures/paper.log",
+        "<study>/figures/paper.log",
     benchmark:
-        "<results>/figures/paper.benchmark.jsonl"
+        "<study>/figures/paper.benchmark.jsonl"
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -526,14 +526,14 @@ rule report:
         captions=CAPTIONS,
         stylesheet="workflow/report/report.css",
         tables=[
-            *expand("<results>/tables/{name}.csv", name=TABLES),
+            *expand("<study>/tables/{name}.csv", name=TABLES),
             *of_each_base("tables/guessing.csv"),
         ],
-        figures=expand("<results>/figures/{name}.png", name=FIGURES),
+        figures=expand("<study>/figures/{name}.png", name=FIGURES),
     output:
-        "<results>/report.html",
+        "<study>/report.html",
     log:
-        "<results>/report.log",
+        "<study>/report.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
