@@ -97,7 +97,7 @@ def test_the_mean_of_weights_is_between_them():
     [
         ({"base_seeds": [1, 2]}, "seed"),
         ({"seed": None}, "seed"),
-        ({"seed": None, "base_seeds": [1]}, "base_seeds"),
+        ({"seed": None, "base_seeds": []}, "base_seeds"),
         ({"coin_runs": ["nobody"]}, "coin_runs: 'nobody' is not a run"),
         ({"grpo_steps": [4, 8]}, "grpo_steps: expected numbers below the max_steps 8"),
     ],

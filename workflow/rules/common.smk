@@ -48,7 +48,7 @@ except StudyError as error:
 
 # Everything but the tables, the figures and the report is made for every base model, in <results>: the study's folder, or
 # where the study has several base models base-{base_model} in it.
-BASE_SEEDS = config.get("base_seeds", [config.get("seed")])
+BASE_SEEDS = [int(seed) for seed in config.get("base_seeds", [config.get("seed")])]
 
 
 def of_each_base(path):
