@@ -32,9 +32,9 @@ def planned(folder: Path, *options: str) -> dict[str, int]:
 
 
 AFTER_TABLES = {
-    *("collect", "tabulate", "check_guessing", "analyze", "estimate_variance", "judge_contrasts", "report"),
+    *("collect", "tabulate", "check_guessing", "analyze", "judge_contrasts", "report"),
     *("plot_sft_vs_rl", "plot_scores", "plot_correlation", "plot_predictors", "plot_passk", "plot_contrasts"),
-    *("plot_paper", "plot_regret", "judge_predictors", "estimate_regret", "plot_training"),
+    *("plot_paper", "plot_regret", "estimate_regret", "plot_training", "forecast_scores", "compare_rewards"),
 }
 
 
