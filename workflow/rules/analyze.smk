@@ -1,7 +1,7 @@
 """Tables, figures and the report, from what was collected. Nothing here needs a model.
 Figures and the report take seconds: on a cluster they are no jobs of their own.
 
-in:  {counts.parquet, records.parquet, metrics.parquet} of every base model, <results>/tables/guessing.csv
+in:  {counts.parquet, records.parquet, metrics.parquet} of every base model, and its guessing.csv
      workflow/resources/paper_points.csv
 out: <study>/tables/{models, passk, predictors, forecast, regret, rewards, over_promise, inversions, verdicts, paper,
                        paper_over_promise}.csv
