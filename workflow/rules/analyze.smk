@@ -519,9 +519,10 @@ rule plot_paper:
 
 
 rule report:
-    """Snakemake's own report: figures and tables with captions, run times, the graph."""
+    """The main figure and what was found; figures and tables with captions, run times, the graph (Snakemake's report)."""
     input:
         script="workflow/scripts/report.py",
+        shared="workflow/scripts/summary.py",
         largek="largek/common.py",
         captions=CAPTIONS,
         stylesheet="workflow/report/report.css",
@@ -539,11 +540,15 @@ rule report:
         "../../envs/cpu.yaml"
     params:
         config=as_json(config),
+        tables="<study>/tables",
+        figure="<study>/figures/sft_vs_rl.png",
     shell:
         r"""
         python {input.script} \
             --config {params.config:q} \
             --targets {input.tables:q} {input.figures:q} \
+            --tables {params.tables:q} \
+            --figure {params.figure:q} \
             --stylesheet {input.stylesheet:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
