@@ -14,7 +14,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 
 .DEFAULT_GOAL := study
 .PHONY: study setup setup-gpu smoke mislead smollm estimate reference figures power test test-all lint format pins
-.PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report study lineages,bench-$(name))
+.PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
 .PHONY: $(foreach name,grading passk agreement engine peers,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
@@ -173,8 +173,6 @@ PEERS := .venv-vllm/ready .bench/lm-eval-vllm/ready .bench/lighteval-sampling/re
 bench-peers: setup $(PEERS) data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against lm-evaluation-harness and lighteval
 	python benchmarks/peers.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl --envs .bench \
 	    --vllm .venv-vllm/bin/python
-bench-study: setup  ## the laptop study's wall time against the last commit before the work on speed; an hour
-	python benchmarks/study.py --folder $(or $(FOLDER),$(shell mktemp -d)/study-times)
 
 lint: setup         ## linters and formatters, without changing a file
 	ruff check $(SOURCES)
