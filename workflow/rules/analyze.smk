@@ -16,11 +16,6 @@ FIGURES = ["sft_vs_rl", "scores", "correlation", "predictors", "passk", "trainin
 LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "study")]
 
 
-def bases(wildcards, input):
-    """SEED=FOLDER of every base model: where its collected tables lie."""
-    return [f"{seed}={Path(counts).parent}" for seed, counts in zip(BASE_SEEDS, input.counts)]
-
-
 rule tabulate:
     """The scores of every model."""
     input:

@@ -62,6 +62,11 @@ def collected(name):
     return of_each_base(f"tables/{name}")
 
 
+def bases(wildcards, input):
+    """SEED=FOLDER of every base model: where its collected tables lie."""
+    return [f"{seed}={Path(counts).parent}" for seed, counts in zip(BASE_SEEDS, input.counts)]
+
+
 def study_seed(wildcards):
     """The seed of a job's base model, its problems and its samples."""
     return int(getattr(wildcards, "base_model", BASE_SEEDS[0]))
@@ -94,7 +99,7 @@ SEEDS = {"base": config["grpo_seeds"]} | {
 GRPO = [f"grpo/{run}/seed-{seed}" for run, seeds in SEEDS.items() for seed in seeds]
 # The same trainings after fewer steps, and trainings by a coin flip.
 GRPO_STEPS = config.get("grpo_steps", [])
-PARTS = ["", *(f"/steps-{steps}" for steps in GRPO_STEPS)]  # of the folder of one training
+PARTS = ["", *(f"{os.sep}steps-{steps}" for steps in GRPO_STEPS)]  # of the folder of one training
 AT_STEPS = [f"{model}/steps-{steps}" for model in GRPO for steps in GRPO_STEPS]
 COIN = [f"grpo/{run}/coin-{seed}" for run in config.get("coin_runs", []) for seed in SEEDS[run]]
 MODELS = ["base", *SFT, *GRPO, *AT_STEPS, *COIN]
