@@ -513,15 +513,21 @@ def test_the_programs(tmp_path):
     models, counts = made(bases=("5", "6"))
     models.to_csv(tmp_path / "models.csv", index=False)
     for base, rows in counts.items():
-        rows.to_parquet(tmp_path / f"{base}.parquet")
+        (tmp_path / base).mkdir()
+        rows.to_parquet(tmp_path / base / "counts.parquet")
     options = ["--models", tmp_path / "models.csv", "--noise", *NOISE]
     given = [*options, "--over-promise", tmp_path / "over_promise.csv", "--inversions", tmp_path / "inversions.csv"]
-    files = ["--counts", tmp_path / "5.parquet", tmp_path / "6.parquet"]
-    done = run("python", SCRIPTS / "estimate_over_promise.py", *given, "--base-models", 5, 6, *files)
+    done = run(
+        "python",
+        SCRIPTS / "estimate_over_promise.py",
+        *given,
+        "--bases",
+        *(f"{base}={tmp_path / base}" for base in "56"),
+    )
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert done.stdout.splitlines()[1].startswith("after 80 steps: 12 pairs of like budget")
     assert len(pd.read_csv(tmp_path / "over_promise.csv")) == 28 and len(pd.read_csv(tmp_path / "inversions.csv")) == 24
-    done = run("python", SCRIPTS / "estimate_over_promise.py", *given, "--base-models", 5, 7, *files)
+    done = run("python", SCRIPTS / "estimate_over_promise.py", *given, "--bases", f"5={tmp_path / '5'}")
     assert done.returncode == 2 and done.stderr.endswith(
         "--base-models: 6 of " + f"{tmp_path / 'models.csv'} is missing\n"
     )

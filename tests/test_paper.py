@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT, run
 
-from analyze import spearman
 from analyze_paper import compare, read_points, sets_of_points
+from rank_statistics import spearman
 
 POINTS = ROOT / "workflow" / "resources" / "paper_points.csv"
 SCRIPTS = ROOT / "workflow" / "scripts"
@@ -18,7 +18,7 @@ def points() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def table(points) -> pd.DataFrame:
-    return compare(points, resamples=200, half_splits=50).set_index(["set", "predictor", "target"])
+    return compare(points, half_splits=50).set_index(["set", "predictor", "target"])
 
 
 def test_all_points_are_there(points):
@@ -68,16 +68,7 @@ def test_one_series_is_not_halved(table):
 
 
 def analyzed(path, points=POINTS):
-    options = (
-        "--resamples",
-        50,
-        "--half-splits",
-        20,
-        "--output",
-        path,
-        "--over-promise",
-        path.with_name("promise.csv"),
-    )
+    options = ("--half-splits", 20, "--output", path, "--over-promise", path.with_name("promise.csv"))
     return run("python", SCRIPTS / "analyze_paper.py", "--points", points, *options)
 
 

@@ -7,11 +7,11 @@ from itertools import permutations, product
 import numpy as np
 import pandas as pd
 import pytest
+from judge_predictors import holm, test, two_sided
 from scipy import special, stats
 from test_analyze import made_study
 
 from estimate_regret import best_of_any, best_of_first, charges, curves
-from judge_predictors import holm, test, two_sided
 from lineages import Lineages
 
 test.__test__ = False  # a function of the study, not of pytest

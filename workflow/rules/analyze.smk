@@ -1,32 +1,35 @@
 """Tables, figures and the report, from what was collected. Nothing here needs a model.
 Figures and the report take seconds: on a cluster they are no jobs of their own.
 
-in:  <results>/tables/{counts.parquet, records.parquet, metrics.parquet, guessing.csv}
+in:  {counts.parquet, records.parquet, metrics.parquet} of every base model, <results>/tables/guessing.csv
      workflow/resources/paper_points.csv
-out: <results>/tables/{models, passk, predictors, primary, regret, variance, over_promise, inversions, verdicts,
-                       paper, paper_over_promise}.csv
+out: <results>/tables/{models, passk, predictors, forecast, regret, rewards, over_promise, inversions, verdicts, paper,
+                       paper_over_promise}.csv
      <results>/figures/{name}.png
      <results>/report.html
 """
 
-TABLES = ["models", "predictors", "primary", "regret", "variance", "over_promise", "inversions", "verdicts"]
-TABLES += ["paper", "paper_over_promise"]
+TABLES = ["models", "predictors", "forecast", "regret", "rewards", "over_promise", "inversions", "verdicts", "paper"]
+TABLES += ["paper_over_promise"]
 FIGURES = ["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "paper", "regret"]
 
-# The base models of the study and the folder of each with what was collected of its models.
-BASES = {str(seed): f"<results>/base-{seed}/tables" for seed in config.get("base_seeds", [])}
-BASES = BASES or {str(config["seed"]): "<results>/tables"}
+LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "study")]
+
+
+def bases(wildcards, input):
+    """SEED=FOLDER of every base model: where its collected tables lie."""
+    return [f"{seed}={Path(counts).parent}" for seed, counts in zip(BASE_SEEDS, input.counts)]
 
 
 rule tabulate:
     """The scores of every model."""
     input:
         script="workflow/scripts/tabulate.py",
-        study="workflow/scripts/study.py",
+        shared=["workflow/scripts/bases.py", "workflow/scripts/study.py"],
         largek=PASSK_FILES,
         runs=config["runs"],
-        counts="<results>/tables/counts.parquet",
-        records="<results>/tables/records.parquet",
+        counts=collected("counts.parquet"),
+        records=collected("records.parquet"),
     output:
         models=report(
             "<results>/tables/models.csv",
@@ -42,14 +45,16 @@ rule tabulate:
     conda:
         "../../envs/cpu.yaml"
     params:
+        bases=bases,
         tables=subpath(output.models, parent=True),
         k=",".join(map(str, config["analysis"]["k"])),
     shell:
         r"""
         python {input.script} \
-            --tables {params.tables:q} \
+            --bases {params.bases:q} \
             --runs {input.runs:q} \
-            --k {params.k} 2>&1 | tee {log:q}
+            --k {params.k} \
+            --tables {params.tables:q} 2>&1 | tee {log:q}
         """
 
 
@@ -57,11 +62,11 @@ rule analyze:
     """How well each pre-RL metric predicts the post-RL score."""
     input:
         script="workflow/scripts/analyze.py",
-        shared="workflow/scripts/lineages.py",
+        shared=LINEAGE_FILES,
         largek=PASSK_FILES,
-        counts="<results>/tables/counts.parquet",
         models="<results>/tables/models.csv",
-        metrics="<results>/tables/metrics.parquet",
+        counts=collected("counts.parquet"),
+        metrics=collected("metrics.parquet"),
     output:
         report(
             "<results>/tables/predictors.csv",
@@ -76,69 +81,71 @@ rule analyze:
     conda:
         "../../envs/cpu.yaml"
     params:
-        tables=subpath(output[0], parent=True),
+        bases=bases,
         k=",".join(map(str, config["analysis"]["k"])),
         scopes=json.dumps(config["analysis"]["scopes"]),
-        resamples=config["analysis"]["resamples"],
         half_splits=config["analysis"]["half_splits"],
+        noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
         python {input.script} \
-            --tables {params.tables:q} \
+            --bases {params.bases:q} \
+            --models {input.models:q} \
             --k {params.k} \
             --scopes {params.scopes:q} \
-            --resamples {params.resamples} \
             --half-splits {params.half_splits} \
+            --noise {params.noise} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
 
-rule judge_predictors:
-    """The two primary tests: do pass@64 and held-out loss rank runs better than pass@1?"""
+rule forecast_scores:
+    """The score after RL forecast in points, fitted on other base models."""
     input:
-        script="workflow/scripts/judge_predictors.py",
-        shared=["workflow/scripts/lineages.py", "workflow/scripts/analyze.py"],
+        script="workflow/scripts/forecast_scores.py",
+        shared=[*LINEAGE_FILES, "workflow/scripts/analyze.py"],
         largek=PASSK_FILES,
-        counts="<results>/tables/counts.parquet",
         models="<results>/tables/models.csv",
-        metrics="<results>/tables/metrics.parquet",
+        counts=collected("counts.parquet"),
+        metrics=collected("metrics.parquet"),
     output:
         report(
-            "<results>/tables/primary.csv",
-            caption="../report/primary.rst",
+            "<results>/tables/forecast.csv",
+            caption="../report/forecast.rst",
             category="Tables",
-            labels={"table": "primary tests"},
+            labels={"table": "forecasts of the score after RL"},
         ),
     log:
-        "<results>/tables/judge_predictors.log",
+        "<results>/tables/forecast_scores.log",
     benchmark:
-        "<results>/tables/judge_predictors.benchmark.jsonl"
+        "<results>/tables/forecast_scores.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
-        tables=subpath(output[0], parent=True),
-        k=min(64, max(config["analysis"]["k"])),
-        resamples=5 * config["analysis"]["resamples"],
+        bases=bases,
+        k=",".join(map(str, config["analysis"]["k"])),
+        noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
         python {input.script} \
-            --tables {params.tables:q} \
+            --bases {params.bases:q} \
+            --models {input.models:q} \
             --k {params.k} \
-            --resamples {params.resamples} \
+            --noise {params.noise} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
 
 rule estimate_regret:
-    """Regret against RL compute, when only the best runs by a predictor go to RL."""
+    """Regret against RL compute, when only the best recipes by a predictor go to RL."""
     input:
         script="workflow/scripts/estimate_regret.py",
-        shared="workflow/scripts/lineages.py",
+        shared=LINEAGE_FILES,
         largek=PASSK_FILES,
-        counts="<results>/tables/counts.parquet",
         models="<results>/tables/models.csv",
-        metrics="<results>/tables/metrics.parquet",
-        records="<results>/tables/records.parquet",
+        counts=collected("counts.parquet"),
+        metrics=collected("metrics.parquet"),
+        records=collected("records.parquet"),
     output:
         report(
             "<results>/tables/regret.csv",
@@ -153,46 +160,44 @@ rule estimate_regret:
     conda:
         "../../envs/cpu.yaml"
     params:
-        tables=subpath(output[0], parent=True),
+        bases=bases,
         k=",".join(map(str, config["analysis"]["k"])),
         scopes=json.dumps(config["analysis"]["scopes"]),
-        resamples=config["analysis"]["resamples"],
+        noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
         python {input.script} \
-            --tables {params.tables:q} \
+            --bases {params.bases:q} \
+            --models {input.models:q} \
             --k {params.k} \
             --scopes {params.scopes:q} \
-            --resamples {params.resamples} \
+            --noise {params.noise} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
 
-rule estimate_variance:
-    """What scores vary with: recipe, SFT seed, GRPO seed, sampling."""
+rule compare_rewards:
+    """RL on a coin flip's reward beside RL on the verifier's: is the gain the reward's doing?"""
     input:
-        script="workflow/scripts/estimate_variance.py",
+        script="workflow/scripts/compare_rewards.py",
+        shared=["workflow/scripts/bases.py", "workflow/scripts/rank_statistics.py"],
         largek="largek/common.py",
-        counts="<results>/tables/counts.parquet",
         models="<results>/tables/models.csv",
     output:
         report(
-            "<results>/tables/variance.csv",
-            caption="../report/variance.rst",
+            "<results>/tables/rewards.csv",
+            caption="../report/rewards.rst",
             category="Tables",
-            labels={"table": "components of variance"},
+            labels={"table": "coin-flip and verifier's reward"},
         ),
     log:
-        "<results>/tables/estimate_variance.log",
-    benchmark:
-        "<results>/tables/estimate_variance.benchmark.jsonl"
+        "<results>/tables/compare_rewards.log",
+    localrule: True
     conda:
         "../../envs/cpu.yaml"
-    params:
-        tables=subpath(output[0], parent=True),
     shell:
         r"""
-        python {input.script} --tables {params.tables:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -200,9 +205,10 @@ rule estimate_over_promise:
     """Which runs promised more before RL than they kept, and which candidates changed places?"""
     input:
         script="workflow/scripts/estimate_over_promise.py",
+        shared=["workflow/scripts/bases.py", "workflow/scripts/study.py"],
         largek="largek/common.py",
         models="<results>/tables/models.csv",
-        counts=[f"{folder}/counts.parquet" for folder in BASES.values()],
+        counts=collected("counts.parquet"),
     output:
         over_promise=report(
             "<results>/tables/over_promise.csv",
@@ -223,14 +229,13 @@ rule estimate_over_promise:
     conda:
         "../../envs/cpu.yaml"
     params:
-        base_models=" ".join(BASES),
+        bases=bases,
         noise="{before} {after}".format(**config["analysis"]["run_noise"]),
     shell:
         r"""
         python {input.script} \
             --models {input.models:q} \
-            --base-models {params.base_models} \
-            --counts {input.counts:q} \
+            --bases {params.bases:q} \
             --noise {params.noise} \
             --over-promise {output.over_promise:q} \
             --inversions {output.inversions:q} 2>&1 | tee {log:q}
@@ -241,7 +246,7 @@ rule judge_hypotheses:
     """Do SFT scores mislead, and what predicts better? A verdict on each hypothesis, over base models."""
     input:
         script="workflow/scripts/judge_hypotheses.py",
-        shared=[f"workflow/scripts/{name}.py" for name in ("estimate_over_promise", "analyze", "lineages")],
+        shared=["workflow/scripts/estimate_over_promise.py", *LINEAGE_FILES],
         largek=PASSK_FILES,
         models="<results>/tables/models.csv",
     output:
@@ -274,7 +279,7 @@ rule analyze_paper:
     """The same statistics on the points of the paper's figures."""
     input:
         script="workflow/scripts/analyze_paper.py",
-        shared=["workflow/scripts/analyze.py", "workflow/scripts/estimate_over_promise.py"],
+        analyze=[f"workflow/scripts/{name}.py" for name in ("analyze", "estimate_over_promise")] + LINEAGE_FILES,
         largek=["largek/common.py", "largek/passk.py"],
         points="workflow/resources/paper_points.csv",
     output:
@@ -297,13 +302,11 @@ rule analyze_paper:
     conda:
         "../../envs/cpu.yaml"
     params:
-        resamples=config["analysis"]["resamples"],
         half_splits=config["analysis"]["half_splits"],
     shell:
         r"""
         python {input.script} \
             --points {input.points:q} \
-            --resamples {params.resamples} \
             --half-splits {params.half_splits} \
             --output {output.paper:q} \
             --over-promise {output.over_promise:q} 2>&1 | tee {log:q}
@@ -488,7 +491,7 @@ rule plot_paper:
     input:
         script="workflow/scripts/plot_paper.py",
         analyze=[f"workflow/scripts/{name}.py" for name in ("analyze_paper", "analyze", "estimate_over_promise")],
-        largek="largek/passk.py",
+        shared=[*LINEAGE_FILES, "largek/passk.py"],
         style=FIGURE_FILES,
         points="workflow/resources/paper_points.csv",
         models="<results>/tables/models.csv",

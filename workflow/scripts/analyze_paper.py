@@ -23,9 +23,10 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from analyze import correlation, half_split_r2, interval, spearman
+from analyze import half_split_r2
 from estimate_over_promise import curve, expected
-from largek.common import InputError, derive_seed, exit_on_bad_input, write_csv
+from largek.common import InputError, exit_on_bad_input, write_csv
+from rank_statistics import correlation, jackknife, over_bases_and_recipes, spearman
 
 TEXTS, NUMBERS = ["model", "data", "series", "note"], ["examples", "epochs", "sft", "rl", "loss"]
 COLUMNS = [
@@ -74,23 +75,22 @@ def sets_of_points(points: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return found
 
 
-def compare(points: pd.DataFrame, resamples: int, half_splits: int) -> pd.DataFrame:
+def compare(points: pd.DataFrame, half_splits: int) -> pd.DataFrame:
     """paper.csv. Scores enter as shares, as in the study's tables; points on the same examples stay in one half."""
     rows = []
     for name, chosen in sets_of_points(points).items():
         predictors = {"pass@1": chosen["sft"] / 100, "-loss": -chosen["loss"]}
-        rng = np.random.default_rng(derive_seed("paper", name))
-        drawn = rng.integers(0, len(chosen), (resamples, len(chosen)))
         for (predictor, x), target in ((pair, target) for pair in predictors.items() for target in ("score", "gain")):
             if x.isna().any():
                 continue  # the paper shows losses of some models only
             x, y = x.to_numpy(), chosen["rl" if target == "score" else "gain"].to_numpy() / 100
-            lo, hi = interval(spearman(x[drawn], y[drawn]))
+            rho, without = jackknife(spearman, x, y)
+            lo, hi = over_bases_and_recipes([float(rho)], [without], [range(len(x))], fisher=True)
             half, half_sd, reason = np.nan, np.nan, f"r2_half: fewer than {FEWEST_HALVED} sets of examples to halve"
             if chosen["same"].nunique() >= FEWEST_HALVED:
                 half, half_sd = half_split_r2(x, y, chosen["same"].to_numpy(), half_splits, name)
                 reason = ""
-            statistics = [float(spearman(x, y)), lo, hi, float(correlation(x, y)) ** 2, half, half_sd]
+            statistics = [float(rho), lo, hi, float(correlation(x, y)) ** 2, half, half_sd]
             rows.append([name, predictor, target, len(chosen), *statistics, reason])
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -114,14 +114,13 @@ def promise(points: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", required=True)
-    parser.add_argument("--resamples", required=True, type=int)
     parser.add_argument("--half-splits", required=True, type=int)
     parser.add_argument("--output", required=True)
     parser.add_argument("--over-promise", required=True)
     args = parser.parse_args()
     with exit_on_bad_input("analyze_paper"):
         points = read_points(args.points)
-        write_csv(args.output, compare(points, args.resamples, args.half_splits))
+        write_csv(args.output, compare(points, args.half_splits))
         write_csv(args.over_promise, promise(points))
 
 

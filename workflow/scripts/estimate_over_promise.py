@@ -21,7 +21,7 @@ inversions.csv     one row a pair of candidates of like budget (tokens seen diff
 SFT seeds of one recipe are one knot, their mean. Runs with a coin-flip reward are left out.
 
     python workflow/scripts/estimate_over_promise.py --models results/smoke/tables/models.csv \\
-        --base-models 1 --counts results/smoke/tables/counts.parquet --noise 1.62 1.64 \\
+        --bases 1=results/smoke/tables --noise 1.62 1.64 \\
         --over-promise results/smoke/tables/over_promise.csv --inversions results/smoke/tables/inversions.csv
 """
 
@@ -33,9 +33,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from bases import add_bases, read_bases
 from largek.common import InputError, exit_on_bad_input, write_csv
+from study import RECIPE
 
-RECIPE = ["mix", "unique", "epochs", "budget_tokens"]  # runs that agree in these differ in their seed alone
 MIXES = ("random", "simple", "longest", "mixed", "homogeneous")
 NEEDED = [
     "base_model",
@@ -236,19 +237,18 @@ def invert(models: pd.DataFrame, problems: dict[str, Problems], noise: tuple[flo
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", required=True, type=Path)
-    parser.add_argument("--base-models", required=True, nargs="+", help="as models.csv names them")
-    parser.add_argument("--counts", required=True, nargs="+", type=Path, help="counts.parquet of each, in this order")
+    add_bases(parser)
     parser.add_argument("--noise", required=True, nargs=2, type=float, metavar=("BEFORE", "AFTER"), help="sd in points")
     parser.add_argument("--over-promise", required=True, type=Path)
     parser.add_argument("--inversions", required=True, type=Path)
     args = parser.parse_args()
     with exit_on_bad_input("estimate_over_promise"):
         models, problems = read_models(args.models), {}
-        counts = dict(zip(args.base_models, args.counts))
+        counts = dict(list(read_bases(args.bases, "counts").groupby("base_model")))
         for base_model, part in models.groupby("base_model"):
             if base_model not in counts:
-                raise InputError(f"--base-models: {base_model} of {args.models} is missing")
-            problems[base_model] = Problems(pd.read_parquet(counts[base_model]), part, counts[base_model])
+                raise InputError(f"--bases: the base model {base_model!r} of {args.models} is missing")
+            problems[base_model] = Problems(counts[base_model], part, f"counts.parquet of base model {base_model}")
         write_csv(args.over_promise, estimate(models, problems, tuple(args.noise)))
         pairs = invert(models, problems, tuple(args.noise))
         write_csv(args.inversions, pairs)

@@ -1,56 +1,65 @@
-"""What does a practitioner buy? Regret against RL compute when only the best m runs by a predictor go to RL.
+"""What does a practitioner buy? Regret against RL compute when only the best m recipes by a predictor go to RL.
 
-Reads tables/counts.parquet, models.csv, metrics.parquet and records.parquet and writes tables/regret.csv: one row for
-scope x predictor x m, where only the runs of the scope are there to choose from. Of the m runs that a predictor puts
-first, the one that is best after RL is kept; `regret` is what it loses against the best of the scope, in pass@1 on
-outcome problems. The best is found on other noise than it is valued on (see lineages.py), `regret_over` says which; so
-regret may be below 0 where runs are alike. With one GRPO seed a run it is halves of the problems, which share the luck
-of that seed. Intervals are 95 %, over such halves and bootstrap draws of the predict problems; ties between runs are
-broken at random in each draw.
+Reads counts.parquet, metrics.parquet and records.parquet of every base model and tables/models.csv and writes
+tables/regret.csv: one row for scope x predictor x m, after the longest RL, where only the recipes of the scope (`runs`
+of them, in all base models) are there to choose from. Of the m recipes that a predictor puts first, the one whose run
+is best after RL is kept; `regret` is what that recipe loses against the best of the scope, in pass@1 on outcome
+problems, the mean over base models. Recipes are valued by what they would score in the mean over seeds given what they
+scored (see lineages.py): nobody is blamed for not having the luckiest run, and the run that is kept may have been the
+luckier one, so that with all recipes in RL regret is not 0. Where the noise of runs is not known (`regret_over` is
+`nothing`), scores count as they are. Intervals are 95 %: Student's t over base models, with one base model over the
+noise of its runs; ties are broken at random.
 
 `cost` counts what choosing took, in RL runs: m of them, and the measurement of all candidates. A token costs 2
 operations a weight to sample or to read, and 6 more to train on (Kaplan et al., arXiv 2001.08361), so that a sampled
 token costs a quarter of one in RL. Tokens are those of answers and solutions; prompts, which many answers share, are
 left out on both sides. All samples on the predict problems are charged to every predictor that is made from samples,
 and the held-out examples to the losses. The probe costs its part of every RL run, and the chosen ones go on from there.
-`mean` takes m runs at random: its regret is the expectation over all such choices.
+`mean` takes m recipes at random: its regret is the expectation over all such choices.
 
-    python workflow/scripts/estimate_regret.py --tables results/smoke/tables --k 1,2,4,8 --resamples 2000 \\
-        --output results/smoke/tables/regret.csv
+    python workflow/scripts/estimate_regret.py --bases 1=results/smoke/tables --k 1,2,4,8 --scopes '{}' \\
+        --models results/smoke/tables/models.csv --output results/smoke/tables/regret.csv
 """
 
 import argparse
 import json
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.special import comb
 
+from bases import add_bases, read_bases, read_models
 from largek.common import derive_seed, exit_on_bad_input, write_csv
-from lineages import PROBE, Lineages
+from lineages import DRAWS, PROBE, Base, Noise, expectations, noise_of_runs, read_lineages, steps_of
+from rank_statistics import over_bases
 
 COLUMNS = ["scope", "predictor", "m", "runs", "cost", "regret", "regret_lo", "regret_hi", "regret_over", "reason"]
+COLUMNS += ["rl_steps", "base_models"]
 SAMPLED, TRAINED = 2, 8  # operations a weight and token
 
 
-def charges(lineages: Lineages, records: pd.DataFrame) -> dict[str, float]:
+def charges(base: Base, records: pd.DataFrame, steps: int) -> dict[str, float]:
     """What measuring one candidate costs on average, in RL runs, by what is measured: samples, losses, nothing."""
-    records = records.set_index("model")
-    lengths = lineages.metrics.groupby("model")["completions/mean_length"].sum()
-    batch = {model: json.loads(records.loc[model, "record"])["recipe"]["settings"]["grpo"] for model in lengths.index}
-    rl = np.mean([lengths[model] * recipe["generation_batch_size"] for model, recipe in batch.items()])
-    sampled = lineages.stack(lineages.pre, "predict", "tokens").sum(1).mean()
-    losses = [json.loads(records.loc[model, "losses"]) for model in lineages.pre]
-    read = {name: np.mean([loss[name]["tokens"] for loss in losses if name in loss] or [0]) for name in
-            ("own_held_out", "common_held_out")}  # fmt: skip
-    one = SAMPLED / (TRAINED * rl)
+    records = records[records["base_model"] == base.name].set_index("model")
+    rl = []
+    for model in (model for models in base.post[steps].values() for model in models):
+        training = base.metrics.get(model.partition("/steps-")[0])
+        if training is not None:
+            recipe = json.loads(records.loc[model, "record"])["recipe"]["settings"]["grpo"]
+            rl.append(training["completions/mean_length"].sum() * recipe["generation_batch_size"])
+    sampled = base.stack("predict", "tokens").sum(1).mean()
+    losses = [json.loads(records.loc[model, "losses"]) for model in base.pre]
+    read = {
+        name: np.mean([loss[f"{name}_held_out"]["tokens"] for loss in losses if f"{name}_held_out" in loss] or [0])
+        for name in ("own", "common")
+    }
+    one = SAMPLED / (TRAINED * np.mean(rl)) if rl else np.nan
     return {
         "samples": sampled * one,
-        "loss_own": read["own_held_out"] * one,
-        "loss_common": read["common_held_out"] * one,
-        "combined": (sampled + read["common_held_out"]) * one,
+        "loss_own": read["own"] * one,
+        "loss_common": read["common"] * one,
+        "combined": (sampled + read["common"]) * one,
         "weight_distance": 0.0,
         "mean": 0.0,
     }
@@ -77,53 +86,83 @@ def best_of_any(picked: np.ndarray, valued: np.ndarray) -> np.ndarray:
     return ranked @ (comb(n - 1 - rank, m - 1) / comb(n, m))
 
 
-def curves(lineages: Lineages, records: pd.DataFrame, scopes: dict[str, list[str]]) -> pd.DataFrame:
-    """regret.csv from a study."""
-    if len(lineages.runs) < 3:
-        few = {"scope": "all", "runs": len(lineages.runs), "reason": "fewer than 3 runs"}
-        return pd.DataFrame([few], columns=COLUMNS)
-    picked, valued, over = lineages.split_scores()
-    picked, valued = picked[1:], valued[1:]  # row 0 of the draws is the estimate; of picks and values all are draws
-    charge = charges(lineages, records)
-    rng, rows = np.random.default_rng(derive_seed("regret")), []
-    measured = lineages.predictors("disjoint") | lineages.baselines()
-    for (scope, listed), (name, x) in product({"all": lineages.runs, **scopes}.items(), measured.items()):
-        keep = np.isfinite(x[0]) & np.isin(lineages.runs, listed)
-        row = {"scope": scope, "predictor": name, "runs": int(keep.sum())}
-        if keep.sum() < 3:
-            rows.append(row | {"reason": "fewer than 3 runs"})
+def lost(x: np.ndarray, score: np.ndarray, sizes: np.ndarray, noise: Noise, at_random: bool, seed: object):
+    """Regret of the first m by `x` in draws of the noise of runs, for every m: (draws, recipes)."""
+    rng = np.random.default_rng(derive_seed("regret", seed))
+    valued = expectations(score, sizes, noise, seed)
+    picked = valued  # by the runs that they have: each recipe's expectation, and the luck of its run
+    if np.isfinite(noise.sd):
+        picked = valued + rng.standard_normal(valued.shape) * noise.sd / np.sqrt(sizes)
+    else:  # ties are broken at random all the same
+        picked, valued = (np.tile(values, (DRAWS, 1)) for values in (picked, valued))
+    by = np.tile(x, (len(valued), 1))
+    kept = best_of_any(picked, valued) if at_random else best_of_first(by, picked, valued, rng)
+    return valued.max(1, keepdims=True) - kept
+
+
+def curves(
+    bases: list[Base], records: pd.DataFrame, scopes: dict[str, list[str]], noise: float | None = None
+) -> pd.DataFrame:
+    """regret.csv from a study; `noise` as in analyze.py."""
+    steps = max(steps_of(bases), default=0)
+    bases = [base for base in bases if steps in base.post]
+    here, rows = noise_of_runs(bases, steps, noise), []
+    known = np.isfinite(here.sd)
+    measured = [
+        {name: drawn[0] for name, drawn in base.predictors("disjoint").items()} | base.baselines(steps)
+        for base in bases
+    ]
+    charged = [charges(base, records, steps) for base in bases]
+    for (scope, listed), name in product({"all": None, **scopes}.items(), measured[0] if bases else ()):
+        found, costs, fewest, runs = [], [], None, 0
+        for base, values, charge in zip(bases, measured, charged):
+            score = base.of_lineages(steps, base.score)
+            inside = np.isin(base.runs, listed) if listed else np.ones(len(base.runs), bool)
+            recipes, (x, score) = base.by_recipe(
+                inside & np.isfinite(values[name]) & np.isfinite(score), values[name], score
+            )
+            size = len(recipes.names)
+            if size < 3:
+                continue
+            draws = lost(x, score, recipes.runs, here, name == "mean", (base.name, scope))
+            found.append(draws)
+            m = np.arange(1, size + 1)
+            cost = m + size * charge.get(name, charge["samples"])
+            costs.append(PROBE * size + (1 - PROBE) * m if name == "probe" else cost)
+            fewest, runs = min(fewest or size, size), runs + size
+        row = {"scope": scope, "predictor": name, "runs": runs, "rl_steps": steps, "base_models": len(found)}
+        if not found:
+            rows.append(row | {"reason": "fewer than 3 recipes" if any(np.isfinite(v[name]).any() for v in measured)
+                               else "not measured"})  # fmt: skip
             continue
-        made, drawn = np.tile(x[0, keep], (len(picked), 1)), x[1:, keep]
-        on = picked[:, keep], valued[:, keep]
-        best = best_of_any(*on)[:, -1:]
-        estimate, lost = (
-            best - (best_of_any(*on) if name == "mean" else best_of_first(by, *on, rng)) for by in (made, drawn)
-        )
-        lo, hi = np.quantile(lost, [0.025, 0.975], axis=0)
-        for m in range(1, int(keep.sum()) + 1):
-            cost = m + keep.sum() * charge.get(name, charge["samples"])
-            if name == "probe":
-                cost = PROBE * keep.sum() + (1 - PROBE) * m
-            found = {"m": m, "cost": cost, "regret": estimate[:, m - 1].mean(), "regret_over": over}
-            rows.append(row | found | {"regret_lo": lo[m - 1], "regret_hi": hi[m - 1]})
+        for m in range(fewest):
+            means = [draws[:, m].mean() for draws in found]
+            lo, hi = np.nan, np.nan
+            if len(means) > 1:
+                lo, hi = over_bases(means)
+            elif known:
+                lo, hi = np.quantile(found[0][:, m], [0.025, 0.975])
+            cells = {"m": m + 1, "cost": np.mean([cost[m] for cost in costs]), "regret": np.mean(means)}
+            cells |= {"regret_lo": lo, "regret_hi": hi, "regret_over": "run noise" if known else "nothing"}
+            rows.append(row | cells)
+    if not rows:
+        rows = [{"scope": "all", "runs": 0, "base_models": 0, "reason": "no run has a score after RL"}]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tables", required=True, type=Path)
+    add_bases(parser)
+    parser.add_argument("--models", required=True)
     parser.add_argument("--k", required=True, type=lambda text: [int(k) for k in text.split(",")])
-    parser.add_argument("--resamples", required=True, type=int)
     parser.add_argument("--scopes", required=True, type=json.loads, help="named lists of runs, as JSON")
-    parser.add_argument("--output", required=True, type=Path)
+    parser.add_argument("--noise", type=float, help="points between runs of one recipe, where no recipe has seeds")
+    parser.add_argument("--output", required=True)
     args = parser.parse_args()
     with exit_on_bad_input("estimate_regret"):
-        counts, metrics, records = (
-            pd.read_parquet(args.tables / f"{name}.parquet") for name in ("counts", "metrics", "records")
-        )
-        models = pd.read_csv(args.tables / "models.csv")
-        lineages = Lineages(counts, models, metrics, args.k, args.resamples)
-        write_csv(args.output, curves(lineages, records, args.scopes))
+        counts, metrics, records = (read_bases(args.bases, name) for name in ("counts", "metrics", "records"))
+        bases = read_lineages(counts, read_models(args.models), metrics, args.k)
+        write_csv(args.output, curves(bases, records, args.scopes, None if args.noise is None else args.noise / 100))
 
 
 if __name__ == "__main__":

@@ -63,10 +63,10 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
-from analyze import correlation, spearman
 from estimate_over_promise import MIXES, curve, expected, read_models, scores_of
 from largek.common import InputError, derive_seed, exit_on_bad_input, write_csv
 from lineages import with_ties
+from rank_statistics import correlation, spearman
 
 CLAIMS = {  # the sign of the effect that is claimed
     **{"simple": -1, "repeated": -1, "homogeneous": -1, "large_k": 1, "loss": 1, "best_k_grows": 1},

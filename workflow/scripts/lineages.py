@@ -1,163 +1,286 @@
-"""A study's tables as arrays: predictors and targets of every run in every bootstrap draw of problems.
+"""A study's tables as arrays: predictors and targets of every recipe of every base model.
 
-A lineage is a run with what came of it: its model before RL and the models after RL, one a GRPO seed. Runs are along
-the last axis, draws along the first; draw 0 is the estimate itself, the plain mean over tasks.
+A lineage is a run with what came of it: its model before RL and the models after RL, at each number of steps, one a
+GRPO seed. Runs of one recipe differ in their SFT seed alone and are averaged: seeds are never counted as recipes. RL on
+a coin flip's reward makes no lineage, nor does an average of weights. `base`, RL without SFT, is a recipe like others.
 """
 
-from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from largek.common import derive_seed
-from largek.passk import passk, resample_weights
+from largek.passk import passk_where_enough
+from rank_statistics import spearman
+from study import RECIPE
 
 PROBE = 0.1  # of the RL steps: what a practitioner could run of every candidate instead of measuring it
+DRAWS = 1000  # of the noise of runs
 
 
-class Lineages:
-    """All runs of a study that have a score before and after RL; the base model is one of them."""
+class Base:
+    """The runs of one base model before and after RL."""
 
-    def __init__(
-        self, counts: pd.DataFrame, models: pd.DataFrame, metrics: pd.DataFrame, ks: list[int], resamples: int
-    ):
-        models = models[models["status"] == "ok"]
-        after = models[models["stage"] == "grpo"]
-        before = models[(models["stage"] != "grpo") & (models["split"] == "outcome")].set_index("run")
-        self.runs = [run for run in before.index if run in set(after["run"])]
-        self.before = before.loc[self.runs]
-        self.series = np.array([s or r for s, r in zip(self.before["series"].fillna("").astype(str), self.runs)])
-        self.ks, self.metrics = ks, metrics
-        in_order = counts.sort_values(["task", "problem"]).groupby(["model", "split"], observed=True)
-        self.counts = {model_and_split: rows for model_and_split, rows in in_order}
-        self.pre = self.before["model"].tolist()
-        self.post = [after[after["run"] == run].sort_values("grpo_seed")["model"].tolist() for run in self.runs]
-        if len(self.runs) < 3:
-            return  # too few for any statistic, which whoever asks says
-        self.tasks = {split: self.matrix(self.pre[0], split, "task") for split in ("predict", "outcome")}
-        self.weights = {
-            split: np.vstack([self.even(tasks), resample_weights(tasks, resamples, split)])
-            for split, tasks in self.tasks.items()
+    def __init__(self, name: str, counts: pd.DataFrame, models: pd.DataFrame, metrics: pd.DataFrame, ks: list[int]):
+        self.name, self.ks = name, ks
+        ok = models[models["status"] == "ok"]
+        before = ok[(ok["stage"] != "grpo") & (ok["split"] == "outcome") & (ok["mix"] != "average")]
+        self.before = before.drop_duplicates("run").set_index("run")
+        self.runs, self.pre = self.before.index.tolist(), self.before["model"].tolist()
+        self.series = np.array(
+            [s or r for s, r in zip(self.before["series"].astype(object).fillna("").astype(str), self.runs)]
+        )
+        self.recipes = recipes_of(self.before)
+        after = ok[(ok["stage"] == "grpo") & (ok["reward"] == "verifier")]
+        after = after.assign(short=after["model"].str.len()).sort_values(["grpo_seed", "short"])
+        after = after.drop_duplicates(["run", "rl_steps", "grpo_seed"])  # of two names of one model the shorter
+        self.post = {
+            int(steps): {run: rows["model"].tolist() for run, rows in part.groupby("run")}
+            for steps, part in after.groupby("rl_steps")
+        }
+        place = [pd.factorize(counts[column], sort=True)[0] for column in ("problem", "task")]
+        counts = counts.iloc[np.lexsort(place)]
+        self.columns = {column: counts[column].to_numpy() for column in counts if column not in ("model", "split")}
+        self.at = counts.groupby(["model", "split"], observed=True).indices
+        self.tasks = {split: self.column(self.pre[0], split, "task") for split in ("predict", "outcome") if self.pre}
+        training = metrics["model"].str.partition("/steps-")[0]
+        self.known: dict[str, float] = {}  # scores after RL that were asked for
+        self.metrics = {
+            model: rows.drop_duplicates("step").sort_values("step") for model, rows in metrics.groupby(training)
         }
 
-    @staticmethod
-    def even(tasks: np.ndarray) -> np.ndarray:
-        """The weights of a plain mean over tasks, one a problem."""
-        names, inverse, sizes = np.unique(tasks, return_inverse=True, return_counts=True)
-        return 1 / sizes[inverse] / len(names)
+    def column(self, model: str, split: str, column: str) -> np.ndarray:
+        return self.columns[column][self.at[model, split]]
 
-    @classmethod
-    def halves(cls, tasks: np.ndarray, draws: int, seed: object) -> tuple[np.ndarray, np.ndarray]:
-        """Weights of random halves of the problems of every task and of the other halves: two of (draws, problems)."""
-        shuffled = np.random.default_rng(derive_seed("halves", seed)).random((draws, len(tasks)))
-        half = np.zeros_like(shuffled)
-        for task in np.unique(tasks):
-            members = np.flatnonzero(tasks == task)
-            half[:, members] = shuffled[:, members].argsort(1).argsort(1) < len(members) // 2
-        both = [chosen * cls.even(tasks) for chosen in (half, 1 - half)]
-        return tuple(weights / weights.sum(1, keepdims=True) for weights in both)
-
-    def matrix(self, model: str, split: str, column: str) -> np.ndarray:
-        return self.counts[model, split][column].to_numpy()
-
-    def stack(self, models: list[str], split: str, column: str) -> np.ndarray:
-        return np.array([self.matrix(model, split, column) for model in models])
+    def stack(self, split: str, column: str) -> np.ndarray:
+        """A column of the counts of every model before RL: (runs, problems)."""
+        return np.array([self.column(model, split, column) for model in self.pre])
 
     def predictors(self, problems: str, weights: np.ndarray | None = None, half: str = "") -> dict[str, np.ndarray]:
-        """Each predictor's value in every draw of problems: (draws, runs). A run without a value has NaN throughout.
+        """Each predictor's value of every run, (draws, runs), NaN where a run has none. Without `weights` there is one
+        draw, the plain mean over tasks.
 
         More always promises more: losses, truncation and the distance from the base weights enter with a minus sign.
-        `weights` are draws of other problems than those of the bootstrap, `half` ("_even", "_odd") the losses on half
-        of the held-out examples.
+        `half` ("_even", "_odd") takes the losses on half of the held-out examples.
         """
         split = "predict" if problems == "disjoint" else "outcome"
-        weights = self.weights[split] if weights is None else weights
+        weights = even(self.tasks[split])[None] if weights is None else weights
         names = ("n", "correct", "tokens", "entropy", "truncated", "sound")
-        sums = {name: self.stack(self.pre, split, name) for name in names}
-        if problems == "shared":  # leave the block out that the gain is measured on
-            sums = {name: total - self.stack(self.pre, split, f"gain_{name}") for name, total in sums.items()}
-        grid = np.array(self.ks)
-        values = {f"pass@{k}": [] for k in self.ks}
-        for run in range(len(self.runs)):
-            drawn = weights @ passk(sums["n"][run], sums["correct"][run], grid)
-            for column, k in enumerate(self.ks):
-                values[f"pass@{k}"].append(drawn[:, column])
-        out = {name: np.array(rows).T for name, rows in values.items()}
+        sums = {name: self.stack(split, name) for name in names}
+        gain = {name: self.stack(split, f"gain_{name}") for name in names}
+        if problems == "shared" and (sums["n"] > gain["n"]).all():  # leave the block out that the gain is measured on
+            sums = {name: sums[name] - gain[name] for name in names}
+        n, correct, grid = sums["n"], sums["correct"], np.array(self.ks)
+        rates = np.array([passk_where_enough(n[run], correct[run], grid) for run in range(len(n))])
+        out = {f"pass@{k}": weights @ rates[:, :, column].T for column, k in enumerate(self.ks)}
+        out["greedy"] = np.full_like(out["pass@1"], np.nan)
+        if "greedy_n" in self.columns:
+            asked = self.stack(split, "greedy_n")
+            with np.errstate(invalid="ignore"):
+                out["greedy"] = weights @ (self.stack(split, "greedy_correct") / np.where(asked, asked, np.nan)).T
+        out["log_odds"] = weights @ np.log((correct + 0.5) / (n - correct + 0.5)).T
         for name in ("loss_own", "loss_common"):
-            out[name] = self.of_runs(-self.before[f"{name}{half}"], weights)
-        largest = f"pass@{64 if 64 in self.ks else max(self.ks)}"
-        out["combined"] = (zscore(out["loss_common"]) + zscore(out[largest])) / 2
+            out[name] = of_runs(-self.before[f"{name}{half}"].astype(float), weights)
+        large = f"pass@{large_k(self.ks)}"
+        out["combined"] = (zscore(out["loss_common"]) + zscore(out[large])) / 2
+        for k in self.ks[1:]:
+            out[f"pass@1+pass@{k}"] = (zscore(out["pass@1"]) + zscore(out[f"pass@{k}"])) / 2
         out["entropy"] = (weights @ sums["entropy"].T) / (weights @ sums["tokens"].T)
-        first, first_n = (self.stack(self.pre, split, name) for name in ("first_correct", "first_n"))
+        first, first_n = (self.stack(split, name) for name in ("first_correct", "first_n"))
         out["mixed_groups"] = weights @ ((first > 0) & (first < first_n)).T.astype(float)
         with np.errstate(invalid="ignore"):  # 0 / 0 without any right answer
-            out["sound"] = (weights @ sums["sound"].T) / (weights @ sums["correct"].T)
-        out["truncated"] = -(weights @ (sums["truncated"] / sums["n"]).T)
-        out["length"] = weights @ (sums["tokens"] / sums["n"]).T
-        out["weight_distance"] = self.of_runs(-self.before["weight_distance"], weights)
+            out["sound"] = (weights @ sums["sound"].T) / (weights @ correct.T)
+        out["truncated"] = -(weights @ (sums["truncated"] / n).T)
+        out["length"] = weights @ (sums["tokens"] / n).T
+        out["weight_distance"] = of_runs(-self.before["weight_distance"].astype(float), weights)
         return {name: with_ties(values) for name, values in out.items()}
 
-    def baselines(self) -> dict[str, np.ndarray]:
-        """What needs no sampling: `mean` knows nothing, `probe` is the mean reward over the first steps of RL."""
-        weights = self.weights["outcome"]
-        first = self.metrics["step"] <= np.ceil(PROBE * self.metrics.groupby("model")["step"].transform("max"))
-        reward = self.metrics[first].groupby("model")["reward"].mean()
-        probe = [np.mean([reward[model] for model in models]) for models in self.post]
-        return {"mean": self.of_runs(np.zeros(len(self.runs)), weights), "probe": self.of_runs(probe, weights)}
+    def of_lineages(self, steps: int, value) -> np.ndarray:
+        """The mean over GRPO seeds of value(model) of every run; NaN where RL did not get as far."""
+        post = self.post.get(steps, {})
+        return np.array(
+            [np.mean([value(model) for model in post[run]]) if run in post else np.nan for run in self.runs]
+        )
 
-    @staticmethod
-    def of_runs(values, weights: np.ndarray) -> np.ndarray:
-        """A value of each run that is the same in every draw of problems."""
-        return np.tile(np.asarray(values, float), (len(weights), 1))
+    def baselines(self, steps: int) -> dict[str, np.ndarray]:
+        """What needs no sampling: `mean` knows nothing, `probe` is the mean reward over the first tenth of RL."""
 
-    def targets(self) -> dict[str, np.ndarray]:
-        """What is to be predicted: (draws, runs) each.
+        def probe(model: str) -> float:
+            rows = self.metrics.get(model.partition("/steps-")[0])
+            return np.nan if rows is None else rows["reward"][rows["step"] <= np.ceil(PROBE * steps)].mean()
 
-        `score` is the score after RL, `gain` the same minus the score before. `half_steps` and `matched_tokens` are
-        rewards in training, means over a tenth of the steps: up to half of the steps, and up to as many tokens as the
-        run of the shortest answers has seen in all.
-        """
-        after, before = self.scores(self.weights["outcome"]), self.before_rl()
-        out = {"score": after, "gain": after - before}
-        half, matched = [], []
-        ends = self.metrics.groupby("model")["num_tokens"].max()
-        least = ends.loc[[model for models in self.post for model in models]].min()
-        for models in self.post:
-            rows = [self.metrics[self.metrics["model"] == model] for model in models]
-            half.append(np.mean([reward_at(each, each["step"], each["step"].max() / 2) for each in rows]))
-            matched.append(np.mean([reward_at(each, each["num_tokens"], least) for each in rows]))
-        out["half_steps"] = self.of_runs(half, self.weights["outcome"])
-        out["matched_tokens"] = self.of_runs(matched, self.weights["outcome"])
-        return {name: with_ties(values) for name, values in out.items()}
+        return {"mean": np.zeros(len(self.runs)), "probe": with_ties(self.of_lineages(steps, probe))}
 
-    def scores(self, weights: np.ndarray, seeds: list[int] | None = None) -> np.ndarray:
-        """Post-RL pass@1, the mean over all GRPO seeds or those at the positions `seeds`: (draws, runs)."""
-        chosen = [[models[s] for s in seeds] if seeds is not None else models for models in self.post]
-        rates = [
-            np.mean([self.matrix(m, "outcome", "correct") / self.matrix(m, "outcome", "n") for m in models], 0)
-            for models in chosen
-        ]
-        return with_ties(weights @ np.array(rates).T)
+    def score(self, model: str) -> float:
+        """pass@1 on outcome problems."""
+        if model not in self.known:
+            rate = self.column(model, "outcome", "correct") / self.column(model, "outcome", "n")
+            self.known[model] = float(even(self.tasks["outcome"]) @ rate)
+        return self.known[model]
 
     def before_rl(self) -> np.ndarray:
-        """Pre-RL pass@1 on outcome problems from the block that no predictor uses: (draws, runs)."""
-        n, c = (self.stack(self.pre, "outcome", name) for name in ("gain_n", "gain_correct"))
-        return self.weights["outcome"] @ (c / n).T
+        """Pre-RL pass@1 of every run on outcome problems, from the block that no predictor uses if there is one."""
+        n, correct = self.stack("outcome", "gain_n"), self.stack("outcome", "gain_correct")
+        if not (n > 0).all():
+            n, correct = self.stack("outcome", "n"), self.stack("outcome", "correct")
+        return (correct / n) @ even(self.tasks["outcome"])
 
-    def split_scores(self) -> tuple[np.ndarray, np.ndarray, str]:
-        """Post-RL scores to pick the best run by, scores to value it by, and what the two halves differ in."""
-        repeated = min(map(len, self.post))
-        if repeated >= 2:
-            halves = list(combinations(range(repeated), repeated // 2))
-            picks = [self.scores(self.weights["outcome"], list(half)) for half in halves]
-            values = [
-                self.scores(self.weights["outcome"], [s for s in range(repeated) if s not in half]) for half in halves
+    def targets(self, steps: int, longest: bool) -> dict[str, np.ndarray]:
+        """What is to be predicted, of every run; NaN where RL did not get as far.
+
+        `score` is the score after RL, `gain` the same minus the score before. After the longest RL also `half_steps`
+        and `matched_tokens`, rewards in training, means over a tenth of the steps: up to half of the steps, and up to
+        as many tokens as the run of the shortest answers has seen in all.
+        """
+        score = self.of_lineages(steps, self.score)
+        out = {"score": score, "gain": score - self.before_rl()}
+        if longest:
+            trained = [
+                model.partition("/steps-")[0] for models in self.post.get(steps, {}).values() for model in models
             ]
-            which = np.arange(len(self.weights["outcome"])) % len(halves)
-            rows = np.arange(len(which))
-            return np.array(picks)[which, rows], np.array(values)[which, rows], "seeds"
-        half, other = self.halves(self.tasks["outcome"], len(self.weights["outcome"]), "regret")
-        return self.scores(half), self.scores(other), "problem halves"
+            least = min((self.metrics[m]["num_tokens"].max() for m in trained if m in self.metrics), default=0)
+
+            def reward(model: str, clock: str, end: float) -> float:
+                rows = self.metrics.get(model.partition("/steps-")[0])
+                return np.nan if rows is None else reward_at(rows, rows[clock], end)
+
+            out["half_steps"] = self.of_lineages(steps, lambda model: reward(model, "step", steps / 2))
+            out["matched_tokens"] = self.of_lineages(steps, lambda model: reward(model, "num_tokens", least))
+        return {name: with_ties(values) for name, values in out.items()}
+
+    def by_recipe(self, kept: np.ndarray, *columns: np.ndarray) -> tuple["Recipes", list[np.ndarray]]:
+        """The recipes of the `kept` runs, and columns averaged over the runs of each."""
+        names, first, of, runs = np.unique(
+            self.recipes[kept], return_index=True, return_inverse=True, return_counts=True
+        )
+        means = [with_ties(np.bincount(of, values[kept], len(names)) / runs) for values in columns]
+        return Recipes(names.tolist(), runs, self.series[kept][first]), means
+
+
+class Recipes(NamedTuple):
+    names: list[str]
+    runs: np.ndarray  # how many each has
+    series: np.ndarray
+
+
+def read_lineages(counts: pd.DataFrame, models: pd.DataFrame, metrics: pd.DataFrame, ks: list[int]) -> list[Base]:
+    """Every base model of the study that has a model before RL; all tables have the column base_model."""
+    found = []
+    for name in models["base_model"].unique():
+        here = [table[table["base_model"] == name].drop(columns="base_model") for table in (counts, models, metrics)]
+        base = Base(name, *here, ks)
+        if base.runs:
+            found.append(base)
+    return found
+
+
+def steps_of(bases: list[Base]) -> list[int]:
+    """The numbers of RL steps that there are scores after, in order."""
+    return sorted({steps for base in bases for steps in base.post})
+
+
+def recipes_of(before: pd.DataFrame) -> np.ndarray:
+    """A name for the recipe of every row. Runs of one mix, size and epochs are one recipe if their SFT seeds differ;
+    two of one seed differ in something else, and are recipes of their own."""
+    cells = pd.Series([" ".join(map(str, row)) for row in before.reindex(columns=RECIPE).to_numpy()], before.index)
+    mix, seed = (before.reindex(columns=[name])[name] for name in ("mix", "sft_seed"))
+    twice = pd.DataFrame({"cells": cells, "seed": seed}).duplicated(keep=False)
+    return np.where(twice | mix.isna() | (mix == "own checkpoint"), before.index, cells).astype(str)
+
+
+class Noise(NamedTuple):
+    """How far a run's score after RL lies from that of another with other seeds: standard deviation, and from where."""
+
+    sd: float
+    source: str
+
+
+def noise_of_runs(bases: list[Base], steps: int, given: float | None) -> Noise:
+    """From runs of one recipe, else as `given`, else from GRPO seeds of one run (without that of SFT), else from what
+    is left of the scores without the means of their recipe and base model, in shares. That holds what truly differs
+    from base model to base model too, so it is at least the noise."""
+    groups = {"SFT seeds": [], "GRPO seeds": []}
+    scores = {}
+    for base in bases:
+        score = base.of_lineages(steps, base.score)
+        there = np.isfinite(score)
+        for name in np.unique(base.recipes[there]):
+            groups["SFT seeds"].append(score[there & (base.recipes == name)])
+            scores[base.name, name] = groups["SFT seeds"][-1].mean()
+        for models in base.post.get(steps, {}).values():
+            groups["GRPO seeds"].append(np.array([base.score(model) for model in models]))
+    for source, members in groups.items():
+        if source == "GRPO seeds" and given is not None:
+            return Noise(given, "given")
+        df = sum(len(values) - 1 for values in members)
+        if df >= 3:
+            squares = sum(((values - values.mean()) ** 2).sum() for values in members)
+            mean = np.mean([1 / len(values) for values in members]) if source == "GRPO seeds" else 1
+            return Noise((squares / df * mean) ** 0.5, source)
+    table = pd.Series(scores).unstack().dropna(axis=1) if scores else pd.DataFrame()
+    if min(table.shape) >= 3:
+        left = table.sub(table.mean(axis=1), axis=0).sub(table.mean() - table.stack().mean(), axis=1).to_numpy()
+        df = (table.shape[0] - 1) * (table.shape[1] - 1)
+        return Noise(((left**2).sum() / df) ** 0.5, "base models")
+    return Noise(np.nan, "")
+
+
+def expectations(score: np.ndarray, sizes: np.ndarray, noise: Noise, seed: object) -> np.ndarray:
+    """Draws of what recipes would score in the mean over seeds, given what they scored: (DRAWS, recipes).
+
+    The recipes' expectations are taken as normal around their mean (empirical Bayes): scores are drawn in towards it,
+    the more the more of their spread is noise of runs, so that the luck of the best is taken from it. Where the noise
+    is not known, the scores themselves, once.
+    """
+    if not np.isfinite(noise.sd) or len(score) < 2:
+        return score[None]
+    own = noise.sd**2 / sizes
+    true = max(0.0, score.var(ddof=1) - own.mean())
+    kept = true / (true + own) if true else np.zeros(len(score))
+    rng = np.random.default_rng(derive_seed("expectations", seed))
+    drawn = rng.standard_normal((DRAWS, len(score))) * np.sqrt(kept * own)
+    return score.mean() + kept * (score - score.mean()) + drawn
+
+
+def ceiling(score: np.ndarray, sizes: np.ndarray, noise: Noise, seed: object) -> float:
+    """Spearman's correlation that the recipes' expectations themselves would have with scores of one run each (or as
+    many as there were), on average: what a perfect predictor could reach. NaN where the noise is not known."""
+    spread = score.var(ddof=1) if len(score) > 2 else 0.0
+    if not np.isfinite(noise.sd) or spread < 1e-12:
+        return np.nan
+    own = noise.sd**2 / sizes
+    true = score * np.sqrt(max(0.0, 1 - own.mean() / spread))  # as far apart as expectations are
+    rng = np.random.default_rng(derive_seed("ceiling", seed))
+    drawn = true + rng.standard_normal((DRAWS, len(score))) * np.sqrt(own)
+    return float(np.nan_to_num(spearman(np.broadcast_to(with_ties(true), drawn.shape), drawn)).mean())
+
+
+def large_k(ks: list[int]) -> int:
+    """64, or the largest k below that there is."""
+    return max(k for k in ks if k <= 64)
+
+
+def even(tasks: np.ndarray) -> np.ndarray:
+    """The weights of a plain mean over tasks, one a problem."""
+    names, inverse, sizes = np.unique(tasks.astype(str), return_inverse=True, return_counts=True)
+    return 1 / sizes[inverse] / len(names)
+
+
+def halves(tasks: np.ndarray, draws: int, seed: object) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of random halves of the problems of every task and of the other halves: two of (draws, problems)."""
+    shuffled = np.random.default_rng(derive_seed("halves", seed)).random((draws, len(tasks)))
+    half = np.zeros_like(shuffled)
+    for task in np.unique(tasks.astype(str)):
+        members = np.flatnonzero(tasks == task)
+        half[:, members] = shuffled[:, members].argsort(1).argsort(1) < len(members) // 2
+    both = [chosen * even(tasks) for chosen in (half, 1 - half)]
+    return tuple(weights / weights.sum(1, keepdims=True) for weights in both)
+
+
+def of_runs(values, weights: np.ndarray) -> np.ndarray:
+    """A value of each run that is the same in every draw of problems."""
+    return np.tile(np.asarray(values, float), (len(weights), 1))
 
 
 def reward_at(rows: pd.DataFrame, clock: pd.Series, end: float) -> float:
@@ -174,6 +297,9 @@ def with_ties(values: np.ndarray) -> np.ndarray:
 
 
 def zscore(x: np.ndarray) -> np.ndarray:
-    """z-scores over the runs (last axis); 0 where all are equal."""
-    scale = np.nanstd(x, -1, keepdims=True)
-    return (x - np.nanmean(x, -1, keepdims=True)) / np.where(scale > 1e-12, scale, 1)
+    """z-scores over the runs (last axis); 0 where all are equal, NaN where there is none."""
+    there = np.isfinite(x)
+    size = np.maximum(1, there.sum(-1, keepdims=True))
+    centred = x - np.where(there, x, 0).sum(-1, keepdims=True) / size
+    scale = np.sqrt(np.where(there, centred**2, 0).sum(-1, keepdims=True) / size)
+    return centred / np.where(scale > 1e-12, scale, 1)

@@ -10,10 +10,10 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from analyze import spearman
 from analyze_paper import read_points
 from figures import read_runs, save
 from largek.common import exit_on_bad_input
+from rank_statistics import spearman
 
 COLORS = {"Mistral-12B": "#0072b2", "Qwen3-4B": "#d55e00", "Llama3-8B": "#009e73"}
 OURS = "#555555"

@@ -14,6 +14,7 @@ import yaml
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "series", "checkpoint"]
 OPTIONAL = ["grpo_seeds", "average_of"]
+RECIPE = ["mix", "unique", "epochs", "budget_tokens"]  # runs that agree in these differ in their seed alone
 
 
 class StudyError(Exception):
