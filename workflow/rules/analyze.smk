@@ -11,7 +11,8 @@ out: <results>/tables/{models, passk, predictors, forecast, regret, rewards, ove
 
 TABLES = ["models", "predictors", "forecast", "regret", "rewards", "over_promise", "inversions", "verdicts", "paper"]
 TABLES += ["paper_over_promise"]
-FIGURES = ["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "paper", "regret"]
+FIGURES = ["sft_vs_rl", "over_promise", "steps", "correlation", "predictors", "regret"]
+FIGURES += ["scores", "passk", "training", "paper"]
 
 LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "study")]
 
@@ -314,17 +315,18 @@ rule analyze_paper:
 
 
 rule plot_sft_vs_rl:
-    """Post-SFT against post-RL score."""
+    """The score after RL against the score before it, and the over-promise of every recipe."""
     input:
         script="workflow/scripts/plot_sft_vs_rl.py",
         style=FIGURE_FILES,
         models="<results>/tables/models.csv",
+        over_promise="<results>/tables/over_promise.csv",
     output:
         report(
             "<results>/figures/sft_vs_rl.png",
             caption="../report/sft_vs_rl.rst",
             category="Figures",
-            labels={"figure": "1. post-SFT against post-RL"},
+            labels={"figure": "1. score after RL against score before"},
         ),
     log:
         "<results>/figures/sft_vs_rl.log",
@@ -333,36 +335,69 @@ rule plot_sft_vs_rl:
         "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script} \
+            --models {input.models:q} \
+            --over-promise {input.over_promise:q} \
+            --output {output:q} 2>&1 | tee {log:q}
         """
 
 
-rule plot_scores:
-    """Score bars by epochs, unique examples and mix, with held-out loss below."""
+rule plot_over_promise:
+    """Over-promise by kind of data, tokens seen and steps of RL."""
     input:
-        script="workflow/scripts/plot_scores.py",
+        script="workflow/scripts/plot_over_promise.py",
         style=FIGURE_FILES,
         models="<results>/tables/models.csv",
+        over_promise="<results>/tables/over_promise.csv",
+        verdicts="<results>/tables/verdicts.csv",
     output:
         report(
-            "<results>/figures/scores.png",
-            caption="../report/scores.rst",
+            "<results>/figures/over_promise.png",
+            caption="../report/over_promise_figure.rst",
             category="Figures",
-            labels={"figure": "2. scores by epochs, unique examples and mix"},
+            labels={"figure": "2. over-promise by kind of data"},
         ),
     log:
-        "<results>/figures/scores.log",
+        "<results>/figures/over_promise.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script} \
+            --models {input.models:q} \
+            --over-promise {input.over_promise:q} \
+            --verdicts {input.verdicts:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_steps:
+    """What ranks the scores after RL, by the steps of RL."""
+    input:
+        script="workflow/scripts/plot_steps.py",
+        style=FIGURE_FILES,
+        predictors="<results>/tables/predictors.csv",
+    output:
+        report(
+            "<results>/figures/steps.png",
+            caption="../report/steps.rst",
+            category="Figures",
+            labels={"figure": "3. what predicts, as RL goes on"},
+        ),
+    log:
+        "<results>/figures/steps.log",
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
 rule plot_correlation:
-    """Correlation of pass@k with the post-RL score as k grows."""
+    """Rank correlation of pass@k with the score after RL, as k grows."""
     input:
         script="workflow/scripts/plot_correlation.py",
         style=FIGURE_FILES,
@@ -372,7 +407,7 @@ rule plot_correlation:
             "<results>/figures/correlation.png",
             caption="../report/correlation.rst",
             category="Figures",
-            labels={"figure": "3. correlation with post-RL as k grows"},
+            labels={"figure": "4. what predicts, as k grows"},
         ),
     log:
         "<results>/figures/correlation.log",
@@ -386,7 +421,7 @@ rule plot_correlation:
 
 
 rule plot_predictors:
-    """Predictors compared."""
+    """All predictors compared."""
     input:
         script="workflow/scripts/plot_predictors.py",
         style=FIGURE_FILES,
@@ -396,7 +431,7 @@ rule plot_predictors:
             "<results>/figures/predictors.png",
             caption="../report/predictors_figure.rst",
             category="Figures",
-            labels={"figure": "4. predictors compared"},
+            labels={"figure": "5. all predictors"},
         ),
     log:
         "<results>/figures/predictors.log",
@@ -406,59 +441,6 @@ rule plot_predictors:
     shell:
         r"""
         python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
-        """
-
-
-rule plot_passk:
-    """pass@k before and after RL."""
-    input:
-        script="workflow/scripts/plot_passk.py",
-        style=FIGURE_FILES,
-        passk="<results>/tables/passk.csv",
-        models="<results>/tables/models.csv",
-    output:
-        report(
-            "<results>/figures/passk.png",
-            caption="../report/passk.rst",
-            category="Figures",
-            labels={"figure": "5. pass@k before and after RL"},
-        ),
-    log:
-        "<results>/figures/passk.log",
-    localrule: True
-    conda:
-        "../../envs/cpu.yaml"
-    shell:
-        r"""
-        python {input.script} --passk {input.passk:q} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
-        """
-
-
-rule plot_training:
-    """Reward, entropy, groups without variance and length over the GRPO steps."""
-    input:
-        script="workflow/scripts/plot_training.py",
-        style=FIGURE_FILES,
-        metrics="<results>/tables/metrics.parquet",
-        models="<results>/tables/models.csv",
-    output:
-        report(
-            "<results>/figures/training.png",
-            caption="../report/training.rst",
-            category="Figures",
-            labels={"figure": "6. GRPO step by step"},
-        ),
-    log:
-        "<results>/figures/training.log",
-    localrule: True
-    conda:
-        "../../envs/cpu.yaml"
-    shell:
-        r"""
-        python {input.script} \
-            --metrics {input.metrics:q} \
-            --models {input.models:q} \
-            --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -473,7 +455,7 @@ rule plot_regret:
             "<results>/figures/regret.png",
             caption="../report/regret_figure.rst",
             category="Figures",
-            labels={"figure": "9. regret against RL compute"},
+            labels={"figure": "6. regret against RL compute"},
         ),
     log:
         "<results>/figures/regret.log",
@@ -486,34 +468,114 @@ rule plot_regret:
         """
 
 
-rule plot_paper:
-    """The paper's points beside this study's runs."""
+rule plot_scores:
+    """Scores and held-out losses of every recipe."""
     input:
-        script="workflow/scripts/plot_paper.py",
-        analyze=[f"workflow/scripts/{name}.py" for name in ("analyze_paper", "analyze", "estimate_over_promise")],
-        shared=[*LINEAGE_FILES, "largek/passk.py"],
+        script="workflow/scripts/plot_scores.py",
         style=FIGURE_FILES,
-        points="workflow/resources/paper_points.csv",
         models="<results>/tables/models.csv",
     output:
         report(
-            "<results>/figures/paper.png",
-            caption="../report/paper_figure.rst",
+            "<results>/figures/scores.png",
+            caption="../report/scores.rst",
             category="Figures",
-            labels={"figure": "8. the paper's points beside this study's"},
+            labels={"figure": "7. scores and losses of every recipe"},
         ),
     log:
-        "<results>/figures/paper.log",
-    benchmark:
-        "<results>/figures/paper.benchmark.jsonl"
+        "<results>/figures/scores.log",
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_passk:
+    """pass@k before and after RL by kind of data."""
+    input:
+        script="workflow/scripts/plot_passk.py",
+        style=FIGURE_FILES,
+        passk="<results>/tables/passk.csv",
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/figures/passk.png",
+            caption="../report/passk.rst",
+            category="Figures",
+            labels={"figure": "8. pass@k before and after RL"},
+        ),
+    log:
+        "<results>/figures/passk.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
         r"""
         python {input.script} \
-            --points {input.points:q} \
+            --passk {input.passk:q} \
             --models {input.models:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_training:
+    """Reward, entropy, groups without variance and length over the GRPO steps."""
+    input:
+        script="workflow/scripts/plot_training.py",
+        style=FIGURE_FILES,
+        metrics=collected("metrics.parquet"),
+        models="<results>/tables/models.csv",
+    output:
+        report(
+            "<results>/figures/training.png",
+            caption="../report/training.rst",
+            category="Figures",
+            labels={"figure": "9. GRPO step by step"},
+        ),
+    log:
+        "<results>/figures/training.log",
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        bases=bases,
+    shell:
+        r"""
+        python {input.script} \
+            --bases {params.bases:q} \
+            --models {input.models:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_paper:
+    """The paper's points beside this study's runs."""
+    input:
+        script="workflow/scripts/plot_paper.py",
+        style=FIGURE_FILES,
+        paper="<results>/tables/paper_over_promise.csv",
+        models="<results>/tables/models.csv",
+        over_promise="<results>/tables/over_promise.csv",
+    output:
+        report(
+            "<results>/figures/paper.png",
+            caption="../report/paper_figure.rst",
+            category="Figures",
+            labels={"figure": "10. the paper's points beside this study's"},
+        ),
+    log:
+        "<results>/figures/paper.log",
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} \
+            --paper {input.paper:q} \
+            --models {input.models:q} \
+            --over-promise {input.over_promise:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
