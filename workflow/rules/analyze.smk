@@ -11,7 +11,8 @@ out: <study>/tables/{models, passk, predictors, forecast, regret, rewards, over_
 
 TABLES = ["models", "predictors", "forecast", "regret", "rewards", "over_promise", "inversions", "verdicts", "paper"]
 TABLES += ["paper_over_promise"]
-FIGURES = ["sft_vs_rl", "scores", "correlation", "predictors", "passk", "training", "paper", "regret"]
+FIGURES = ["sft_vs_rl", "over_promise", "steps", "correlation", "predictors", "regret"]
+FIGURES += ["scores", "passk", "training", "paper"]
 
 LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "study")]
 
@@ -309,17 +310,18 @@ rule analyze_paper:
 
 
 rule plot_sft_vs_rl:
-    """Post-SFT against post-RL score."""
+    """The score after RL against the score before it, and the over-promise of every recipe."""
     input:
         script="workflow/scripts/plot_sft_vs_rl.py",
         style=FIGURE_FILES,
         models="<study>/tables/models.csv",
+        over_promise="<study>/tables/over_promise.csv",
     output:
         report(
             "<study>/figures/sft_vs_rl.png",
             caption="../report/sft_vs_rl.rst",
             category="Figures",
-            labels={"figure": "1. post-SFT against post-RL"},
+            labels={"figure": "1. score after RL against score before"},
         ),
     log:
         "<study>/figures/sft_vs_rl.log",
@@ -328,36 +330,69 @@ rule plot_sft_vs_rl:
         "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script} \
+            --models {input.models:q} \
+            --over-promise {input.over_promise:q} \
+            --output {output:q} 2>&1 | tee {log:q}
         """
 
 
-rule plot_scores:
-    """Score bars by epochs, unique examples and mix, with held-out loss below."""
+rule plot_over_promise:
+    """Over-promise by kind of data, tokens seen and steps of RL."""
     input:
-        script="workflow/scripts/plot_scores.py",
+        script="workflow/scripts/plot_over_promise.py",
         style=FIGURE_FILES,
         models="<study>/tables/models.csv",
+        over_promise="<study>/tables/over_promise.csv",
+        verdicts="<study>/tables/verdicts.csv",
     output:
         report(
-            "<study>/figures/scores.png",
-            caption="../report/scores.rst",
+            "<study>/figures/over_promise.png",
+            caption="../report/over_promise_figure.rst",
             category="Figures",
-            labels={"figure": "2. scores by epochs, unique examples and mix"},
+            labels={"figure": "2. over-promise by kind of data"},
         ),
     log:
-        "<study>/figures/scores.log",
+        "<study>/figures/over_promise.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script} \
+            --models {input.models:q} \
+            --over-promise {input.over_promise:q} \
+            --verdicts {input.verdicts:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_steps:
+    """What ranks the scores after RL, by the steps of RL."""
+    input:
+        script="workflow/scripts/plot_steps.py",
+        style=FIGURE_FILES,
+        predictors="<study>/tables/predictors.csv",
+    output:
+        report(
+            "<study>/figures/steps.png",
+            caption="../report/steps.rst",
+            category="Figures",
+            labels={"figure": "3. what predicts, as RL goes on"},
+        ),
+    log:
+        "<study>/figures/steps.log",
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
 rule plot_correlation:
-    """Correlation of pass@k with the post-RL score as k grows."""
+    """Rank correlation of pass@k with the score after RL, as k grows."""
     input:
         script="workflow/scripts/plot_correlation.py",
         style=FIGURE_FILES,
@@ -367,7 +402,7 @@ rule plot_correlation:
             "<study>/figures/correlation.png",
             caption="../report/correlation.rst",
             category="Figures",
-            labels={"figure": "3. correlation with post-RL as k grows"},
+            labels={"figure": "4. what predicts, as k grows"},
         ),
     log:
         "<study>/figures/correlation.log",
@@ -381,7 +416,7 @@ rule plot_correlation:
 
 
 rule plot_predictors:
-    """Predictors compared."""
+    """All predictors compared."""
     input:
         script="workflow/scripts/plot_predictors.py",
         style=FIGURE_FILES,
@@ -391,7 +426,7 @@ rule plot_predictors:
             "<study>/figures/predictors.png",
             caption="../report/predictors_figure.rst",
             category="Figures",
-            labels={"figure": "4. predictors compared"},
+            labels={"figure": "5. all predictors"},
         ),
     log:
         "<study>/figures/predictors.log",
@@ -401,59 +436,6 @@ rule plot_predictors:
     shell:
         r"""
         python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
-        """
-
-
-rule plot_passk:
-    """pass@k before and after RL."""
-    input:
-        script="workflow/scripts/plot_passk.py",
-        style=FIGURE_FILES,
-        passk="<study>/tables/passk.csv",
-        models="<study>/tables/models.csv",
-    output:
-        report(
-            "<study>/figures/passk.png",
-            caption="../report/passk.rst",
-            category="Figures",
-            labels={"figure": "5. pass@k before and after RL"},
-        ),
-    log:
-        "<study>/figures/passk.log",
-    localrule: True
-    conda:
-        "../../envs/cpu.yaml"
-    shell:
-        r"""
-        python {input.script} --passk {input.passk:q} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
-        """
-
-
-rule plot_training:
-    """Reward, entropy, groups without variance and length over the GRPO steps."""
-    input:
-        script="workflow/scripts/plot_training.py",
-        style=FIGURE_FILES,
-        metrics="<study>/tables/metrics.parquet",
-        models="<study>/tables/models.csv",
-    output:
-        report(
-            "<study>/figures/training.png",
-            caption="../report/training.rst",
-            category="Figures",
-            labels={"figure": "6. GRPO step by step"},
-        ),
-    log:
-        "<study>/figures/training.log",
-    localrule: True
-    conda:
-        "../../envs/cpu.yaml"
-    shell:
-        r"""
-        python {input.script} \
-            --metrics {input.metrics:q} \
-            --models {input.models:q} \
-            --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -468,7 +450,7 @@ rule plot_regret:
             "<study>/figures/regret.png",
             caption="../report/regret_figure.rst",
             category="Figures",
-            labels={"figure": "9. regret against RL compute"},
+            labels={"figure": "6. regret against RL compute"},
         ),
     log:
         "<study>/figures/regret.log",
@@ -481,34 +463,114 @@ rule plot_regret:
         """
 
 
-rule plot_paper:
-    """The paper's points beside this study's runs."""
+rule plot_scores:
+    """Scores and held-out losses of every recipe."""
     input:
-        script="workflow/scripts/plot_paper.py",
-        analyze=[f"workflow/scripts/{name}.py" for name in ("analyze_paper", "analyze", "estimate_over_promise")],
-        shared=[*LINEAGE_FILES, "largek/passk.py"],
+        script="workflow/scripts/plot_scores.py",
         style=FIGURE_FILES,
-        points="workflow/resources/paper_points.csv",
         models="<study>/tables/models.csv",
     output:
         report(
-            "<study>/figures/paper.png",
-            caption="../report/paper_figure.rst",
+            "<study>/figures/scores.png",
+            caption="../report/scores.rst",
             category="Figures",
-            labels={"figure": "8. the paper's points beside this study's"},
+            labels={"figure": "7. scores and losses of every recipe"},
         ),
     log:
-        "<study>/figures/paper.log",
-    benchmark:
-        "<study>/figures/paper.benchmark.jsonl"
+        "<study>/figures/scores.log",
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_passk:
+    """pass@k before and after RL by kind of data."""
+    input:
+        script="workflow/scripts/plot_passk.py",
+        style=FIGURE_FILES,
+        passk="<study>/tables/passk.csv",
+        models="<study>/tables/models.csv",
+    output:
+        report(
+            "<study>/figures/passk.png",
+            caption="../report/passk.rst",
+            category="Figures",
+            labels={"figure": "8. pass@k before and after RL"},
+        ),
+    log:
+        "<study>/figures/passk.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
     shell:
         r"""
         python {input.script} \
-            --points {input.points:q} \
+            --passk {input.passk:q} \
             --models {input.models:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_training:
+    """Reward, entropy, groups without variance and length over the GRPO steps."""
+    input:
+        script="workflow/scripts/plot_training.py",
+        style=FIGURE_FILES,
+        metrics=collected("metrics.parquet"),
+        models="<study>/tables/models.csv",
+    output:
+        report(
+            "<study>/figures/training.png",
+            caption="../report/training.rst",
+            category="Figures",
+            labels={"figure": "9. GRPO step by step"},
+        ),
+    log:
+        "<study>/figures/training.log",
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        bases=bases,
+    shell:
+        r"""
+        python {input.script} \
+            --bases {params.bases:q} \
+            --models {input.models:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_paper:
+    """The paper's points beside this study's runs."""
+    input:
+        script="workflow/scripts/plot_paper.py",
+        style=FIGURE_FILES,
+        paper="<study>/tables/paper_over_promise.csv",
+        models="<study>/tables/models.csv",
+        over_promise="<study>/tables/over_promise.csv",
+    output:
+        report(
+            "<study>/figures/paper.png",
+            caption="../report/paper_figure.rst",
+            category="Figures",
+            labels={"figure": "10. the paper's points beside this study's"},
+        ),
+    log:
+        "<study>/figures/paper.log",
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} \
+            --paper {input.paper:q} \
+            --models {input.models:q} \
+            --over-promise {input.over_promise:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 

@@ -64,7 +64,9 @@ def collected(name):
 
 def bases(wildcards, input):
     """SEED=FOLDER of every base model: where its collected tables lie."""
-    return [f"{seed}={Path(counts).parent}" for seed, counts in zip(BASE_SEEDS, input.counts)]
+    tables = input.get("counts", input.get("metrics"))
+    tables = [tables] if isinstance(tables, str) else tables
+    return [f"{seed}={Path(table).parent}" for seed, table in zip(BASE_SEEDS, tables)]
 
 
 def study_seed(wildcards):
@@ -159,7 +161,11 @@ SAMPLE_FILES = [
 LOSS_FILES = [f"largek/{name}.py" for name in ("common", "loss", "models", "tasks")] + DECODE_FILES
 PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "passk")]
 GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
-FIGURE_FILES = ["workflow/scripts/figures.py", "workflow/scripts/figure.mplstyle", "largek/common.py"]
+FIGURE_FILES = [
+    "workflow/scripts/figure.mplstyle",
+    *(f"workflow/scripts/{name}.py" for name in ("figures", "estimate_over_promise", "bases", "study")),
+    "largek/common.py",
+]
 CAPTIONS = sorted(
     str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir).glob("workflow/report/*.rst")
 )

@@ -1,4 +1,4 @@
-"""What the figures share: style, colours by mix, names of runs, and saving whole files."""
+"""What the figures share: style, kinds of runs and their colours, means over base models, and saving whole files."""
 
 from io import BytesIO
 from pathlib import Path
@@ -7,23 +7,72 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from PIL import Image
+from scipy.stats import t as student
 
 from largek.common import whole_file
 
 plt.style.use(Path(__file__).with_name("figure.mplstyle"))
 
+WIDTH = 9  # inches: with the style's sizes of letters, a figure shown 700 pixels wide can be read
+# Kinds of runs, in the order of legends. Colours differ in grey, too, and to the colour-blind; markers differ as well.
 COLORS = {
-    "base": "#555555",
-    "random": "#0072b2",
-    "simple": "#d55e00",
-    "longest": "#009e73",
-    "mixed": "#cc79a7",
+    "base": "#000000",
+    "random": "#6e6e6e",
+    "simple": "#c8460b",
+    "repeated": "#12439b",
     "homogeneous": "#e69f00",
-    "own checkpoint": "#000000",
+    "longest": "#0f9d76",
+    "mixed": "#d88cb8",
+    "a few epochs": "#7cc4ea",
+    "average": "#6a2c70",
+    "own checkpoint": "#3d2b1f",
 }
-BEFORE, AFTER = "#0072b2", "#d55e00"
+MARKERS = dict(zip(COLORS, "*ovsD^PXhp"))
+LABELS = {
+    "base": "base model, no SFT",
+    "random": "random, once",
+    "simple": "simple",
+    "repeated": "repeated: one set, 8 epochs or more",
+    "homogeneous": "homogeneous",
+    "longest": "longest",
+    "mixed": "mixed",
+    "a few epochs": "one random set, 2 to 7 epochs",
+    "average": "average with the base",
+    "own checkpoint": "own checkpoint",
+}
+TREATED = [kind for kind in COLORS if kind not in ("base", "random")]
+BEFORE, AFTER = "#12439b", "#d8672a"
+# Predictors, as they are called in figures: a minus sign where less promises more.
+PREDICTORS = {
+    "greedy": "pass@1 at temperature 0",
+    "log_odds": "mean log-odds of the rates",
+    "loss_own": "−held-out loss, own mix",
+    "loss_common": "−held-out loss, common",
+    "combined": "−common loss and pass@64",
+    "mixed_groups": "share of mixed groups",
+    "sound": "right answers well derived",
+    "truncated": "−truncated answers",
+    "length": "answer length",
+    "weight_distance": "−distance from base weights",
+    "mean": "recipes at random",
+    "probe": "reward, first tenth of RL",
+}
+LINES = {  # how the lines of the predictors are drawn that are shown together
+    "pass@1": ("#000000", "o", "-"),
+    "pass@4": ("#12439b", "s", "-"),
+    "pass@16": ("#3f9fd0", "D", "-"),
+    "pass@64": ("#eba71a", "^", "-"),
+    "loss_common": ("#c8460b", "v", "--"),
+    "combined": ("#d88cb8", "P", "--"),
+    "probe": ("#0f9d76", "X", "--"),
+    "mean": ("#8c8c8c", ".", ":"),
+}
+MANY = 8  # epochs from which one set counts as repeated, as in judge_hypotheses.py
 
 
 def save(figure: plt.Figure, path: str) -> None:
@@ -38,33 +87,160 @@ def say_empty(path: str, why: str) -> None:
     """A figure that says why there is nothing to show."""
     figure, axis = plt.subplots(figsize=(6, 2))
     axis.axis("off")
-    axis.text(0.5, 0.5, why, ha="center", va="center")
+    axis.text(0.5, 0.5, why, ha="center", va="center", wrap=True)
     save(figure, path)
 
 
-def mix_of(row) -> str:
-    return "base" if row.stage == "base" or row.run == "base" else row.mix
+def kind_of(run: str, mix: str, epochs: float) -> str:
+    """The kind of a run: its mix, of random data by how often they were seen."""
+    if run == "base":
+        return "base"
+    if mix == "random" and epochs > 1:
+        return "repeated" if epochs >= MANY else "a few epochs"
+    return mix
 
 
-def read_runs(path: str) -> pd.DataFrame:
-    """One row a run: its row before RL, and its scores after RL as `post`, `post_lo`, `post_hi`, `rl_seeds`.
+def read_promises(path: str, models: pd.DataFrame) -> pd.DataFrame:
+    """over_promise.csv with the `recipe`, equal where runs differ in their seed alone, and the `kind` of every run.
 
-    Scores are on outcome problems; after RL they are means over GRPO seeds, as are the ends of the intervals. Runs
-    that failed are left out.
+    `again`: treated data that were seen in several epochs. `models` is models.csv.
     """
-    models = pd.read_csv(path)
-    models = models[(models["status"] == "ok") & (models["split"] == "outcome")]
-    columns = {"pass@1": "post", "pass@1_lo": "post_lo", "pass@1_hi": "post_hi"}
-    after = models[models["stage"] == "grpo"].rename(columns=columns).groupby("run")
-    joined = after[list(columns.values())].mean().join(after.size().rename("rl_seeds"))
-    before = models[models["stage"] != "grpo"].merge(joined, on="run", how="inner")
-    before["kind"] = [mix_of(row) for row in before.itertuples()]
-    return before
+    rows = pd.read_csv(path, dtype={"base_model": str, "reason": str})
+    recipes = models.drop_duplicates(["base_model", "run"])[["base_model", "run", "recipe"]]
+    rows = rows.merge(recipes, on=["base_model", "run"])
+    rows["kind"] = [kind_of(row.run, row.mix, row.epochs) for row in rows.itertuples()]
+    rows["again"] = (rows["epochs"] > 1) & (rows["mix"] != "random")
+    return rows
 
 
-def sizes(runs: pd.DataFrame) -> str:
-    """What the intervals rest on, in words."""
-    problems, n = runs["problems"].iloc[0], runs["n"].iloc[0]
-    fewest, most = int(runs["rl_seeds"].min()), int(runs["rl_seeds"].max())
-    seeds = f"{fewest} to {most} GRPO seeds" if fewest < most else f"{most} GRPO seed{'s' if most > 1 else ''}"
-    return f"{problems} problems, n = {n} samples each, {seeds} a run"
+def longest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows after the longest RL."""
+    return rows[rows["rl_steps"] == rows["rl_steps"].max()]
+
+
+def style(kind: str, again: bool = False, **more) -> dict:
+    """How a kind's points are drawn: hollow where treated data were seen `again` and again."""
+    size = {"base": 11, "random": 5, "mixed": 7.5, "a few epochs": 7.5}.get(kind, 6)
+    face = "white" if again else COLORS[kind]
+    edge = COLORS[kind] if again else "white"
+    return {"color": COLORS[kind], "marker": MARKERS[kind], "ms": size, "mfc": face, "mec": edge, "mew": 0.8} | more
+
+
+def key(kind: str, again: bool = False, label: str = "") -> Line2D:
+    """A kind's entry in a legend."""
+    return Line2D([], [], ls="", label=label or LABELS[kind], **style(kind, again))
+
+
+def called(predictor: str) -> str:
+    """A predictor's name in figures."""
+    return PREDICTORS.get(predictor, predictor.replace("+", " and "))
+
+
+def line(predictor: str) -> dict:
+    """How a predictor's line is drawn; of pass@k of other k as that of pass@64."""
+    color, marker, dashes = LINES.get(predictor, LINES["pass@64"])
+    return {"color": color, "marker": marker, "ls": dashes, "ms": 6, "mec": "white", "mew": 0.6, "lw": 1.4}
+
+
+def read_predictors(path: str) -> pd.DataFrame:
+    """The rows of predictors.csv that tell of the score after RL, of all runs, by problems of their own."""
+    table = pd.read_csv(path)
+    table = table[(table["scope"] == "all") & (table["target"] == "score") & (table["problems"] == "disjoint")]
+    return broad(table)
+
+
+def broad(table: pd.DataFrame) -> pd.DataFrame:
+    """predictors.csv without what fewer than half of the base models have: it would be of others than the rest."""
+    few = table["base_models"] < table["base_models"].max() / 2
+    columns = [f"{column}{end}" for column in ("spearman", "delta", "partial") for end in ("", "_lo", "_hi")]
+    return table.assign(**{column: table[column].mask(few) for column in columns})
+
+
+def candidates(table: pd.DataFrame) -> str:
+    """How many base models and recipes of each stand behind the predictors, in words."""
+    whole = table.loc[table["recipes"].idxmax()]
+    bases = int(whole["base_models"])
+    each = round(whole["recipes"] / bases)
+    return f"{counted(bases, 'base model')}, {each} recipes{' each' if bases > 1 else ''} (no SFT is one of them)"
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Student's 95 % t interval of the mean; NaN with fewer than two values."""
+    values = np.asarray(values, float)
+    if len(values) < 2:
+        return np.nan, np.nan
+    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def pooled(rows: pd.DataFrame, by: str | list[str], columns: list[str]) -> pd.DataFrame:
+    """Means by `by` over base models of means over each one's runs, with 95 % intervals as {column}_lo and _hi.
+
+    Intervals are over base models; where there is one alone, over its runs (seeds of a recipe); of one run none. What
+    fewer than half of the base models have is left out: it would be the mean of others than the rest.
+    """
+    by = [by] if isinstance(by, str) else by
+    of_bases = rows.groupby([*by, "base_model"])[columns].mean().dropna(how="all")
+    number = rows["base_model"].nunique()
+    table = of_bases.groupby(level=by).mean()
+    for column in columns:
+        several = of_bases[column].dropna().groupby(level=by)
+        runs = rows.dropna(subset=column).groupby(by)[column]
+        ends = (several if number > 1 else runs).agg(list).map(interval)
+        table[f"{column}_lo"], table[f"{column}_hi"] = ends.str[0], ends.str[1]
+        few = ~(several.size().reindex(table.index, fill_value=0) >= number / 2)
+        table.loc[few, [column, f"{column}_lo", f"{column}_hi"]] = np.nan
+    return table
+
+
+def fill_single(means: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Over-promises of recipes of which there is one run, of one base model, with that run's own interval."""
+    alone = rows[~rows.duplicated(["recipe", "rl_steps"], keep=False)].set_index("recipe")
+    return means.assign(
+        **{
+            f"over_promise_{end}": means[f"over_promise_{end}"].fillna(means["recipe"].map(alone[end]))
+            for end in ("lo", "hi")
+        }
+    )
+
+
+def bars(y, lo, hi) -> np.ndarray:
+    """Lengths of error bars; none where an end is not known."""
+    lengths = np.array([np.asarray(y) - np.asarray(lo), np.asarray(hi) - np.asarray(y)], float)
+    return np.nan_to_num(lengths).clip(0)
+
+
+def log2_axis(axis: plt.Axes, values, label: str, ticks=None) -> None:
+    """A logarithmic x axis for these values, with ticks at all of them or at those given, written as they are."""
+    values = sorted({float(value) for value in values})
+    axis.set_xscale("log", base=2)
+    axis.set_xlim(values[0] / 2**0.5, values[-1] * 2**0.5)
+    axis.xaxis.set_major_locator(FixedLocator(values if ticks is None else ticks))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_xlabel(label)
+
+
+def short(number: float) -> str:
+    """42000 as 42k."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
+
+
+def counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def samples(models: pd.DataFrame, split: str = "outcome") -> str:
+    """How many answers a problem scores rest on, in words: before RL, on the problems of a split, and after it."""
+
+    def of(rows: pd.DataFrame) -> str:
+        numbers = sorted(rows["n"].dropna().astype(int).unique())
+        return " to ".join(str(n) for n in dict.fromkeys((numbers[0], numbers[-1]))) if numbers else "none"
+
+    after = models["stage"] == "grpo"
+    return (
+        f"n = {of(models[~after & (models['split'] == split)])} answers a problem before RL, {of(models[after])} after"
+    )

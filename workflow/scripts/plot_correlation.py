@@ -1,4 +1,7 @@
-"""Figure 3: rank correlation of pre-RL pass@k with the post-RL score and with the gain, as k grows.
+"""Rank correlation of pass@k before RL with the score after the longest RL, as k grows, and its difference to pass@1.
+
+On problems of their own, and on the problems of the score after RL as in the paper; minus the common held-out loss
+beside them. Means over base models.
 
 python workflow/scripts/plot_correlation.py --predictors results/smoke/tables/predictors.csv --output correlation.png
 """
@@ -8,12 +11,13 @@ import argparse
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from figures import AFTER, BEFORE, save, say_empty
+from figures import AFTER, BEFORE, WIDTH, bars, broad, candidates, line, log2_axis, longest, save, say_empty
 
-NAMES = {
-    "disjoint": "predictors on problems of their own",
-    "shared": "predictors on the outcome problems (as in the paper)",
+PROBLEMS = {
+    "disjoint": ("predictors on problems of their own", BEFORE, "o-"),
+    "shared": ("on the problems of the score after RL, as in the paper", AFTER, "s--"),
 }
+PANELS = {"spearman": "rank correlation with the score after RL", "delta": "difference to pass@1, paired"}
 
 
 def main() -> None:
@@ -22,37 +26,32 @@ def main() -> None:
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     table = pd.read_csv(args.predictors)
-    table = table[table["scope"] == "all"]
-    scores = table[table["predictor"].str.startswith("pass@")]
+    table = broad(longest(table[(table["scope"] == "all") & (table["target"] == "score")]))
+    table = table.assign(k=pd.to_numeric(table["predictor"].str.extract(r"^pass@(\d+)$")[0]))
+    scores = table[table["k"].notna()]
     if scores["spearman"].isna().all():
-        return say_empty(args.output, f"no correlation: {'; '.join(scores['reason'].dropna().unique())}")
-    ks = scores["predictor"].str.removeprefix("pass@").astype(int)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
-    for axis, target in zip(axes, ("score", "gain")):
-        rows = table[table["target"] == target]
-        for problems, color in (("disjoint", BEFORE), ("shared", AFTER)):
-            curve = rows[(rows["problems"] == problems) & rows["predictor"].str.startswith("pass@")]
-            k = curve["predictor"].str.removeprefix("pass@").astype(int)
-            axis.plot(k, curve["spearman"], "o-", color=color, ms=4, label=NAMES[problems])
-            axis.fill_between(k, curve["spearman_lo"], curve["spearman_hi"], color=color, alpha=0.12, lw=0)
-        loss = rows[(rows["problems"] == "disjoint") & (rows["predictor"] == "loss_common")]
-        if loss["spearman"].notna().any():
-            axis.axhline(loss["spearman"].iloc[0], color="black", ls="--", lw=1, label="−held-out loss, common")
-        reasons = rows["reason"].dropna().unique()
-        if len(reasons):
-            axis.text(0.03, 0.03, f"empty where {'; '.join(reasons)}", transform=axis.transAxes, fontsize=7)
-        axis.axhline(0, color="grey", lw=0.8)
-        axis.set_xscale("log", base=2)
-        if scores.loc[scores["target"] == target, "spearman"].isna().all():
-            axis.set_xlim(ks.min(), ks.max())  # a logarithmic axis without points has no limits of its own
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.set(
-            xlabel="k", ylim=(-1.05, 1.05), title="with the post-RL score" if target == "score" else "with the RL gain"
-        )
-    axes[0].set_ylabel("Spearman correlation over runs")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        return say_empty(args.output, f"no correlation: {'; '.join(table['reason'].dropna().unique())}")
+    ks = sorted(scores["k"].unique())
+    beside = 4 * ks[-1]  # where the loss stands on the axis of k
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 4.4))
+    for axis, (column, title) in zip(axes, PANELS.items()):
+        for shift, (problems, (label, color, look)) in zip((0.96, 1.04), PROBLEMS.items()):
+            rows = scores[(scores["problems"] == problems) & ((column != "delta") | (scores["k"] > 1))].sort_values("k")
+            lengths = bars(*(rows[f"{column}{end}"] for end in ("", "_lo", "_hi")))
+            axis.errorbar(
+                rows["k"] * shift, rows[column], yerr=lengths, fmt=look, color=color, ms=5, elinewidth=1, label=label
+            )
+        loss = table[(table["problems"] == "disjoint") & (table["predictor"] == "loss_common")].dropna(subset=column)
+        lengths = bars(*(loss[f"{column}{end}"] for end in ("", "_lo", "_hi")))
+        axis.errorbar([beside] * len(loss), loss[column], yerr=lengths, elinewidth=1, **line("loss_common"))
+        log2_axis(axis, [*ks, *([beside] if len(loss) else [])], "k of pass@k")
+        axis.xaxis.set_major_formatter(lambda value, _: "−loss" if value == beside else f"{value:g}")
+        axis.set_title(title)
+    axes[1].axhline(0, color="black", lw=1)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    steps = f"after {table['rl_steps'].iloc[0]:.0f} steps of RL" if table["rl_steps"].notna().any() else "after RL"
     figure.suptitle(
-        f"Pre-RL pass@k, {table['runs'].max()} runs; bands: 95 % bootstrap over problems and runs", fontsize=10
+        f"Does a larger k rank the scores {steps} better?\n{candidates(scores[scores['spearman'].notna()])}; bars: 95 %"
     )
     save(figure, args.output)
 

@@ -1,7 +1,7 @@
-"""Figure 7: the paper's points beside the runs of this study, post-SFT against post-RL score.
+"""The paper's points beside the runs of this study: scores after RL against scores before it, and the over-promise.
 
-python workflow/scripts/plot_paper.py --points workflow/resources/paper_points.csv \\
-    --models results/smoke/tables/models.csv --output paper.png
+python workflow/scripts/plot_paper.py --paper results/smoke/tables/paper_over_promise.csv \\
+    --models results/smoke/tables/models.csv --over-promise results/smoke/tables/over_promise.csv --output paper.png
 """
 
 import argparse
@@ -10,81 +10,77 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from analyze_paper import read_points
-from figures import read_runs, save
-from largek.common import exit_on_bad_input
-from rank_statistics import spearman
+from estimate_over_promise import curve, read_models
+from figures import COLORS, LABELS, TREATED, WIDTH, counted, key, kind_of, longest, pooled, read_promises, save, style
 
-COLORS = {"Mistral-12B": "#0072b2", "Qwen3-4B": "#d55e00", "Llama3-8B": "#009e73"}
-OURS = "#555555"
-NAMES = {"base": "no SFT", "none": "no SFT", "shortest": "shortest", "simple": "shortest", "nemotron": "Nemotron"}
-MARKERS = {
-    "no SFT": "*",
-    "random": "o",
-    "shortest": "v",
-    "longest": "^",
-    "mixed": "s",
-    "homogeneous": "D",
-    "Nemotron": "P",
-    "own checkpoint": "X",
-}
-SIZES = {"no SFT": 11, "Nemotron": 8}
+MIXES = {"none": "base", "shortest": "simple", "nemotron": "own checkpoint"}
+HOLLOW = {"Mistral-12B": False, "Qwen3-4B": True, "Llama3-8B": False}
+NAMES = {"own checkpoint": "Nemotron (Llama3-8B)"}
+DASHES = {"Mistral-12B": "-", "Qwen3-4B": "--"}
 
 
-def draw(axis: plt.Axes, rows: pd.DataFrame, color: str) -> None:
-    """One marker a row of x, y (in %) and data."""
-    for data, chosen in rows.groupby("data"):
-        size = SIZES.get(data, 6)
-        axis.plot(chosen["x"], chosen["y"], MARKERS[data], color=color, ms=size, alpha=0.75, mec="white", mew=0.5)
+def read_paper(path: str) -> pd.DataFrame:
+    """The paper's points with the columns of the study's recipes."""
+    points = pd.read_csv(path).rename(columns={"sft": "before", "rl": "after"})
+    mixes = points["data"].map(lambda data: MIXES.get(data, data))
+    points["kind"] = [kind_of("base" if mix == "base" else "", mix, n) for mix, n in zip(mixes, points["epochs"])]
+    return points.assign(again=points["model"].map(HOLLOW))
 
 
-def finish(axis: plt.Axes, rows: pd.DataFrame, colors: dict[str, str]) -> None:
-    """The line of no change, and the legend below the panel: models by colour, data by marker, lines."""
-    ends = [rows["x"].min(), rows["x"].max()]
-    axis.plot(ends, ends, color="grey", lw=0.8, ls=":")
-    dots = [Line2D([], [], marker="o", ls="", color=color, label=model) for model, color in colors.items()]
-    shown = [data for data in MARKERS if data in set(rows["data"])]
-    dots += [Line2D([], [], marker=MARKERS[data], ls="", color="#999999", label=data) for data in shown]
-    lines = [Line2D([], [], color="#999999", lw=0.8, label="more epochs")] if colors else []
-    lines.append(Line2D([], [], color="grey", lw=0.8, ls=":", label="no change"))
-    axis.legend(handles=dots + lines, loc="upper left", bbox_to_anchor=(0, -0.13), ncols=4)
+def draw(axis: plt.Axes, rows: pd.DataFrame, column: str) -> None:
+    for row in rows.dropna(subset=column).itertuples():
+        axis.plot(row.before, getattr(row, column), **style(row.kind, row.again, ls="", zorder=4))
 
 
-def describe(rows: pd.DataFrame) -> str:
-    if len(rows) < 3:
-        return f"n = {len(rows)}"
-    return f"n = {len(rows)}, Spearman {float(spearman(rows['x'].to_numpy(), rows['y'].to_numpy())):.2f}"
+def draw_curve(axis: plt.Axes, rows: pd.DataFrame, dashes: str = "-") -> None:
+    """The reference curve of a model; none without at least two points of it."""
+    knots = rows[rows["kind"].isin(["base", "random"])]
+    if len(knots) > 1:
+        x, y = curve(knots["before"].to_numpy(), knots["after"].to_numpy())
+        axis.plot(x, y, color=COLORS["random"], lw=1.6, ls=dashes, zorder=2)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", required=True)
+    parser.add_argument("--paper", required=True)
     parser.add_argument("--models", required=True)
+    parser.add_argument("--over-promise", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    with exit_on_bad_input("plot_paper"):
-        points = read_points(args.points).rename(columns={"sft": "x", "rl": "y"})
-    runs = read_runs(args.models)
-    runs = pd.DataFrame({"x": 100 * runs["pass@1"], "y": 100 * runs["post"], "data": runs["kind"]})
-    for rows in (points, runs):
-        rows["data"] = [NAMES.get(data, data) for data in rows["data"]]
+    points, models = read_paper(args.paper), read_models(args.models)
+    rows = longest(read_promises(args.over_promise, models)).dropna(subset=["before", "after"])
+    runs = pooled(rows, ["kind", "again", "recipe"], ["before", "after", "over_promise"]).reset_index()
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5.4))
-    lines = ["The paper: average of 7 mathematics benchmarks"]
-    for model, rows in points.groupby("model", sort=False):
-        draw(left, rows, COLORS[model])
-        lines.append(f"{model}: {describe(rows)}")
-        for series in rows.loc[rows["series"] != "", "same"].unique():
-            path = rows[rows["same"] == series].sort_values("epochs")  # more and more epochs over the same examples
-            left.plot(path["x"], path["y"], color=COLORS[model], lw=0.8, alpha=0.5)
-    left.set_title("\n".join(lines))
-    finish(left, points, COLORS)
-    draw(right, runs, OURS)
-    right.set_title(f"This study: average over its own tasks\n{describe(runs)}")
-    if len(runs):
-        finish(right, runs, {})
-    for axis in (left, right):
-        axis.set(xlabel="pass@1 before RL (%)", ylabel="pass@1 after RL (%)")
+    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 7.6), sharex=True, sharey="row")
+    for (upper, lower), shown in zip(axes.T, (points, runs)):
+        draw(upper, shown, "after")
+        draw(lower, shown[shown["kind"].isin(TREATED)], "over_promise")
+        lower.axhline(0, color=COLORS["random"], lw=1.6)
+        lower.set_xlabel("score before RL (%)")
+    for model, part in points.groupby("model", sort=False):
+        draw_curve(axes[0, 0], part, DASHES.get(model, "-"))
+    for _, path in points[points["epochs"] > 0].groupby(["model", "data", "examples"]):
+        if len(path) > 1:  # more and more epochs over the same examples
+            path = path.sort_values("epochs")
+            axes[0, 0].plot(path["before"], path["after"], color=COLORS[path["kind"].iloc[-1]], lw=0.7, alpha=0.6)
+    draw_curve(axes[0, 1], runs)
+    low, high = axes[0, 0].get_xlim()
+    ylim = axes[0, 0].get_ylim()
+    for axis in axes[0]:
+        axis.plot([low, high], [low, high], color="grey", lw=0.8, ls=":", zorder=0)
+    axes[0, 0].set(xlim=(low, high), ylim=ylim)
+    axes[0, 0].set_title("The paper: mean of 7 mathematics benchmarks\n(read off its figures; noise not known)")
+    bases = counted(rows["base_model"].nunique(), "base model")
+    sizes = f"{bases}, {counted(len(runs), 'recipe')} (no SFT is one of them)"
+    axes[0, 1].set_title(f"This study: mean of its own tasks\n{sizes}")
+    axes[0, 0].set_ylabel("score after RL (%)")
+    axes[1, 0].set_ylabel("over-promise (points)")
+    kinds = [kind for kind in COLORS if kind in {*points["kind"], *runs["kind"]}]
+    found = [key(kind, label=NAMES.get(kind, LABELS[kind])) for kind in kinds]
+    found += [key("random", True, "hollow, left: Qwen3-4B"), key("simple", True, "hollow, right: several epochs")]
+    found.append(Line2D([], [], color=COLORS["random"], label="reference curve (left dashed: Qwen3-4B)"))
+    found.append(Line2D([], [], color="grey", lw=0.8, ls=":", label="no change"))
+    figure.legend(handles=found, loc="outside lower center", ncols=3)
     save(figure, args.output)
 
 

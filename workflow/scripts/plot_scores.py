@@ -1,11 +1,8 @@
-"""Figure 2: scores by unique examples, by epochs and by mix, with held-out loss below.
+"""Scores before and after the longest RL by kind of data and tokens seen, with the held-out loss below.
 
-Filled bars are the score before RL, outlined bars after it. A panel holds the runs that differ in just one thing:
-    unique examples   random mix, one epoch
-    epochs            random mix, the same examples again and again; where three runs or more have them
-    repetition        random mix, the same number of examples seen
-    mix               one epoch, the same number of unique examples, and those given a budget of tokens
-Of runs that differ in their SFT seed alone the first is shown.
+Filled bars are the score before RL, outlined ones after it, both on outcome problems: means over base models, or over
+seeds of a recipe. Recipes stand in the order of the tokens that they saw, those given examples in place of a budget of
+tokens as well: a label says its own unit.
 
 python workflow/scripts/plot_scores.py --models results/smoke/tables/models.csv --output scores.png
 """
@@ -16,28 +13,55 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from figures import COLORS, read_runs, save, say_empty, sizes
+from estimate_over_promise import read_models
+from figures import COLORS, WIDTH, bars, counted, kind_of, pooled, samples, save, say_empty, short
+
+BEFORE_RL = ["score", "loss_common", "loss_own"]
+MOST = 16  # recipes of a row of panels, about
 
 
-def panels(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The runs of each panel; the base is the first bar of all."""
-    sft = runs[runs["kind"].isin(["random", "simple", "longest", "mixed", "homogeneous"])]
-    sft = sft.sort_values("sft_seed", kind="stable").drop_duplicates(["kind", "unique", "epochs", "budget_tokens"])
-    base = runs[runs["kind"] == "base"]
-    once, random = sft[sft["epochs"] == 1], sft[sft["kind"] == "random"]
-    seen = random["unique"] * random["epochs"]
-    same = random[seen == seen.mode().max()] if len(random) else random
-    again = random[random["unique"] == random["unique"].mode().min()] if len(random) else random
-    sized = once["unique"] == once.loc[once["unique"].notna(), "unique"].mode().max()
-    order = once["kind"].map({name: place for place, name in enumerate(COLORS)})
-    mixes = once[sized | once["unique"].isna()].assign(order=order).sort_values(["order", "run"])
-    chosen = {
-        "by unique examples\n(random mix, one epoch)": once[once["kind"] == "random"].sort_values("unique"),
-        "by epochs\n(the same random examples)": again.sort_values("epochs") if len(again) > 2 else again[:0],
-        "by repetition\n(random mix, equal examples seen)": same.sort_values("epochs"),
-        "by mix\n(one epoch, equal examples; -tokens: a budget of tokens)": mixes,
-    }
-    return {title: pd.concat([base, rows]) for title, rows in chosen.items() if len(rows)}
+def label(row) -> str:
+    """What a recipe was given: 42k for a budget of tokens, 2000 ex. for examples, and how often."""
+    if row.kind == "base":
+        return "no SFT"
+    size = short(float(row.budget_tokens)) if pd.notna(row.budget_tokens) else ""
+    size = f"{row.unique} ex." if pd.notna(row.unique) else size or row.run
+    return size if pd.isna(row.epochs) or row.epochs == 1 else f"{size} × {row.epochs:.0f}"
+
+
+def read_scores(models: pd.DataFrame) -> pd.DataFrame:
+    """One row a recipe: kind, label, tokens, and `score`, `after`, `loss_common` and `loss_own` with intervals."""
+    models = models[models["split"] == "outcome"]
+    after = models[models["stage"] == "grpo"]
+    after = after[after["rl_steps"] == after["rl_steps"].max()].groupby(["base_model", "run"])["score"].mean()
+    runs = models[models["stage"] != "grpo"].merge(after.rename("after").reset_index(), on=["base_model", "run"])
+    runs["kind"] = [kind_of(row.run, row.mix, row.epochs) for row in runs.itertuples()]
+    runs["label"] = [label(row) for row in runs.itertuples()]
+    runs["tokens"] = runs["tokens_seen"]
+    means = pooled(runs, "recipe", [*BEFORE_RL, "after", "tokens"])
+    return means.join(runs.groupby("recipe")[["kind", "label"]].first()).sort_values("tokens", kind="stable")
+
+
+def rows_of_panels(kinds: dict[str, pd.DataFrame]) -> list[list[str]]:
+    """Kinds, in their order, in rows of about as many recipes."""
+    sizes = np.array([len(recipes) for recipes in kinds.values()])
+    rows = int(np.ceil(sizes.sum() / MOST))
+    of = ((sizes.cumsum() - sizes / 2) / sizes.sum() * rows).astype(int)
+    return [[kind for kind, row in zip(kinds, of) if row == number] for number in np.unique(of)]
+
+
+def draw(upper: plt.Axes, lower: plt.Axes, recipes: pd.DataFrame, kind: str) -> None:
+    place, color = np.arange(len(recipes)), COLORS[kind]
+    for column, face, shift in (("after", "none", 0.13), ("score", color, -0.13)):
+        y, lo, hi = (recipes[f"{column}{end}"] for end in ("", "_lo", "_hi"))
+        upper.bar(place, y, 0.72, color=face, edgecolor=color, linewidth=1.4)
+        upper.errorbar(place + shift, y, yerr=bars(y, lo, hi), fmt="none", ecolor="black", elinewidth=0.9)
+    lower.plot(place, recipes["loss_common"], "o", color="black", ms=4.5, label="common examples")
+    lower.plot(place, recipes["loss_own"], "x", color="black", ms=5, label="examples of the run's own mix")
+    lower.set_xticks(place, recipes["label"], rotation=90)
+    lower.set_xlim(-0.6, len(recipes) - 0.4)
+    upper.set_title("\n".join(kind.rsplit(" ", 1)) if len(recipes) < 3 else kind, fontsize=9.5)
+    upper.tick_params(labelbottom=False)
 
 
 def main() -> None:
@@ -45,39 +69,34 @@ def main() -> None:
     parser.add_argument("--models", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    runs = read_runs(args.models)
-    chosen = panels(runs) if len(runs) else {}
-    if not chosen:
+    models = read_models(args.models)
+    recipes = read_scores(models)
+    if recipes.empty:
         return say_empty(args.output, "no run has a score before and after RL")
-    figure, axes = plt.subplots(
-        2,
-        len(chosen),
-        figsize=(12 if sum(map(len, chosen.values())) < 20 else 16, 6),
-        sharey="row",
-        squeeze=False,
-        height_ratios=[2, 1],
-        width_ratios=[len(rows) for rows in chosen.values()],
-    )
-    for column, (title, rows) in enumerate(chosen.items()):
-        place, colors = np.arange(len(rows)), [COLORS[kind] for kind in rows["kind"]]
-        upper, lower = axes[0, column], axes[1, column]
-        for values, face, label in (("post", "none", "after RL"), ("pass@1", colors, "before RL")):
-            y, lo, hi = rows[values], rows[f"{values}_lo"], rows[f"{values}_hi"]
-            upper.bar(place, y, 0.7, color=face, edgecolor=colors, linewidth=1.6, label=label)
-            shift = 0.12 if values == "post" else -0.12
-            upper.errorbar(
-                place + shift, y, yerr=[(y - lo).clip(0), (hi - y).clip(0)], fmt="none", ecolor="black", elinewidth=0.8
-            )
-        upper.set_title(title)
-        upper.set_xticks(place, [])
-        lower.plot(place, rows["loss_common"], "o", color="black", label="common examples")
-        lower.plot(place, rows["loss_own"], "x", color="black", label="own mix")
-        lower.set_xticks(place, rows["run"], rotation=35, ha="right")
-    axes[0, 0].set_ylabel("pass@1 on outcome problems")
-    axes[1, 0].set_ylabel("held-out loss before RL\n(nats a token)")
-    axes[1, 0].legend()
+    kinds = {kind: recipes[recipes["kind"] == kind] for kind in COLORS if (recipes["kind"] == kind).any()}
+    rows = rows_of_panels(kinds)
+    figure = plt.figure(figsize=(WIDTH, 1 + 3.9 * len(rows)))
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    losses = recipes[["loss_common", "loss_own"]]
+    top = recipes[["score", "score_hi", "after", "after_hi"]].max(axis=None)
+    for part, shown in zip(parts, rows):
+        widths = [max(1.6, len(kinds[kind])) for kind in shown]
+        sizes = {"height_ratios": [2, 1], "width_ratios": widths}
+        axes = part.subplots(2, len(shown), sharex="col", sharey="row", squeeze=False, **sizes)
+        for (upper, lower), kind in zip(axes.T, shown):
+            draw(upper, lower, kinds[kind], kind)
+        axes[0, 0].set(ylim=(0, 1.05 * max(top, 1)), ylabel="score (%)")
+        axes[1, 0].set(ylabel="held-out loss\n(nats a token)")
+        if losses.notna().any(axis=None):
+            low, high = losses.min(axis=None), losses.max(axis=None)
+            axes[1, 0].set_ylim(low - 0.1 * (high - low + 0.1), high + 0.1 * (high - low + 0.1))
+    found = axes[1, 0].get_legend_handles_labels()
+    figure.legend(*found, loc="outside lower center", ncols=2, title="held-out loss before RL on")
+    bases = models["base_model"].nunique()
+    over = "base models" if bases > 1 else "seeds"
     figure.suptitle(
-        f"Before RL (filled) and after (outlined); {sizes(runs)}; bars: 95 % bootstrap over problems", fontsize=10
+        f"Before RL (filled) and after (outlined) on outcome problems; {counted(bases, 'base model')}\n"
+        f"{samples(models)}; bars: 95 % over {over}, where there are several"
     )
     save(figure, args.output)
 

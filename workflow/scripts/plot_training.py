@@ -1,46 +1,68 @@
-"""Figure 6: reward, entropy, share of groups without variance and answer length over the GRPO steps of every run.
+"""Reward, entropy, groups without variance and answer length over the GRPO steps: means of each kind of data.
 
-python workflow/scripts/plot_training.py --metrics tables/metrics.parquet --models tables/models.csv \\
+python workflow/scripts/plot_training.py --bases 1=results/smoke/tables --models results/smoke/tables/models.csv \\
     --output training.png
 """
 
 import argparse
 
 import matplotlib.pyplot as plt
-import pandas as pd
+from matplotlib.lines import Line2D
 
-from figures import COLORS, mix_of, save, say_empty
+from bases import add_bases, read_bases, read_models
+from figures import COLORS, LABELS, WIDTH, counted, kind_of, save, say_empty
 
 PANELS = {
-    "reward": "reward (share of right answers)",
+    "reward": "reward (% right answers)",
     "entropy": "entropy (nats a token)",
-    "frac_reward_zero_std": "groups without variance (share)",
+    "frac_reward_zero_std": "groups without variance (%)",
     "completions/mean_length": "answer length (tokens)",
 }
+MOST = 70  # runs that are drawn one by one; more are a grey cloud
+COIN = "coin-flip reward"
+DASHES = dict(zip(COLORS, ("-", "-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)), "--", "-.")))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--metrics", required=True)
+    add_bases(parser)
     parser.add_argument("--models", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    metrics = {model: rows for model, rows in pd.read_parquet(args.metrics).groupby("model")}
-    if not metrics:
+    metrics, models = read_bases(args.bases, "metrics"), read_models(args.models)
+    if metrics.empty:
         return say_empty(args.output, "no GRPO run has made a step")
-    mixes = {row.model: mix_of(row) for row in pd.read_csv(args.models).itertuples()}
-    figure, axes = plt.subplots(1, len(PANELS), figsize=(14, 3.8))
-    steps = max(len(rows) for rows in metrics.values())
-    window = max(1, steps // 20)
-    for axis, (column, title) in zip(axes, PANELS.items()):
-        for model, rows in metrics.items():
-            smooth = rows[column].rolling(window, min_periods=1).mean()
-            axis.plot(rows["step"], smooth, color=COLORS[mixes[model]], lw=1, alpha=0.7)
-        axis.set(ylabel=title, xlabel="GRPO step")
-    for mix in (mix for mix in COLORS if mix in mixes.values()):
-        axes[-1].plot([], [], color=COLORS[mix], label=mix)
-    axes[-1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
-    figure.suptitle(f"{len(metrics)} GRPO runs, running mean over {window} steps", fontsize=10)
+    trained = models[models["stage"] == "grpo"]
+    kinds = [COIN if row.reward == "coin" else kind_of(row.run, row.mix, row.epochs) for row in trained.itertuples()]
+    rows = metrics.merge(trained[["base_model", "model"]].assign(kind=kinds), on=["base_model", "model"])
+    for column in ("reward", "frac_reward_zero_std"):
+        rows[column] = 100 * rows[column]
+    runs = rows.groupby(["base_model", "model"]).ngroups
+    window = max(1, int(rows["step"].max()) // 20)
+    shown = [kind for kind in [*COLORS, COIN] if kind in set(rows["kind"])]
+    figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.4), sharex=True)
+    for axis, (column, title) in zip(axes.flat, PANELS.items()):
+        curves = rows.pivot_table(index="step", columns=["kind", "base_model", "model"], values=column)
+        curves = curves.rolling(window, min_periods=1).mean()
+        for kind in shown:
+            color = COLORS.get(kind, "#a0a0a0")
+            if runs <= MOST:
+                axis.plot(curves[kind], color=color, lw=0.5, alpha=0.25)
+            mean = curves[kind].T.groupby(level="base_model").mean().mean()
+            axis.plot(mean, color=color, lw=2, ls=DASHES.get(kind, "-"))
+        axis.set_ylabel(title)
+    for axis in axes[1]:
+        axis.set_xlabel("step of GRPO")
+    found = [
+        Line2D([], [], color=COLORS.get(kind, "#a0a0a0"), lw=2, ls=DASHES.get(kind, "-"), label=LABELS.get(kind, kind))
+        for kind in shown
+    ]
+    figure.legend(handles=found, loc="outside lower center", ncols=3, handlelength=3)
+    sizes = f"{counted(runs, 'run')}, {counted(rows['base_model'].nunique(), 'base model')}"
+    figure.suptitle(
+        f"RL step by step, means of each kind: {sizes}, running mean over {counted(window, 'step')}\n"
+        "Runs of a base model meet the same problems in turn: waves that all share are hard and easy problems, not learning"
+    )
     save(figure, args.output)
 
 
