@@ -13,8 +13,8 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
     echo "tables   results/$(1)/tables/"; echo "report   results/$(1)/report.html"
 
 .DEFAULT_GOAL := study
-.PHONY: study setup setup-gpu smoke smollm estimate reference figures test test-all lint format pins
-.PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report study,bench-$(name))
+.PHONY: study setup setup-gpu smoke mislead smollm estimate reference figures power test test-all lint format pins
+.PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
 .PHONY: $(foreach name,grading passk agreement engine peers,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
@@ -53,16 +53,30 @@ CONFIG := config/workstation.yaml
 estimate: setup     ## what a study on GPUs costs: make estimate CONFIG=config/paper.yaml
 	python workflow/scripts/estimate_cost.py $(CONFIG)
 
-reference: setup    ## the reference study in two conditions; may be stopped and goes on
+mislead: setup      ## the study of docs/plan.md, one base model after the other; may be stopped and goes on
+	@echo "About 40 minutes on 2 cores for each of 8 base models"
+	for seed in $(shell sed -n 's/^base_seeds: \[\(.*\)\].*/\1/p' config/mislead.yaml | tr -d ,); do \
+	    snakemake --cores $(CORES) --configfile config/mislead.yaml -- results/mislead/base-$$seed/tables/counts.parquet || exit; \
+	done
+	snakemake --cores $(CORES) --configfile config/mislead.yaml
+	@$(call say,mislead)
+
+power: setup        ## what a study of that design can tell, by simulation: a minute
+	python benchmarks/power.py
+
+reference: setup    ## the earlier study in two conditions; may be stopped and goes on
 	@echo "About two hours on 2 cores"
 	snakemake --cores $(CORES) --configfile config/reference.yaml
 	snakemake --cores $(CORES) --configfile config/second.yaml
 
 # Without collect, which needs the models, no rule but these can run.
 FIGURE_RULES = figures $(shell sed -n 's/^rule \(.*\):/\1/p' workflow/rules/analyze.smk)
+# Of a study that is under way, the base models that are there.
+BASES = $(shell ls results/published/mislead 2> /dev/null | sed -n 's/^base-//p' | sort -n | paste -sd,)
 figures: setup      ## every table and figure of results/published again, from the counts and records there
-	for study in reference second; do \
+	for study in reference second $(if $(BASES),mislead); do \
 	    snakemake --cores $(CORES) --configfile config/$$study.yaml --config study=published/$$study \
+	        $$([ $$study = mislead ] && echo 'base_seeds=[$(BASES)]') \
 	        --forceall --nolock --allowed-rules $(FIGURE_RULES) -- figures || exit; \
 	done
 
@@ -142,6 +156,8 @@ bench-planning: setup  ## planning 5,000 jobs against stub rules
 	python benchmarks/planning.py
 bench-report: setup ## a page about 128,000 samples: seconds to make, open, filter and search it
 	python benchmarks/report.py
+bench-lineages: study ## lineages per core-hour against the last commit before the study of long RL; a quarter of an hour
+	python benchmarks/lineages.py --base $(LAB)/models/base/model --problems $(LAB)/problems
 bench-grading: setup data/math500_test.jsonl  ## answers graded a second against Math-Verify, one after another
 	python benchmarks/grading.py --problems data/math500_test.jsonl
 bench-passk: setup .bench/passk-inference/ready  ## pass@k for every k against the package passk-inference
@@ -157,8 +173,6 @@ PEERS := .venv-vllm/ready .bench/lm-eval-vllm/ready .bench/lighteval-sampling/re
 bench-peers: setup $(PEERS) data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against lm-evaluation-harness and lighteval
 	python benchmarks/peers.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl --envs .bench \
 	    --vllm .venv-vllm/bin/python
-bench-study: setup  ## the laptop study's wall time against the last commit before the work on speed; an hour
-	python benchmarks/study.py --folder $(or $(FOLDER),$(shell mktemp -d)/study-times)
 
 lint: setup         ## linters and formatters, without changing a file
 	ruff check $(SOURCES)

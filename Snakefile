@@ -13,7 +13,11 @@ if not workflow.overwrite_configfiles:
 # <study> holds what is made of all base models; <results> what is made of each, where there are several in a folder each.
 pathvars:
     study=f"results/{config.get('study', 'unnamed')}",
-    results=f"results/{config.get('study', 'unnamed')}" + ("/base-{base_model}" if "base_seeds" in config else ""),
+    results=(
+        f"results/{config.get('study', 'unnamed')}"
+        if "base_seeds" not in config
+        else f"results/{config.get('study', 'unnamed')}/base-{{base_model}}"
+    ),
 
 
 report: "workflow/report/workflow.rst"

@@ -10,7 +10,7 @@ import scipy.stats
 from made import made_bases, write_study
 from test_tables import tabulated
 
-from analyze import compare, half_split_r2, regret, reliability
+from analyze import compare, half_split_r2, on_halves, regret, reliability
 from bases import read_models
 from lineages import Noise, ceiling, expectations, noise_of_runs, read_lineages, reward_at, zscore
 from rank_statistics import over_bases
@@ -276,8 +276,8 @@ def test_reliability_is_that_of_measurements_whose_noise_is_known():
     skills = {f"sft/r{run}": 0.5 + sd * rng.standard_normal() for run in range(40)}
     here = counts["model"].str.startswith("sft")
     counts.loc[here, "correct"] = rng.binomial(64, counts.loc[here, "model"].map(skills))
-    study = read_lineages(counts, models, metrics, [1])
-    found = reliability(study, "disjoint", [np.ones(40, bool)])
+    (study,) = read_lineages(counts, models, metrics, [1])
+    found = reliability([on_halves(study, "disjoint")], [np.ones(40, bool)])
     assert found["pass@1"] == pytest.approx(sd**2 / (sd**2 + 0.25 / 64 / 60), abs=0.06)
     assert found["loss_common"] == pytest.approx(1) and "weight_distance" not in found
 

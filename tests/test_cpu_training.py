@@ -96,7 +96,8 @@ def test_what_it_does_not_compute_is_left_to_trl(trainer, small_model, field):
     assert getattr(other, shortcut) is False
 
 
-def test_the_sft_loss_has_the_gradients_of_trl(small_model, tmp_path):
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_sft_loss_has_the_gradients_of_trl(small_model, tmp_path, threads):
     examples = [("start 1 2 then sort ?", " 1 2 3"), ("start 3", " 3"), ("start 3 2 1 then rotate ?", " 2 1 3 1 1")]
     recipe = SFTConfig(
         output_dir=str(tmp_path), per_device_train_batch_size=30, completion_only_loss=True, max_length=64,
@@ -105,6 +106,7 @@ def test_the_sft_loss_has_the_gradients_of_trl(small_model, tmp_path):
     model, tokenizer = load(str(small_model))
     data = Dataset.from_list([{"prompt": prompt, "completion": answer} for prompt, answer in examples * 10])
     trainer = CPUSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer)
+    trainer.threads = threads
     trainer.model.train()
     batch = next(iter(trainer.get_train_dataloader()))
     items = (batch["labels"][:, 1:] >= 0).sum()

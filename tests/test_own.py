@@ -42,7 +42,6 @@ def study(small_model, tmp_path_factory) -> Path:
     config["recipes"] = {"sft": "config/sft/smoke.yaml", "grpo": "config/grpo/smoke.yaml"}
     config["homogeneous_family"] = "sort"
     config["sampling"] |= {"max_tokens": 12}
-    config["analysis"] |= {"resamples": 50}
     (project / "config" / "own.yaml").write_text(yaml.safe_dump(config))
     done = run("snakemake", "--cores", 2, "--configfile", "config/own.yaml", cwd=project)
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]

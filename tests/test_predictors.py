@@ -1,4 +1,4 @@
-"""The primary tests and the regret curve: closed forms, brute force, made studies; intervals that cover."""
+"""Regret curves, forecasts, and coin-flip rewards: closed forms, brute force, made studies."""
 
 import json
 from itertools import combinations as choose
@@ -7,34 +7,17 @@ from itertools import permutations, product
 import numpy as np
 import pandas as pd
 import pytest
-from judge_predictors import holm, test, two_sided
-from scipy import special, stats
-from test_analyze import made_study
+import scipy.stats
+from conftest import ROOT, run
+from made import made_bases, write_study
+from test_analyze import lineages_of, made_study
+from test_tables import tabulated
 
+from analyze import regret
+from compare_rewards import compare
 from estimate_regret import best_of_any, best_of_first, charges, curves
-from lineages import Lineages
-
-test.__test__ = False  # a function of the study, not of pytest
-
-
-def test_holm_against_its_definition():
-    """The i-th smallest of m is multiplied by m - i + 1, and never falls below the one before it."""
-    rng = np.random.default_rng(0)
-    for size in (1, 2, 5):
-        p = rng.random(size) ** 3
-        expected, least = {}, 0.0
-        for rank, place in enumerate(sorted(range(size), key=lambda i: p[i])):
-            expected[place] = least = min(1, max(least, p[place] * (size - rank)))
-        assert holm(p.tolist()) == pytest.approx([expected[i] for i in range(size)])
-    assert holm([0.03, 0.04]) == pytest.approx([0.06, 0.06])
-
-
-def test_two_sided_p_of_a_normal_sample():
-    draws = np.random.default_rng(1).normal(1.5, 1, 200_000)
-    assert two_sided(draws) == pytest.approx(2 * stats.norm.sf(1.5), rel=0.03)
-    assert two_sided(-draws) == two_sided(draws)
-    assert two_sided(np.ones(99)) == pytest.approx(0.02) and two_sided(np.zeros(9)) == 1
-    assert two_sided(np.array([np.nan, 1, 1, 1])) == pytest.approx(0.5)
+from forecast_scores import forecast, like_budgets, predicted, table_of
+from lineages import Noise, expectations, read_lineages
 
 
 def test_best_of_first_against_brute_force():
@@ -66,28 +49,46 @@ def with_records(counts, models, metrics) -> pd.DataFrame:
     recipe = {"settings": {"grpo": {"generation_batch_size": 20}}}
     losses = json.dumps({"own_held_out": {"tokens": 100}, "common_held_out": {"tokens": 100}})
     names = models["model"].unique()
-    return pd.DataFrame({"model": names, "record": json.dumps({"recipe": recipe}), "losses": losses})
+    return pd.DataFrame({"base_model": "1", "model": names, "record": json.dumps({"recipe": recipe}), "losses": losses})
+
+
+def study_of(runs: int, seeds: int = 1):
+    made = made_study(runs, seeds=seeds)
+    return read_lineages(*made, [1, 4]), with_records(*made)
 
 
 def test_the_regret_curve_of_a_study_in_which_skill_is_kept():
-    made = made_study(6, seeds=2)
-    study = Lineages(*made, ks=[1, 4], resamples=300)
-    table = curves(study, with_records(*made), {}).set_index(["predictor", "m"])
-    assert abs(table.loc[("pass@1", 1), "regret"]) < 0.02  # the best run comes first
-    at_random = [0.9 - np.mean([max(c) for c in combinations(m)]) for m in range(1, 7)]
+    table = curves(*study_of(6), {}).set_index(["predictor", "m"])
+    assert table.loc[("pass@1", 1), "regret"] == 0  # the best run comes first
+    at_random = [0.9 - np.mean([max(c) for c in choose(np.linspace(0.1, 0.9, 6), m)]) for m in range(1, 7)]
     np.testing.assert_allclose(table.loc["mean", "regret"], at_random, atol=0.03)
     assert (table.xs(6, level="m")["regret"] == 0).all()  # all runs, so the best is among them
+    assert set(table["regret_over"].dropna()) == {"nothing"} and table["regret_lo"].isna().all()
 
 
-def combinations(m: int):
-    return choose(np.linspace(0.1, 0.9, 6), m)
+def test_the_run_that_is_kept_may_have_been_the_luckier_one():
+    """With noise of runs there is something to lose though all recipes go to RL, and more the more noise there is."""
+    study, records = study_of(6)
+    few, more = (curves(study, records, {}, noise).set_index(["predictor", "m"]) for noise in (0.05, 0.15))
+    assert 0 < few.loc[("pass@1", 6), "regret"] < more.loc[("pass@1", 6), "regret"]
+    few = few.dropna(subset="regret")  # without greedy
+    assert (few["regret"] >= 0).all() and (few["regret_lo"] <= few["regret_hi"]).all()
+    assert set(few["regret_over"]) == {"run noise"}
+
+
+def test_one_recipe_to_rl_loses_what_choosing_by_the_predictor_loses():
+    """As in predictors.csv."""
+    (base,), records = study_of(6)
+    found = curves([base], records, {}, 0.1).set_index(["predictor", "m"]).loc[("truncated", 1), "regret"]
+    recipes, (score,) = base.by_recipe(np.ones(6, bool), base.targets(20, True)["score"])
+    expected = expectations(score, recipes.runs, Noise(0.1, "given"), ("1", 20))
+    assert found == pytest.approx(regret(np.zeros(6), expected).mean(), abs=0.02)  # a tie, broken at random there
 
 
 def test_a_scope_chooses_among_its_own_runs():
     """As if the study had no other runs: with the worst three alone, their best is what one regrets."""
-    made = made_study(6, seeds=2)
-    study = Lineages(*made, ks=[1, 4], resamples=300)
-    table = curves(study, with_records(*made), {"worst": study.runs[:3]}).set_index(["scope", "predictor", "m"])
+    study, records = study_of(6)
+    table = curves(study, records, {"worst": study[0].runs[:3]}).set_index(["scope", "predictor", "m"])
     assert table.loc["worst", "runs"].max() == 3 and table.loc["all", "runs"].max() == 6
     assert (table.loc["worst"].xs(3, level="m")["regret"] == 0).all()
     scores = np.linspace(0.1, 0.9, 6)[:3]
@@ -95,9 +96,8 @@ def test_a_scope_chooses_among_its_own_runs():
 
 
 def test_what_measuring_costs():
-    made = made_study(4)
-    study, records = Lineages(*made, ks=[1], resamples=20), with_records(*made)
-    found = charges(study, records)
+    study, records = study_of(4)
+    found = charges(study[0], records, 20)
     assert found["samples"] == pytest.approx(60 * 640 * 2 / (2000 * 8))
     assert found["loss_common"] == pytest.approx(100 * 2 / (2000 * 8)) and found["mean"] == 0
     table = curves(study, records, {}).set_index(["predictor", "m"])["cost"]
@@ -105,82 +105,131 @@ def test_what_measuring_costs():
     assert table["mean", 3] == 3 and table["pass@1", 2] == pytest.approx(2 + 4 * found["samples"])
 
 
-def test_primary_tests_of_a_study_in_which_all_predictors_agree():
-    made = made_study(8)
-    table = test(Lineages(*made, ks=[1, 16], resamples=200), 16)
-    assert table["predictor"].tolist() == ["pass@16", "loss_common"] and (table["runs"] == 8).all()
-    assert (table["verdict"] == "undetermined").all() and (table["p_holm"] >= table["p"]).all()
-    assert (table["recipes_p"] == 1).all()  # each run its own recipe: all draws are 0, as those of the test
-
-
-def test_recipes_are_drawn_with_all_their_runs():
-    """Four recipes of three alike runs each: drawn whole, at most four kinds of runs are in a draw, and it is wider."""
-    counts, models, metrics = made_study(12)
-    rank = models["run"].str[1:].astype(int)
-    models["mix"], models["unique"] = "random", (rank // 3).astype(float)
-    noise = np.random.default_rng(4).normal(0, 0.4, 4)[rank // 3]
-    for name in ("loss_common", "loss_common_even", "loss_common_odd"):
-        models[name] += noise
-    table = test(Lineages(counts, models, metrics, ks=[1, 16], resamples=400), 16).set_index("predictor")
-    row = table.loc["loss_common"]
-    assert (
-        row["recipes_hi"] - row["recipes_lo"]
-        > row["delta_hi"] - row["delta_lo"]
-        > row["problems_hi"] - row["problems_lo"]
-    )
-
-
 def test_few_runs_give_reasons():
-    made = made_study(2)
-    study = Lineages(*made, ks=[1, 4], resamples=20)
-    assert (test(study, 4)["reason"] == "fewer than 3 runs").all()
-    assert (curves(study, with_records(*made), {})["reason"] == "fewer than 3 runs").all()
+    study, records = study_of(2)
+    assert set(curves(study, records, {})["reason"]) == {"fewer than 3 recipes", "not measured"}
+    assert curves([], records, {})["reason"].tolist() == ["no run has a score after RL"]
+    found = forecast(study)
+    assert set(found["reason"]) <= {"too few recipes to fit on", "not measured", ""} and len(found)
+    assert forecast([])["reason"].tolist() == ["no run has a score after RL"]
 
 
-def noisy_study(seed: int, runs: int, r_before: float, r_loss: float) -> Lineages:
-    """A study whose runs are drawn from a population: logit skill before RL and minus the loss correlate with logit
-    skill after RL as given (Pearson, all normal). 60 problems a split, of normal difficulty, with 64 answers each."""
-    rng = np.random.default_rng(seed)
-    counts, models, metrics = made_study(runs)
-    after = rng.standard_normal(runs)
-
-    def related(r: float) -> np.ndarray:
-        return r * after + np.sqrt(1 - r * r) * rng.standard_normal(runs)
-
-    before, loss, number = related(r_before), related(r_loss), counts["model"].str.extract(r"/r(\d+)")[0].astype(int)
-    skill = np.where(counts["model"].str.startswith("grpo"), after[number], before[number])
-    difficulty = rng.standard_normal((2, 60))[(counts["split"] == "outcome") * 1, counts["problem"].str[1:].astype(int)]
-    counts["correct"] = rng.binomial(64, special.expit(skill + difficulty))
-    models["loss_common"] = -loss[models["run"].str[1:].astype(int)]
-    return Lineages(counts, models, metrics, ks=[1, 16], resamples=300)
+# -- forecasts
 
 
-@pytest.mark.parametrize("r_loss", [0.0, 0.95])
-def test_primary_tests_err_as_often_as_they_say(r_loss):
-    """Where neither predictor knows anything, at most some 5 % of studies say otherwise; where loss knows all, most do.
-
-    40 made studies of 30 runs: 5 % would be 2, and more than 6 has a probability below 0.5 %.
-    """
-    found = [test(noisy_study(seed, 30, 0.0, r_loss), 16).iloc[1] for seed in range(40)]
-    better = sum(row["p"] <= 0.05 for row in found)
-    assert better >= 35 if r_loss else better <= 6
+def test_candidates_of_like_budget():
+    tokens = np.array([0, 42_000, 41_000, 168_000, 10_000, 52_000, 51_000, np.nan, 170_000])
+    found = [set(members.tolist()) for members in like_budgets(tokens)]
+    assert found == [{1, 2, 6}, {3, 8}]  # 52,000 is more than a quarter above 41,000; it and 10,000 stand alone
+    assert like_budgets(np.array([0.0, 0, 5])) != [] and like_budgets(np.array([np.nan])) == []
 
 
-def rank_of(r: float) -> float:
-    """Spearman's correlation of two normal variables whose Pearson correlation is r (Pearson 1907)."""
-    return 6 / np.pi * np.arcsin(r / 2)
+@pytest.fixture(scope="module")
+def three():
+    runs, made = made_bases(3, 7)
+    return lineages_of(runs, made, [1, 16])
 
 
-@pytest.mark.long
-def test_intervals_of_the_whole_chain_cover():
-    """Nominal 95 %, over runs drawn from a population whose correlations are known.
+def test_forecasts_are_fitted_on_the_other_base_models(three):
+    """One predictor and two: by scipy and by the normal equations."""
+    tables = [table_of(base, 40) for base in three]
+    made = predicted(["pass@1"], tables)
+    both = predicted(["pass@1", "pass@16"], tables)
+    for i in range(3):
+        others = pd.concat([table for j, table in enumerate(tables) if j != i])
+        line = scipy.stats.linregress(others["pass@1"], others["score"])
+        np.testing.assert_allclose(made[i], line.intercept + line.slope * tables[i]["pass@1"])
+        design = np.column_stack([np.ones(len(others)), others[["pass@1", "pass@16"]]])
+        weights = np.linalg.solve(design.T @ design, design.T @ others["score"])
+        np.testing.assert_allclose(both[i], weights[0] + tables[i][["pass@1", "pass@16"]] @ weights[1:])
 
-    Of 300 made studies each, 0.9 is four standard errors below 0.95. docs/log.md has what was found.
-    """
-    for r_before, r_loss in ((0.5, 0.5), (0.3, 0.8)):
-        delta = []
-        for seed in range(300):
-            row = test(noisy_study(1000 + seed, 35, r_before, r_loss), 16).iloc[1]
-            delta.append(row["delta_lo"] <= rank_of(r_loss) - rank_of(r_before) <= row["delta_hi"])
-        print(f"Pearson {r_before} and {r_loss}: the difference is covered in {np.mean(delta):.1%}")
-        assert np.mean(delta) >= 0.9
+
+def test_the_table_of_forecasts(three):
+    found = forecast(three).set_index(["forecast", "rl_steps"])
+    assert set(found.index.get_level_values("rl_steps")) == {20, 40, 80}
+    tables = [table_of(base, 80) for base in three]
+    made = predicted(["pass@1"], tables)
+    errors = [100 * (series - table["score"]) for series, table in zip(made, tables)]
+    roots = [np.sqrt((error**2).mean()) for error in errors]
+    row = found.loc[("pass@1", 80)]
+    assert row["rmse"] == pytest.approx(np.mean(roots))
+    assert row["bias"] == pytest.approx(np.mean([error.mean() for error in errors]))
+    assert row["rmse_hi"] == pytest.approx(np.mean(roots) + scipy.stats.t.ppf(0.975, 2) * scipy.stats.sem(roots))
+    assert row["delta"] == 0 and row["fitted_on"] == "other base models" and row["recipes"] == 24
+    assert found.loc[("mean", 80), "delta"] > 5 and found.loc[("mean", 80), "rmse"] > row["rmse"]
+    assert row["choices"] == 9 and row["regret"] >= 0  # budgets of 1000, 2000 and 4000 tokens, in three base models
+    assert found.loc[("rates", 80), "rmse"] < found.loc[("mean", 80), "rmse"]
+
+
+def test_one_base_model_is_forecast_from_its_other_recipes(three):
+    row = forecast(three[:1]).set_index(["forecast", "rl_steps"]).loc[("pass@1", 20)]
+    table, errors = table_of(three[0], 20), []
+    for name in table.index:
+        line = scipy.stats.linregress(*(table.drop(name)[column] for column in ("pass@1", "score")))
+        errors.append(100 * (line.intercept + line.slope * table.loc[name, "pass@1"] - table.loc[name, "score"]))
+    assert row["rmse"] == pytest.approx(np.mean(np.square(errors)) ** 0.5) and row["fitted_on"] == "other recipes"
+    assert row["rmse_lo"] < row["rmse"] < row["rmse_hi"]
+
+
+def test_rates_are_shares_of_problems(three):
+    base = three[0]
+    table, run = table_of(base, 20), base.runs.index("r3")
+    counts = base.stack("predict", "correct")[run] / base.stack("predict", "n")[run]
+    recipe = base.recipes[run]
+    for i, share in enumerate([counts == 0, (counts > 0) & (counts <= 1 / 8), (counts > 1 / 8) & (counts <= 1 / 2)]):
+        assert table.loc[recipe, f"rate {i}"] == pytest.approx(share.mean())  # tasks are of one size
+
+
+# -- coin-flip rewards
+
+
+def test_coin_flips_beside_the_verifier(tmp_path):
+    """Made so that a coin flip leaves the skill as it was; by hand from models.csv."""
+    runs, made = made_bases(3, 3, coin=("base", "r1"))
+    models = tabulated(tmp_path, write_study(tmp_path, runs, made))["models"]
+    found = compare(models)
+    assert found[["base_model", "run"]].value_counts().eq(1).all() and len(found) == 2 + 6
+    row = found.set_index(["base_model", "run"]).loc[("all", "r1")]
+    scores = models[models["split"] == "outcome"].set_index(["model", "base_model"])["pass@1"] * 100
+    gains = scores["grpo/r1/seed-1"] - scores["grpo/r1/coin-1"]
+    assert row["difference"] == pytest.approx(gains.mean()) and row["rl_steps"] == 80 and row["base_models"] == 3
+    half = scipy.stats.t.ppf(0.975, 2) * scipy.stats.sem(gains)
+    assert row["difference_hi"] == pytest.approx(gains.mean() + half) and row["difference_lo"] > 0
+    assert abs(row["coin_gain"]) < 3 < row["verifier_gain"]
+    alone = compare(models[models["base_model"] == "11"])
+    assert alone["difference_lo"].isna().all() and "one base model" in alone["reason"].iloc[0]
+    none = compare(models[models["reward"] != "coin"])
+    assert none["reason"].tolist() == ["no run has both rewards"]
+
+
+# -- the commands, on what a study may hold
+
+
+@pytest.mark.parametrize("what", ["as small as the smoke study", "a failed base model", "no loss, no answer right"])
+def test_the_commands_never_crash(tmp_path, what):
+    runs, made = made_bases(2, 2 if "small" in what else 4, greedy=False)
+    if "small" in what:
+        del made["12"]
+    elif "failed" in what:
+        made["12"]["records"]["record"] = '{"status": "failed", "reason": "diverged"}'
+        made["12"]["counts"] = made["12"]["counts"].iloc[:0]
+        made["12"]["metrics"] = made["12"]["metrics"].iloc[:0]
+    else:
+        for tables in made.values():
+            tables["records"]["losses"] = "{}"
+            names = [name for name in tables["counts"] if name.endswith(("correct", "sound"))]
+            tables["counts"][names] = 0
+    bases = write_study(tmp_path, runs, made)
+    tabulated(tmp_path, bases, "1,4,16")
+    shared = ("--bases", *bases, "--models", tmp_path / "tables" / "models.csv", "--k", "1,4,16", "--noise", 1.6)
+    for script, options in (
+        ("analyze", ("--scopes", "{}", "--half-splits", 20)),
+        ("forecast_scores", ()),
+        ("estimate_regret", ("--scopes", "{}")),
+    ):
+        output = tmp_path / f"{script}.csv"
+        done = run("python", ROOT / "workflow" / "scripts" / f"{script}.py", *shared, *options, "--output", output)
+        assert done.returncode == 0 and "Warning" not in done.stderr, done.stderr
+        table = pd.read_csv(output)
+        measure = {"analyze": "spearman", "forecast_scores": "rmse", "estimate_regret": "regret"}[script]
+        assert len(table) and (table[measure].notna() | table["reason"].notna()).all()

@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page
 RULES = ROOT / "workflow" / "rules"
 # What the rules mark for the report, in the form that snakefmt gives it.
 MARKED = re.compile(
-    r'report\(\s+"<results>/(?P<path>\S+)",\s+caption="(?P<caption>\S+)",\s+category="(?P<category>\w+)",'
+    r'report\(\s+"<(?:study|results)>/(?P<path>\S+)",\s+caption="(?P<caption>\S+)",\s+category="(?P<category>\w+)",'
     r'\s+labels=\{"\w+": "(?P<label>[^"]+)"\}'
 )
 RESULTS = [match.groupdict() for rules in sorted(RULES.glob("*.smk")) for match in MARKED.finditer(rules.read_text())]
@@ -25,6 +25,14 @@ def page(browser, smoke):
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("requestfailed", lambda request: errors.append(f"not embedded: {request.url[:200]}"))
     page.goto((smoke / "results" / "smoke" / "report.html").as_uri())
+    opening = page.locator("#opening")
+    assert opening.is_visible()
+    image = opening.locator("img")
+    image.evaluate("image => image.decode()")
+    assert image.bounding_box()["y"] < page.viewport_size["height"] / 2
+    assert "steps of RL" in opening.locator("p").inner_text()
+    opening.get_by_role("button").click()
+    assert not opening.is_visible()
     yield page
     context.close()
     assert not errors

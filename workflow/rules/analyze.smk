@@ -1,12 +1,12 @@
 """Tables, figures and the report, from what was collected. Nothing here needs a model.
 Figures and the report take seconds: on a cluster they are no jobs of their own.
 
-in:  {counts.parquet, records.parquet, metrics.parquet} of every base model, <results>/tables/guessing.csv
+in:  {counts.parquet, records.parquet, metrics.parquet} of every base model, and its guessing.csv
      workflow/resources/paper_points.csv
-out: <results>/tables/{models, passk, predictors, forecast, regret, rewards, over_promise, inversions, verdicts, paper,
+out: <study>/tables/{models, passk, predictors, forecast, regret, rewards, over_promise, inversions, verdicts, paper,
                        paper_over_promise}.csv
-     <results>/figures/{name}.png
-     <results>/report.html
+     <study>/figures/{name}.png
+     <study>/report.html
 """
 
 TABLES = ["models", "predictors", "forecast", "regret", "rewards", "over_promise", "inversions", "verdicts", "paper"]
@@ -15,11 +15,6 @@ FIGURES = ["sft_vs_rl", "over_promise", "steps", "correlation", "predictors", "r
 FIGURES += ["scores", "passk", "training", "paper"]
 
 LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "study")]
-
-
-def bases(wildcards, input):
-    """SEED=FOLDER of every base model: where its collected tables lie."""
-    return [f"{seed}={Path(counts).parent}" for seed, counts in zip(BASE_SEEDS, input.counts)]
 
 
 rule tabulate:
@@ -33,16 +28,16 @@ rule tabulate:
         records=collected("records.parquet"),
     output:
         models=report(
-            "<results>/tables/models.csv",
+            "<study>/tables/models.csv",
             caption="../report/models.rst",
             category="Tables",
             labels={"table": "models"},
         ),
-        passk="<results>/tables/passk.csv",
+        passk="<study>/tables/passk.csv",
     log:
-        "<results>/tables/tabulate.log",
+        "<study>/tables/tabulate.log",
     benchmark:
-        "<results>/tables/tabulate.benchmark.jsonl"
+        "<study>/tables/tabulate.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -65,20 +60,20 @@ rule analyze:
         script="workflow/scripts/analyze.py",
         shared=LINEAGE_FILES,
         largek=PASSK_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),
         metrics=collected("metrics.parquet"),
     output:
         report(
-            "<results>/tables/predictors.csv",
+            "<study>/tables/predictors.csv",
             caption="../report/predictors.rst",
             category="Tables",
             labels={"table": "predictors"},
         ),
     log:
-        "<results>/tables/analyze.log",
+        "<study>/tables/analyze.log",
     benchmark:
-        "<results>/tables/analyze.benchmark.jsonl"
+        "<study>/tables/analyze.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -106,20 +101,20 @@ rule forecast_scores:
         script="workflow/scripts/forecast_scores.py",
         shared=[*LINEAGE_FILES, "workflow/scripts/analyze.py"],
         largek=PASSK_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),
         metrics=collected("metrics.parquet"),
     output:
         report(
-            "<results>/tables/forecast.csv",
+            "<study>/tables/forecast.csv",
             caption="../report/forecast.rst",
             category="Tables",
             labels={"table": "forecasts of the score after RL"},
         ),
     log:
-        "<results>/tables/forecast_scores.log",
+        "<study>/tables/forecast_scores.log",
     benchmark:
-        "<results>/tables/forecast_scores.benchmark.jsonl"
+        "<study>/tables/forecast_scores.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -143,21 +138,21 @@ rule estimate_regret:
         script="workflow/scripts/estimate_regret.py",
         shared=LINEAGE_FILES,
         largek=PASSK_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),
         metrics=collected("metrics.parquet"),
         records=collected("records.parquet"),
     output:
         report(
-            "<results>/tables/regret.csv",
+            "<study>/tables/regret.csv",
             caption="../report/regret.rst",
             category="Tables",
             labels={"table": "regret against RL compute"},
         ),
     log:
-        "<results>/tables/estimate_regret.log",
+        "<study>/tables/estimate_regret.log",
     benchmark:
-        "<results>/tables/estimate_regret.benchmark.jsonl"
+        "<study>/tables/estimate_regret.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -183,16 +178,16 @@ rule compare_rewards:
         script="workflow/scripts/compare_rewards.py",
         shared=["workflow/scripts/bases.py", "workflow/scripts/rank_statistics.py"],
         largek="largek/common.py",
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/tables/rewards.csv",
+            "<study>/tables/rewards.csv",
             caption="../report/rewards.rst",
             category="Tables",
             labels={"table": "coin-flip and verifier's reward"},
         ),
     log:
-        "<results>/tables/compare_rewards.log",
+        "<study>/tables/compare_rewards.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -208,25 +203,25 @@ rule estimate_over_promise:
         script="workflow/scripts/estimate_over_promise.py",
         shared=["workflow/scripts/bases.py", "workflow/scripts/study.py"],
         largek="largek/common.py",
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),
     output:
         over_promise=report(
-            "<results>/tables/over_promise.csv",
+            "<study>/tables/over_promise.csv",
             caption="../report/over_promise.rst",
             category="Tables",
             labels={"table": "over-promise of runs"},
         ),
         inversions=report(
-            "<results>/tables/inversions.csv",
+            "<study>/tables/inversions.csv",
             caption="../report/inversions.rst",
             category="Tables",
             labels={"table": "inversions"},
         ),
     log:
-        "<results>/tables/estimate_over_promise.log",
+        "<study>/tables/estimate_over_promise.log",
     benchmark:
-        "<results>/tables/estimate_over_promise.benchmark.jsonl"
+        "<study>/tables/estimate_over_promise.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -249,18 +244,18 @@ rule judge_hypotheses:
         script="workflow/scripts/judge_hypotheses.py",
         shared=["workflow/scripts/estimate_over_promise.py", *LINEAGE_FILES],
         largek=PASSK_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/tables/verdicts.csv",
+            "<study>/tables/verdicts.csv",
             caption="../report/verdicts.rst",
             category="Tables",
             labels={"table": "verdicts"},
         ),
     log:
-        "<results>/tables/judge_hypotheses.log",
+        "<study>/tables/judge_hypotheses.log",
     benchmark:
-        "<results>/tables/judge_hypotheses.benchmark.jsonl"
+        "<study>/tables/judge_hypotheses.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -285,21 +280,21 @@ rule analyze_paper:
         points="workflow/resources/paper_points.csv",
     output:
         paper=report(
-            "<results>/tables/paper.csv",
+            "<study>/tables/paper.csv",
             caption="../report/paper.rst",
             category="Tables",
             labels={"table": "the paper's own points"},
         ),
         over_promise=report(
-            "<results>/tables/paper_over_promise.csv",
+            "<study>/tables/paper_over_promise.csv",
             caption="../report/paper_over_promise.rst",
             category="Tables",
             labels={"table": "over-promise of the paper's points"},
         ),
     log:
-        "<results>/tables/analyze_paper.log",
+        "<study>/tables/analyze_paper.log",
     benchmark:
-        "<results>/tables/analyze_paper.benchmark.jsonl"
+        "<study>/tables/analyze_paper.benchmark.jsonl"
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -319,17 +314,17 @@ rule plot_sft_vs_rl:
     input:
         script="workflow/scripts/plot_sft_vs_rl.py",
         style=FIGURE_FILES,
-        models="<results>/tables/models.csv",
-        over_promise="<results>/tables/over_promise.csv",
+        models="<study>/tables/models.csv",
+        over_promise="<study>/tables/over_promise.csv",
     output:
         report(
-            "<results>/figures/sft_vs_rl.png",
+            "<study>/figures/sft_vs_rl.png",
             caption="../report/sft_vs_rl.rst",
             category="Figures",
             labels={"figure": "1. score after RL against score before"},
         ),
     log:
-        "<results>/figures/sft_vs_rl.log",
+        "<study>/figures/sft_vs_rl.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -347,18 +342,18 @@ rule plot_over_promise:
     input:
         script="workflow/scripts/plot_over_promise.py",
         style=FIGURE_FILES,
-        models="<results>/tables/models.csv",
-        over_promise="<results>/tables/over_promise.csv",
-        verdicts="<results>/tables/verdicts.csv",
+        models="<study>/tables/models.csv",
+        over_promise="<study>/tables/over_promise.csv",
+        verdicts="<study>/tables/verdicts.csv",
     output:
         report(
-            "<results>/figures/over_promise.png",
+            "<study>/figures/over_promise.png",
             caption="../report/over_promise_figure.rst",
             category="Figures",
             labels={"figure": "2. over-promise by kind of data"},
         ),
     log:
-        "<results>/figures/over_promise.log",
+        "<study>/figures/over_promise.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -377,16 +372,16 @@ rule plot_steps:
     input:
         script="workflow/scripts/plot_steps.py",
         style=FIGURE_FILES,
-        predictors="<results>/tables/predictors.csv",
+        predictors="<study>/tables/predictors.csv",
     output:
         report(
-            "<results>/figures/steps.png",
+            "<study>/figures/steps.png",
             caption="../report/steps.rst",
             category="Figures",
             labels={"figure": "3. what predicts, as RL goes on"},
         ),
     log:
-        "<results>/figures/steps.log",
+        "<study>/figures/steps.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -401,16 +396,16 @@ rule plot_correlation:
     input:
         script="workflow/scripts/plot_correlation.py",
         style=FIGURE_FILES,
-        predictors="<results>/tables/predictors.csv",
+        predictors="<study>/tables/predictors.csv",
     output:
         report(
-            "<results>/figures/correlation.png",
+            "<study>/figures/correlation.png",
             caption="../report/correlation.rst",
             category="Figures",
             labels={"figure": "4. what predicts, as k grows"},
         ),
     log:
-        "<results>/figures/correlation.log",
+        "<study>/figures/correlation.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -425,16 +420,16 @@ rule plot_predictors:
     input:
         script="workflow/scripts/plot_predictors.py",
         style=FIGURE_FILES,
-        predictors="<results>/tables/predictors.csv",
+        predictors="<study>/tables/predictors.csv",
     output:
         report(
-            "<results>/figures/predictors.png",
+            "<study>/figures/predictors.png",
             caption="../report/predictors_figure.rst",
             category="Figures",
             labels={"figure": "5. all predictors"},
         ),
     log:
-        "<results>/figures/predictors.log",
+        "<study>/figures/predictors.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -449,16 +444,16 @@ rule plot_regret:
     input:
         script="workflow/scripts/plot_regret.py",
         style=FIGURE_FILES,
-        regret="<results>/tables/regret.csv",
+        regret="<study>/tables/regret.csv",
     output:
         report(
-            "<results>/figures/regret.png",
+            "<study>/figures/regret.png",
             caption="../report/regret_figure.rst",
             category="Figures",
             labels={"figure": "6. regret against RL compute"},
         ),
     log:
-        "<results>/figures/regret.log",
+        "<study>/figures/regret.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -473,16 +468,16 @@ rule plot_scores:
     input:
         script="workflow/scripts/plot_scores.py",
         style=FIGURE_FILES,
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/figures/scores.png",
+            "<study>/figures/scores.png",
             caption="../report/scores.rst",
             category="Figures",
             labels={"figure": "7. scores and losses of every recipe"},
         ),
     log:
-        "<results>/figures/scores.log",
+        "<study>/figures/scores.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -497,17 +492,17 @@ rule plot_passk:
     input:
         script="workflow/scripts/plot_passk.py",
         style=FIGURE_FILES,
-        passk="<results>/tables/passk.csv",
-        models="<results>/tables/models.csv",
+        passk="<study>/tables/passk.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/figures/passk.png",
+            "<study>/figures/passk.png",
             caption="../report/passk.rst",
             category="Figures",
             labels={"figure": "8. pass@k before and after RL"},
         ),
     log:
-        "<results>/figures/passk.log",
+        "<study>/figures/passk.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -526,16 +521,16 @@ rule plot_training:
         script="workflow/scripts/plot_training.py",
         style=FIGURE_FILES,
         metrics=collected("metrics.parquet"),
-        models="<results>/tables/models.csv",
+        models="<study>/tables/models.csv",
     output:
         report(
-            "<results>/figures/training.png",
+            "<study>/figures/training.png",
             caption="../report/training.rst",
             category="Figures",
             labels={"figure": "9. GRPO step by step"},
         ),
     log:
-        "<results>/figures/training.log",
+        "<study>/figures/training.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -555,18 +550,18 @@ rule plot_paper:
     input:
         script="workflow/scripts/plot_paper.py",
         style=FIGURE_FILES,
-        paper="<results>/tables/paper_over_promise.csv",
-        models="<results>/tables/models.csv",
-        over_promise="<results>/tables/over_promise.csv",
+        paper="<study>/tables/paper_over_promise.csv",
+        models="<study>/tables/models.csv",
+        over_promise="<study>/tables/over_promise.csv",
     output:
         report(
-            "<results>/figures/paper.png",
+            "<study>/figures/paper.png",
             caption="../report/paper_figure.rst",
             category="Figures",
             labels={"figure": "10. the paper's points beside this study's"},
         ),
     log:
-        "<results>/figures/paper.log",
+        "<study>/figures/paper.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
@@ -581,31 +576,36 @@ rule plot_paper:
 
 
 rule report:
-    """Snakemake's own report: figures and tables with captions, run times, the graph."""
+    """The main figure and what was found; figures and tables with captions, run times, the graph (Snakemake's report)."""
     input:
         script="workflow/scripts/report.py",
+        shared="workflow/scripts/summary.py",
         largek="largek/common.py",
         captions=CAPTIONS,
         stylesheet="workflow/report/report.css",
         tables=[
-            *expand("<results>/tables/{name}.csv", name=TABLES),
+            *expand("<study>/tables/{name}.csv", name=TABLES),
             *of_each_base("tables/guessing.csv"),
         ],
-        figures=expand("<results>/figures/{name}.png", name=FIGURES),
+        figures=expand("<study>/figures/{name}.png", name=FIGURES),
     output:
-        "<results>/report.html",
+        "<study>/report.html",
     log:
-        "<results>/report.log",
+        "<study>/report.log",
     localrule: True
     conda:
         "../../envs/cpu.yaml"
     params:
         config=as_json(config),
+        tables="<study>/tables",
+        figure="<study>/figures/sft_vs_rl.png",
     shell:
         r"""
         python {input.script} \
             --config {params.config:q} \
             --targets {input.tables:q} {input.figures:q} \
+            --tables {params.tables:q} \
+            --figure {params.figure:q} \
             --stylesheet {input.stylesheet:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """

@@ -48,7 +48,7 @@ except StudyError as error:
 
 # Everything but the tables, the figures and the report is made for every base model, in <results>: the study's folder, or
 # where the study has several base models base-{base_model} in it.
-BASE_SEEDS = config.get("base_seeds", [config.get("seed")])
+BASE_SEEDS = [int(seed) for seed in config.get("base_seeds", [config.get("seed")])]
 
 
 def of_each_base(path):
@@ -60,6 +60,13 @@ def of_each_base(path):
 def collected(name):
     """The table of that name of every base model."""
     return of_each_base(f"tables/{name}")
+
+
+def bases(wildcards, input):
+    """SEED=FOLDER of every base model: where its collected tables lie."""
+    tables = input.get("counts", input.get("metrics"))
+    tables = [tables] if isinstance(tables, str) else tables
+    return [f"{seed}={Path(table).parent}" for seed, table in zip(BASE_SEEDS, tables)]
 
 
 def study_seed(wildcards):
@@ -94,7 +101,7 @@ SEEDS = {"base": config["grpo_seeds"]} | {
 GRPO = [f"grpo/{run}/seed-{seed}" for run, seeds in SEEDS.items() for seed in seeds]
 # The same trainings after fewer steps, and trainings by a coin flip.
 GRPO_STEPS = config.get("grpo_steps", [])
-PARTS = ["", *(f"/steps-{steps}" for steps in GRPO_STEPS)]  # of the folder of one training
+PARTS = ["", *(f"{os.sep}steps-{steps}" for steps in GRPO_STEPS)]  # of the folder of one training
 AT_STEPS = [f"{model}/steps-{steps}" for model in GRPO for steps in GRPO_STEPS]
 COIN = [f"grpo/{run}/coin-{seed}" for run in config.get("coin_runs", []) for seed in SEEDS[run]]
 MODELS = ["base", *SFT, *GRPO, *AT_STEPS, *COIN]

@@ -7,11 +7,11 @@ Everything is reckoned within a base model over its recipes (see lineages.py: se
 then averaged over base models. `recipes` and `runs` are counted over all of them.
 
 Predictors: pass@k; greedy, pass@1 at temperature 0; log_odds, the mean over problems of the log-odds of a right
-answer; pass@1+pass@k, the mean of the two's z-scores; minus the held-out losses (own and common); combined (mean of the
-z-scores of -loss_common and pass@64); entropy, mixed groups, the share of right answers with right working (`sound`),
-minus truncation, length, minus the distance from the base weights. What promises less has a minus sign, so that more
-always promises more. Baselines: `mean` knows nothing, `probe` is the reward over the first tenth of the RL steps; the
-regret of `loss_own` over one epoch series (a scope) is that of early stopping.
+answer; pair@k, the mean of the z-scores of pass@1 and pass@k; minus the held-out losses (own and common); combined
+(mean of the z-scores of -loss_common and pass@64); entropy, mixed groups, the share of right answers with right working
+(`sound`), minus truncation, length, minus the distance from the base weights. What promises less has a minus sign, so
+that more always promises more. Baselines: `mean` knows nothing, `probe` is the reward over the first tenth of the RL
+steps; the regret of `loss_own` over one epoch series (a scope) is that of early stopping.
 Targets: `score`, the post-RL pass@1 on outcome problems (mean over GRPO seeds), and `gain`, the same minus the pre-RL
 pass@1 on these problems from a block of samples that no predictor uses; and two rewards in training (see lineages.py).
 Scores differ more before RL than after it, so whatever predicts the score well must fall with the gain: that is
@@ -69,7 +69,7 @@ def spread(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 @cache
-def halved(series: tuple, splits: int, seed: object) -> np.ndarray:
+def split_series(series: tuple, splits: int, seed: object) -> np.ndarray:
     """Which runs are in the first half, in each of so many splits: whole series, until they are half of the runs."""
     rng = np.random.default_rng(derive_seed("half", seed))
     names, of, sizes = np.unique(series, return_inverse=True, return_counts=True)
@@ -84,7 +84,7 @@ def half_split_r2(x: np.ndarray, y: np.ndarray, series: np.ndarray, splits: int,
     Negative where the line does worse than the mean of the half it is scored on. Splits whose halves have fewer than
     two different values are left out; NaN when none is left.
     """
-    fit = halved(tuple(series), splits, seed)
+    fit = split_series(tuple(series), splits, seed)
     fit = fit[(spread(x, fit) >= 1e-9) & (spread(y, ~fit) >= 1e-9)]
     if not len(fit):
         return np.nan, np.nan
@@ -105,13 +105,17 @@ def regret(choice: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return expected.max(1) - expected[:, choice == choice.max()].mean(1)
 
 
-def reliability(bases: list[Base], problems: str, inside: list[np.ndarray]) -> dict[str, float]:
-    """Split-half reliability of each predictor over the runs `inside`, the mean over base models."""
+def on_halves(base: Base, problems: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Every predictor on random halves of the problems, and on the other halves."""
+    tasks = base.tasks["predict" if problems == "disjoint" else "outcome"]
+    both = zip(halves(tasks, HALVINGS, "reliability"), ("_even", "_odd"))
+    return tuple(base.predictors(problems, weights, half) for weights, half in both)
+
+
+def reliability(measured: list[tuple[dict, dict]], inside: list[np.ndarray]) -> dict[str, float]:
+    """Split-half reliability over the runs `inside` of what `on_halves` gives, the mean over base models."""
     found: dict[str, list[float]] = {}
-    for base, kept in zip(bases, inside):
-        tasks = base.tasks["predict" if problems == "disjoint" else "outcome"]
-        both = zip(halves(tasks, HALVINGS, "reliability"), ("_even", "_odd"))
-        one, other = (base.predictors(problems, weights, half) for weights, half in both)
+    for (one, other), kept in zip(measured, inside):
         for name in one.keys() - {"weight_distance"}:
             there = kept & np.isfinite(one[name]).all(0) & np.isfinite(other[name]).all(0)
             r = correlation(one[name][:, there], other[name][:, there]) if there.sum() > 2 else np.array([])
@@ -191,6 +195,7 @@ def compare(bases: list[Base], scopes: dict[str, list[str]], half_splits: int, n
     """predictors.csv; `noise` is the sd between runs of one recipe after RL, as a share, for a study without seeds."""
     all_steps, rows, done = steps_of(bases), [], 0
     measured = {p: [b.predictors(p) for b in bases] for p in ("disjoint", "shared")}
+    halved = {p: [on_halves(b, p) for b in bases] for p in measured}
     progress = Progress("analyze", 2 * len(all_steps) * (1 + len(scopes)), "comparisons")
     for scope, listed in {"all": None, **scopes}.items():
         steady = {}
@@ -199,7 +204,7 @@ def compare(bases: list[Base], scopes: dict[str, list[str]], half_splits: int, n
             baselines = [base.baselines(steps) for base in bases]
             for problems, found in measured.items():
                 if problems not in steady:
-                    steady[problems] = reliability(bases, problems, here.inside)
+                    steady[problems] = reliability(halved[problems], here.inside)
                 values = [{name: drawn[0] for name, drawn in one.items()} | two for one, two in zip(found, baselines)]
                 for target in here.targets[0]:
                     for name in values[0]:

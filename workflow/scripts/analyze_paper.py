@@ -14,7 +14,7 @@ have no width where the order is perfect, however few the points are. r2_half is
 a half hardly differ.
 
     python workflow/scripts/analyze_paper.py --points workflow/resources/paper_points.csv \\
-        --resamples 2000 --half-splits 500 --output results/smoke/tables/paper.csv \\
+        --half-splits 500 --output results/smoke/tables/paper.csv \\
         --over-promise results/smoke/tables/paper_over_promise.csv
 """
 

@@ -82,7 +82,7 @@ def estimate(config: dict, rates: dict, fill: float) -> list[Job]:
             raise InputError(f"base_model: missing key {key!r}, which the estimate needs")
     recipes = {stage: yaml.safe_load(Path(config["recipes"][stage]).read_text()) for stage in ("sft", "grpo")}
     lora, weights, sheet = "lora" in config["recipes"], base["parameters"], read_runs(config)
-    trained = sheet[sheet["checkpoint"] == ""]
+    trained = sheet[sheet["mix"] != ""]
     jobs = []
 
     length = data["max_tokens"] * fill
@@ -111,7 +111,7 @@ def estimate(config: dict, rates: dict, fill: float) -> list[Job]:
     problems = data["problems_per_task"] * len(data["benchmarks"])  # at most, in each split
     for kind, models, blocks, splits in (
         ("sample", 1 + len(sheet), sampling["blocks"], 2),
-        ("sample_after_rl", seeds, sampling["blocks_after_rl"], 1),
+        ("sample_after_rl", seeds * (1 + len(config.get("grpo_steps", []))), sampling["blocks_after_rl"], 1),
     ):
         tokens = splits * problems * sampling["block_size"] * sampling["max_tokens"] * fill
         hours = START + tokens / (rate * max(1, gpus["sample"])) / 3600

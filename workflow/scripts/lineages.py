@@ -44,7 +44,7 @@ class Base:
         self.columns = {column: counts[column].to_numpy() for column in counts if column not in ("model", "split")}
         self.at = counts.groupby(["model", "split"], observed=True).indices
         self.tasks = {split: self.column(self.pre[0], split, "task") for split in ("predict", "outcome") if self.pre}
-        training = metrics["model"].str.partition("/steps-")[0]
+        training = metrics["model"].astype(str).str.replace(r"/steps-\d+$", "", regex=True)
         self.known: dict[str, float] = {}  # scores after RL that were asked for
         self.metrics = {
             model: rows.drop_duplicates("step").sort_values("step") for model, rows in metrics.groupby(training)
@@ -85,7 +85,7 @@ class Base:
         large = f"pass@{large_k(self.ks)}"
         out["combined"] = (zscore(out["loss_common"]) + zscore(out[large])) / 2
         for k in self.ks[1:]:
-            out[f"pass@1+pass@{k}"] = (zscore(out["pass@1"]) + zscore(out[f"pass@{k}"])) / 2
+            out[f"pair@{k}"] = (zscore(out["pass@1"]) + zscore(out[f"pass@{k}"])) / 2
         out["entropy"] = (weights @ sums["entropy"].T) / (weights @ sums["tokens"].T)
         first, first_n = (self.stack(split, name) for name in ("first_correct", "first_n"))
         out["mixed_groups"] = weights @ ((first > 0) & (first < first_n)).T.astype(float)

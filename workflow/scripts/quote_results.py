@@ -10,31 +10,49 @@ what it should be.
 import argparse
 import re
 import sys
-from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import yaml
+from scipy.stats import t as student
 
 from largek.common import InputError, exit_on_bad_input, whole_file
+from summary import FEWEST, number, paragraph, ranged
 
-PUBLISHED = Path(__file__).parents[2] / "results/published"
-CONDITIONS = ("reference", "second")
-NAMES = {
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "results/published"
+STUDY = "mislead"  # the one that the pages are about
+EARLIER = ("reference", "second")
+KINDS = {"simple": "simple", "longest": "longest", "mixed": "mixed", "homogeneous": "homogeneous"}
+PREDICTORS = {
     "pass@1": "pass@1",
+    "greedy": "one answer at temperature 0",
+    "pass@4": "pass@4",
     "pass@16": "pass@16",
     "pass@64": "pass@64",
     "pass@128": "pass@128",
+    "pair@64": "pass@1 and pass@64 together",
+    "log_odds": "rates of single problems (mean log odds)",
     "loss_common": "−loss on common held-out examples",
     "loss_own": "−loss on the run's own held-out examples",
-    "combined": "combined (loss and pass@64)",
+    "combined": "−common loss and pass@64 (mean of z-scores)",
     "entropy": "entropy of answers",
     "mixed_groups": "groups with right and wrong answers",
-    "sound": "share of right answers with right working",
-    "truncated": "−truncated answers",
-    "length": "length of answers",
+    "sound": "right answers with right working",
     "weight_distance": "−distance from the base weights",
-    "probe": "probe: reward over the first tenth of RL",
-    "mean": "none: runs at random",
+    "probe": "reward over the first tenth of RL",
+}
+HYPOTHESES = {
+    "simple": "simple data over-promise, points",
+    "repeated": "8 or more epochs over one set over-promise, points",
+    "homogeneous": "homogeneous data over-promise (two-sided), points",
+    "large_k": "pass@64 ranks better than pass@1, Spearman",
+    "loss": "minus the common loss ranks better than pass@1, Spearman",
+    "best_k_grows": "the best k grows, octaves a doubling of RL steps",
+    "over_promise_grows": "the over-promise grows, points a doubling of RL steps",
+    "large_k_adds": "*secondary:* pass@64 adds to pass@1, partial rank correlation",
+    "argmax_k_grows": "*secondary:* the k of the highest Spearman grows, octaves a doubling",
 }
 
 
@@ -45,174 +63,177 @@ def table(study: str, name: str) -> pd.DataFrame:
     return pd.read_csv(path)
 
 
-def number(value: float, digits: int = 2) -> str:
-    if pd.isna(value):
-        return "–"
-    text = f"{value:.{digits}f}"
-    return (text if float(text) else f"{0:.{digits}f}").replace("-", "−")
-
-
-def ranged(value: float, lo: float, hi: float, digits: int = 2) -> str:
-    """An estimate with its interval, such as 0.46 [0.11, 0.70]."""
-    text = number(value, digits)
-    return text if pd.isna(lo) else f"{text} [{number(lo, digits)}, {number(hi, digits)}]"
-
-
-def interval(row: pd.Series | dict, name: str, digits: int = 2, scale: float = 1) -> str:
-    return ranged(*(row[cell] * scale for cell in (name, f"{name}_lo", f"{name}_hi")), digits)
-
-
 def markdown(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def spread() -> str:
-    """Scores before and after RL, and how much of what differs after RL is between runs."""
-    rows = []
-    for study in CONDITIONS:
-        models = table(study, "models")
-        models = models[(models["split"] == "outcome") & (models["status"] == "ok")]
-        after = models[models["stage"] == "grpo"]
-        score = {
-            "before": models[models["stage"] != "grpo"],
-            "after": after.groupby("run", as_index=False)["pass@1"].mean(),
-        }
-        cells = [study, str(len(score["before"]) - 1), str(len(after))]
-        for part in score.values():
-            base = part.loc[part["run"] == "base", "pass@1"].iloc[0]
-            runs = part.loc[part["run"] != "base", "pass@1"]
-            cells.append(f"{100 * base:.0f}; {100 * runs.min():.0f} to {100 * runs.max():.0f}")
-        variance = table(study, "variance").set_index(["stage", "component"])
-        icc, seed = variance.loc[("grpo", "icc")], variance.loc[("grpo", "grpo_seed")]
-        cells.append(ranged(icc["estimate"], icc["lo"], icc["hi"]))
-        rows.append([*cells, number(seed["sd"], 1)])
-    head = ["condition", "SFT runs", "GRPO runs", "pass@1 before RL, %: base; SFT runs", "after RL: base; SFT runs"]
-    return markdown([*head, "ICC", "sd of GRPO seeds, points"], rows)
+def interval(row: pd.Series, name: str, digits: int = 2, scale: float = 1) -> str:
+    return ranged(*(row[cell] * scale for cell in (name, f"{name}_lo", f"{name}_hi")), digits)
 
 
-def primary() -> str:
-    rows = []
-    for study in CONDITIONS:
-        for row in table(study, "primary").to_dict("records"):
-            cells = [study, NAMES[row["predictor"]], number(row["spearman"]), number(row["spearman_of_pass@1"])]
-            cells += [interval(row, "delta"), number(row["p"], 3), number(row["p_holm"], 3), row["verdict"]]
-            beside = (ranged(row["delta"], row[f"{what}_lo"], row[f"{what}_hi"]) for what in ("problems", "recipes"))
-            rows.append([*cells, *beside])
-    head = ["condition", "predictor", "its rank correlation", "that of pass@1", "difference", "p", "Holm", "verdict"]
-    return markdown([*head, "over problems alone", "over problems and recipes"], rows)
+def over_bases(values: pd.Series, digits: int = 1) -> str:
+    """The mean of one value a base model with its 95 % t interval."""
+    values = values.dropna().to_numpy()
+    if len(values) < 2:
+        return number(values.mean() if len(values) else np.nan, digits)
+    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return ranged(values.mean(), values.mean() - half, values.mean() + half, digits)
 
 
-def verdicts() -> str:
-    rows = []
-    for row in table("reference", "contrasts").to_dict("records"):
-        after_sft, after_rl = (
-            ranged(row[f"{stage}_difference"], row[f"{stage}_lo"], row[f"{stage}_hi"], 1) for stage in ("sft", "rl")
-        )
-        effect = f"{number(row['sft_g'], 1)}; {number(row['rl_g'], 1)}"
-        seeds = f"{row['treated_seeds']} and {row['control_seeds']}"
-        rows.append([row["contrast"], seeds, after_sft, after_rl, effect, f"**{row['verdict']}**: {row['reason']}"])
-    head = ["against random", "SFT seeds", "points after SFT", "points after RL", "effect sizes (g)", "verdict"]
-    return markdown(head, rows)
-
-
-def tasks() -> str:
-    """Scores after RL task by task, of the runs that the verdicts compare: means over seeds, in percent."""
-    counts = pd.read_parquet(PUBLISHED / "reference/tables/counts.parquet").query("split == 'outcome'")
-    counts = counts[counts["model"].str.startswith("grpo/")]
-    counts = counts.assign(run=counts["model"].str.split("/").str[1], score=counts["correct"] / counts["n"])
-    by_run = counts.groupby(["run", "model", "task"])["score"].mean().groupby(["run", "task"]).mean().unstack("task")
-    by_run["mean"] = by_run.mean(axis="columns")
-    contrasts = table("reference", "contrasts").set_index("contrast")
-    sides = {"random": contrasts["control_runs"].iloc[0]} | contrasts["treated_runs"].to_dict()
-    rows = [
-        [name, *(number(100 * by_run.loc[runs.split(), name].mean(), 0) for runs in sides.values())] for name in by_run
-    ]
-    return markdown(["task", *sides], rows)
-
-
-def predictors() -> str:
-    places = ["target", "problems", "scope", "predictor"]
-    first, second = (table(study, "predictors").set_index(places) for study in CONDITIONS)
-    rows = []
-    for name, words in NAMES.items():
-        if name == "mean":
-            continue
-        runs = {scope: first.loc[("score", "disjoint", scope, name)] for scope in ("all", "sane", "equal")}
-        cells = [words, interval(runs["all"], "spearman"), *(number(runs[s]["spearman"]) for s in ("sane", "equal"))]
-        cells += [number(runs["all"]["reliability"]), number(first.loc[("gain", "disjoint", "all", name), "spearman"])]
-        cells += [interval(second.loc[("score", "disjoint", "all", name)], "spearman")]
-        rows.append([*cells, interval(runs["equal"], "regret", 1, 100)])
-    head = ["predictor", "all runs", "sane runs", "equal examples", "reliability", "with the gain", "second condition"]
-    return markdown([*head, "regret at equal examples, points"], rows)
-
-
-def regret() -> str:
-    curves = table("reference", "regret").set_index(["scope", "predictor", "m"])
-    rows = []
-    for scope, name in product(("all", "equal"), ("mean", "pass@1", "pass@64", "loss_common", "combined", "probe")):
-        found = [curves.loc[(scope, name, m)] for m in (1, 3, 5, 10)]
-        cells = [f"{interval(row, 'regret', 1, 100)} at {number(row['cost'], 1)}" for row in found]
-        rows.append([f"{scope}, {found[0]['runs']:.0f}", NAMES[name], *cells])
-    head = ["runs", "chosen by", "best one to RL", *(f"best {m} to RL" for m in (3, 5, 10))]
-    return markdown(head, rows)
-
-
-def early_stopping() -> str:
-    """What stopping one epoch series by a predictor loses after RL, in points, against the epoch found best."""
-    rows = table("reference", "predictors").query("scope == 'epochs' and target == 'score' and problems == 'disjoint'")
-    rows = rows.set_index("predictor")
-    names = ("mean", "loss_own", "loss_common", "pass@1", "pass@64", "probe")
-    return markdown(
-        ["stopped by", "regret, points"], [[NAMES[name], interval(rows.loc[name], "regret", 1, 100)] for name in names]
+def progress() -> str:
+    """How much of the study is there."""
+    planned = len(yaml.safe_load((ROOT / "config" / f"{STUDY}.yaml").read_text())["base_seeds"])
+    made = table(STUDY, "models")["base_model"].nunique()
+    if made == planned:
+        return f"All {planned} base models of the plan are in."
+    few = f", and no hypothesis is judged before there are {FEWEST}" if made < FEWEST else ""
+    return (
+        f"**Under way: {made} of the {planned} base models of the plan are in{few}.** The figures and tables show "
+        "these; what is written here may change with the others."
     )
-
-
-def paper() -> str:
-    """The points of the paper's figures beside ours: rank correlations measured, as there, on the outcome problems."""
-    points = table("reference", "paper").set_index(["set", "predictor", "target"])
-    sets = ["Llama3-8B: all", "Mistral-12B: not an epoch series", "Mistral-12B: all", "Qwen3-4B: all"]
-    places = [("pass@1", "score"), ("-loss", "score"), ("pass@1", "gain"), ("-loss", "gain")]
-    rows = []
-    for name in sets:
-        found = [points.loc[(name, *place)] if (name, *place) in points.index else None for place in places]
-        cells = ["–" if row is None else interval(row, "spearman") for row in found]
-        rows.append([name.replace(": all", ""), str(int(found[0]["points"])), *cells])
-    ours = table("reference", "predictors").query("problems == 'shared' and scope == 'all'")
-    ours = ours.set_index(["predictor", "target"])
-    found = [ours.loc[place[0].replace("-loss", "loss_own"), place[1]] for place in places]
-    rows.append(["ours, all runs", str(int(found[0]["runs"])), *(interval(row, "spearman") for row in found)])
-    head = [
-        "",
-        "points",
-        "pass@1 with the score",
-        "−loss with the score",
-        "pass@1 with the gain",
-        "−loss with the gain",
-    ]
-    return markdown(head, rows)
 
 
 def headline() -> str:
     """The sentences of the README."""
-    tests = table("reference", "primary").set_index("predictor")
-    contrasts = table("reference", "contrasts")
-    models = table("reference", "models")
-    models = models[(models["split"] == "outcome") & (models["status"] == "ok")]
-    runs, after = ((models["stage"] == stage).sum() for stage in ("sft", "grpo"))
-    judged = ", ".join(f"{row['contrast']} *{row['verdict']}*" for row in contrasts.to_dict("records"))
-    compared = ", ".join(
-        f"{words} {number(row['spearman'])} (difference {interval(row, 'delta')}, {row['verdict']})"
-        for words, row in (("pass@64", tests.loc["pass@64"]), ("minus the held-out loss", tests.loc["loss_common"]))
+    return f"{paragraph(PUBLISHED / STUDY / 'tables')} {progress()}"
+
+
+def verdicts() -> str:
+    rows = []
+    found = table(STUDY, "verdicts").set_index("hypothesis")
+    for name, words in HYPOTHESES.items():
+        if name in found.index:
+            row = found.loc[name]
+            cells = [words, ranged(row["effect"], row["lo"], row["hi"]), number(row["p"], 3), number(row["p_holm"], 3)]
+            rows.append([*cells, number(row["power"]), f"**{row['verdict']}**: {row['reason']}"])
+    return markdown(["hypothesis", "effect", "p", "Holm", "power promised", "verdict"], rows)
+
+
+def over_promise() -> str:
+    """By kind of data and tokens seen, after the longest RL: before, after, and the over-promise."""
+    rows = table(STUDY, "over_promise")
+    rows = rows[rows["rl_steps"] == rows["rl_steps"].max()]
+    rows = rows[rows["mix"].isin(KINDS) | (rows["epochs"] > 1)]
+    out = []
+    for run, here in rows.groupby("run", sort=False):
+        first = here.iloc[0]
+        kind = f"{first['mix']}, {first['epochs']:.0f} {'epoch' if first['epochs'] == 1 else 'epochs'}"
+        outside = int(here["over_promise"].isna().sum())
+        cells = [run, kind, f"{first['tokens'] / 1000:,.0f}"]
+        cells += [number(here[name].mean(), 1) for name in ("before", "after")]
+        out.append([*cells, over_bases(here["over_promise"]), str(outside or "")])
+    head = [
+        "run",
+        "data",
+        "thousand tokens seen",
+        "before RL, %",
+        "after RL, %",
+        "over-promise, points",
+        "off the curve",
+    ]
+    return markdown(head, out)
+
+
+def ranks() -> pd.DataFrame:
+    rows = table(STUDY, "predictors").query("target == 'score' and scope == 'all' and problems == 'disjoint'")
+    return rows.set_index(["rl_steps", "predictor"])
+
+
+def steps() -> str:
+    """Rank correlation with the score after RL of several lengths."""
+    found, names = ranks(), ("pass@1", "pass@4", "pass@16", "pass@64", "loss_common")
+    rows = [
+        [str(after), *(interval(found.loc[(after, name)], "spearman") for name in names)]
+        for after in sorted(found.index.unique("rl_steps"))
+    ]
+    return markdown(["RL steps", *(PREDICTORS[name] for name in names)], rows)
+
+
+def predictors() -> str:
+    """All predictors of the score after the longest RL."""
+    found = ranks()
+    longest, rows = found.index.unique("rl_steps").max(), []
+    for name, words in PREDICTORS.items():
+        if (longest, name) in found.index:
+            row = found.loc[(longest, name)]
+            cells = [words, *(interval(row, cell) for cell in ("spearman", "delta", "partial"))]
+            rows.append([*cells, interval(row, "regret", 1, 100)])
+    head = ["predictor", "rank correlation", "less that of pass@1", "partial, given pass@1", "regret, points"]
+    return markdown(head, rows)
+
+
+def forecasts() -> str:
+    rows = table(STUDY, "forecast")
+    rows = rows[rows["rl_steps"] == rows["rl_steps"].max()]
+    made = [
+        [row["forecast"], interval(row, "rmse", 1), interval(row, "delta", 1), interval(row, "regret", 1)]
+        for _, row in rows.iterrows()
+    ]
+    return markdown(
+        ["forecast from", "error (RMSE), points", "less that of pass@1", "regret at like budget, points"], made
     )
-    return (
-        f"{runs} SFT runs and the base, {after} runs of GRPO. Rank correlation with the score after RL: pass@1 "
-        f"{number(tests['spearman_of_pass@1'].iloc[0])}, {compared}. The failure modes against random data: {judged}."
+
+
+def inversions() -> str:
+    """How many pairs of like budget change places."""
+    rows = []
+    for after, here in table(STUDY, "inversions").groupby("rl_steps"):
+        cells = [str(after), str(len(here)), str(int(here["leads"].sum())), str(int(here["inverted"].sum()))]
+        rows.append([*cells, number(here["chance"].sum(), 1)])
+    head = [
+        "RL steps",
+        "pairs of like budget",
+        "one leads by more than noise",
+        "and trails after RL by more than noise",
+    ]
+    return markdown([*head, "by chance at most"], rows)
+
+
+def rewards() -> str:
+    """RL by a coin flip beside RL by the verifier."""
+    found = table(STUDY, "rewards")
+    found = found[found["base_model"].astype(str) == "all"]
+    rows = [
+        [row["run"], *(number(row[name], 1) for name in ("before", "coin", "verifier")), interval(row, "difference", 1)]
+        for _, row in found.iterrows()
+        if pd.notna(row["coin"])
+    ]
+    return markdown(
+        ["from", "before RL, %", "after a coin flip's RL", "after the verifier's RL", "difference, points"], rows
     )
+
+
+def rejudged() -> str:
+    """The two earlier conditions by the rules of now."""
+    rows = []
+    for study in EARLIER:
+        found = table(study, "verdicts").set_index("hypothesis")
+        for name in ("simple", "repeated", "homogeneous"):
+            row = found.loc[name]
+            rows.append([study, name, number(row["effect"], 1), f"**{row['verdict']}**: {row['reason']}"])
+    return markdown(["condition", "data", "over-promise, points", "verdict"], rows)
+
+
+def paper() -> str:
+    """The over-promise of the points of the paper's Mistral figure."""
+    points = table(STUDY, "paper_over_promise").query("model == 'Mistral-12B'")
+    rows = [
+        [f"{row['data']}, {row['examples'] / 1000:.0f}k", f"{row['epochs']:.0f}"]
+        + [number(row[name], 1) for name in ("sft", "rl")]
+        + [number(row["over_promise"])]
+        for _, row in points.iterrows()
+        if pd.notna(row["over_promise"])
+    ]
+    return markdown(["examples", "epochs", "after SFT, %", "after RL, %", "over-promise, points"], rows)
 
 
 BLOCKS = {
-    f.__name__: f for f in (headline, spread, primary, verdicts, tasks, predictors, regret, early_stopping, paper)
+    f.__name__: f
+    for f in (
+        *(headline, progress, verdicts, over_promise, steps, predictors, forecasts, inversions, rewards, rejudged),
+        paper,
+    )
 }
 
 

@@ -94,6 +94,8 @@ def main() -> None:
             check_vllm(recipe, args.recipe)
         if too_late := [steps for steps in args.keep if not 0 < steps < recipe.max_steps]:
             raise InputError(f"--keep {too_late[0]}: expected steps below the {recipe.max_steps} of {args.recipe}")
+        if lora and args.keep:
+            raise InputError(f"--keep {args.keep[0]}: adapters are merged at the end alone; leave out {args.lora}")
         verify = load_verifier(args.verifier)
         settings = {"grpo": recipe.to_dict(), "lora": lora and lora.to_dict(), "chat_template": args.chat_template}
         settings |= {"reward": args.reward, "keep": args.keep}
