@@ -69,6 +69,7 @@ def without_torch(results: Path, folder: Path) -> dict[str, list]:
         (folder / name).symlink_to((results / name).resolve())
     collect = [sys.executable, "workflow/scripts/collect.py", "--results", folder, "--models", "base"]
     plot = [sys.executable, "workflow/scripts/plot_sft_vs_rl.py", "--models", tables / "models.csv"]
+    plot += ["--over-promise", tables / "over_promise.csv"]
     return {
         "grade": [LARGEK, "grade", results / "samples" / block, "--tasks", *problems, "--verifier",
                   "lab.checker:verify", "--output", folder / "grades.parquet"],

@@ -3,7 +3,6 @@
 import tempfile
 from pathlib import Path
 
-import conftest
 import numpy as np
 import pandas as pd
 import pytest
@@ -409,24 +408,3 @@ def test_noise_from_base_models_is_the_noise_where_nothing_else_differs():
     found = noise_of_runs([Made("1"), Made("2"), Made("3"), Made("4")], 20, None)
     assert found.source == "base models" and found.sd == pytest.approx(0.02, rel=0.15)
     assert noise_of_runs([Made("1")], 20, None).source == ""
-
-
-@pytest.mark.parametrize("missing", ["all", "gain"])
-def test_the_figure_of_correlations_is_drawn_where_some_or_all_are_missing(tmp_path, missing):
-    """As in a study in which no run solves anything: the loss alone has a correlation."""
-    rows = [
-        {"predictor": name, "target": target, "scope": "all", "problems": "disjoint", "runs": 5, "spearman": 0.5}
-        | {"spearman_lo": 0.1, "spearman_hi": 0.9, "reason": None}
-        for name in ("pass@1", "pass@8", "loss_common")
-        for target in ("score", "gain")
-    ]
-    table = pd.DataFrame(rows)
-    empty = table["predictor"].str.startswith("pass@") & ((table["target"] == "gain") | (missing == "all"))
-    table.loc[empty, ["spearman", "spearman_lo", "spearman_hi"]] = None
-    table.loc[empty, "reason"] = "a constant score"
-    source, figure = tmp_path / "predictors.csv", tmp_path / "figure.png"
-    table.to_csv(source, index=False)
-    script = conftest.ROOT / "workflow" / "scripts" / "plot_correlation.py"
-    done = conftest.run("python", script, "--predictors", source, "--output", figure)
-    assert done.returncode == 0, done.stderr
-    assert figure.stat().st_size > 1000

@@ -96,20 +96,3 @@ def test_wrong_points_are_refused_in_one_line(tmp_path, old, new, named):
     done = analyzed(tmp_path / "paper.csv", tmp_path / "points.csv")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert "points.csv" in done.stderr and named in done.stderr and not (tmp_path / "paper.csv").exists()
-
-
-@pytest.mark.parametrize("mixes", [["random", "simple", "longest", "mixed", "homogeneous", "own checkpoint"], []])
-def test_the_figure(tmp_path, mixes):
-    """With runs of every mix, and with none."""
-    rows = []
-    for i, mix in enumerate(["base", *mixes] if mixes else []):
-        row = {"run": mix, "mix": mix, "split": "outcome", "status": "ok"}
-        for stage, score in (("base" if mix == "base" else "sft", 0.1 + 0.05 * i), ("grpo", 0.3 + 0.02 * i)):
-            scores = {"pass@1": score, "pass@1_lo": score - 0.05, "pass@1_hi": score + 0.05}
-            rows.append(row | {"stage": stage} | scores)
-    columns = ["run", "mix", "split", "status", "stage", "pass@1", "pass@1_lo", "pass@1_hi"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "models.csv", index=False)
-    options = ("--models", tmp_path / "models.csv", "--output", tmp_path / "paper.png")
-    done = run("python", SCRIPTS / "plot_paper.py", "--points", POINTS, *options)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "paper.png").read_bytes().startswith(b"\x89PNG")

@@ -22,14 +22,14 @@ WIDTH = 9  # inches: with the style's sizes of letters, a figure shown 700 pixel
 # Kinds of runs, in the order of legends. Colours differ in grey, too, and to the colour-blind; markers differ as well.
 COLORS = {
     "base": "#000000",
-    "random": "#6e6e6e",
-    "simple": "#c8460b",
-    "repeated": "#12439b",
+    "random": "#767676",
+    "simple": "#bb3e06",
+    "repeated": "#0d3a8c",
     "homogeneous": "#e69f00",
     "longest": "#0f9d76",
     "mixed": "#d88cb8",
     "a few epochs": "#7cc4ea",
-    "average": "#6a2c70",
+    "average": "#7d3a85",
     "own checkpoint": "#3d2b1f",
 }
 MARKERS = dict(zip(COLORS, "*ovsD^PXhp"))
@@ -70,7 +70,7 @@ LINES = {  # how the lines of the predictors are drawn that are shown together
     "loss_common": ("#c8460b", "v", "--"),
     "combined": ("#d88cb8", "P", "--"),
     "probe": ("#0f9d76", "X", "--"),
-    "mean": ("#8c8c8c", ".", ":"),
+    "mean": ("#bcbcbc", ".", ":"),
 }
 MANY = 8  # epochs from which one set counts as repeated, as in judge_hypotheses.py
 
@@ -184,10 +184,11 @@ def pooled(rows: pd.DataFrame, by: str | list[str], columns: list[str]) -> pd.Da
     number = rows["base_model"].nunique()
     table = of_bases.groupby(level=by).mean()
     for column in columns:
-        several = of_bases[column].dropna().groupby(level=by)
-        runs = rows.dropna(subset=column).groupby(by)[column]
-        ends = (several if number > 1 else runs).agg(list).map(interval)
-        table[f"{column}_lo"], table[f"{column}_hi"] = ends.str[0], ends.str[1]
+        several = of_bases[column].dropna().groupby(level=by[0] if len(by) == 1 else by)
+        runs = rows.dropna(subset=column).groupby(by[0] if len(by) == 1 else by)[column]
+        ends = {name: interval(values) for name, values in (several if number > 1 else runs)}
+        for place, end in enumerate(("lo", "hi")):
+            table[f"{column}_{end}"] = [ends.get(name, (np.nan, np.nan))[place] for name in table.index]
         few = ~(several.size().reindex(table.index, fill_value=0) >= number / 2)
         table.loc[few, [column, f"{column}_lo", f"{column}_hi"]] = np.nan
     return table

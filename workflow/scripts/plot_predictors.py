@@ -66,8 +66,10 @@ def main() -> None:
         return say_empty(args.output, "no predictor has a correlation: predictors.csv says why")
     for end in ("", "_lo", "_hi"):
         table[f"regret{end}"] *= 100
-    figure, axes = plt.subplots(1, len(PANELS), figsize=(WIDTH, 1.6 + 0.24 * len(table)), sharey=True)
-    for axis, column in zip(axes, PANELS):
+    columns = [column for column in PANELS if table[column].notna().any()]
+    figure, axes = plt.subplots(1, len(columns), figsize=(WIDTH, 1.6 + 0.24 * len(table)), sharey=True, squeeze=False)
+    axes = axes[0]
+    for axis, column in zip(axes, columns):
         draw(axis, table, column)
     axes[0].set_yticks(np.arange(len(table))[::-1], [called(name) for name in table["predictor"]])
     for label, name in zip(axes[0].get_yticklabels(), table["predictor"]):

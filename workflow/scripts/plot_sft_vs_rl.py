@@ -61,6 +61,15 @@ def draw(axis: plt.Axes, rows: pd.DataFrame, means: pd.DataFrame, column: str) -
         axis.errorbar(row.before, y, yerr=bars([y], [lo], [hi]), elinewidth=1.1, ls="", **look)
 
 
+def draw_lengths(axis: plt.Axes, rows: pd.DataFrame, treated: pd.DataFrame, outside: int) -> None:
+    """The over-promise against the score before RL; so many recipes have none."""
+    axis.axhline(0, color=COLORS["random"], lw=2, zorder=1)
+    draw(axis, rows[rows["kind"].isin(TREATED)].dropna(subset="over_promise"), treated, "over_promise")
+    note = f"; {counted(outside, 'recipe')} outside the curve" if outside else ""
+    axis.set(xlabel=f"score before RL (%){note}", ylabel="score after RL minus the curve (points)")
+    axis.set_title("Below 0: promised more than was kept")
+
+
 def legend(figure: plt.Figure, means: pd.DataFrame, several: bool) -> None:
     kinds = [kind for kind in COLORS if kind in set(means["kind"])]
     found = [
@@ -88,7 +97,8 @@ def main() -> None:
     means = fill_single(means, rows)
     treated = means[means["kind"].isin(TREATED)].dropna(subset="over_promise")
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 5.4))
+    figure, axes = plt.subplots(1, 1 if treated.empty else 2, figsize=(WIDTH, 5.4), squeeze=False)
+    left = axes[0, 0]
     draw_curve(left, rows, means)
     ends = treated["after"] - treated["over_promise"]  # what the curves of the base models give, in the mean
     left.vlines(treated["before"], ends, treated["after"], colors=treated["kind"].map(COLORS), lw=1.1, zorder=3)
@@ -98,12 +108,10 @@ def main() -> None:
     left.set(xlim=(low, high), ylim=(rows["after"].min() - 2, rows["after"].max() + 2))
     left.set(xlabel="score before RL (%)", ylabel=f"score after {steps} steps of RL (%)")
     left.set_title("Stems: distance to the reference curve")
-    right.axhline(0, color=COLORS["random"], lw=2, zorder=1)
-    draw(right, rows[rows["kind"].isin(TREATED)].dropna(subset="over_promise"), treated, "over_promise")
-    outside = means["kind"].isin(TREATED).sum() - len(treated)
-    note = f"; {counted(outside, 'recipe')} outside the curve" if outside else ""
-    right.set(xlabel=f"score before RL (%){note}", ylabel="score after RL minus the curve (points)", xlim=(low, high))
-    right.set_title("Below 0: promised more than was kept")
+    if len(treated):
+        outside = means["kind"].isin(TREATED).sum() - len(treated)
+        draw_lengths(axes[0, 1], rows, treated, outside)
+        axes[0, 1].set_xlim(low, high)
     legend(figure, means, bases > 1)
     recipes = means.loc[means["kind"] != "base", "recipe"].nunique()
     sizes = f"{counted(bases, 'base model')}, {counted(recipes, 'recipe')}"

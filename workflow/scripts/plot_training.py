@@ -61,7 +61,7 @@ def main() -> None:
     sizes = f"{counted(runs, 'run')}, {counted(rows['base_model'].nunique(), 'base model')}"
     figure.suptitle(
         f"RL step by step, means of each kind: {sizes}, running mean over {counted(window, 'step')}\n"
-        "Runs of a base model meet the same problems in turn: waves that all share are hard and easy problems, not learning"
+        "Runs of a base model meet the same problems in turn: shared waves are hard and easy problems, not learning"
     )
     save(figure, args.output)
 
