@@ -597,15 +597,14 @@ rule report:
         "../../envs/cpu.yaml"
     params:
         config=as_json(config),
-        tables="<study>/tables",
-        figure="<study>/figures/sft_vs_rl.png",
+        study=subpath(output[0], parent=True),
     shell:
         r"""
         python {input.script} \
             --config {params.config:q} \
             --targets {input.tables:q} {input.figures:q} \
-            --tables {params.tables:q} \
-            --figure {params.figure:q} \
+            --tables {params.study:q}/tables \
+            --figure {params.study:q}/figures/sft_vs_rl.png \
             --stylesheet {input.stylesheet:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
