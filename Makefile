@@ -13,7 +13,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
     echo "tables   results/$(1)/tables/"; echo "report   results/$(1)/report.html"
 
 .DEFAULT_GOAL := study
-.PHONY: study setup setup-gpu smoke mislead smollm estimate reference figures power test test-all lint format pins
+.PHONY: study setup setup-gpu smoke mislead mislead-rest smollm estimate reference figures power test test-all lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
 .PHONY: $(foreach name,grading passk agreement engine peers,bench-$(name))
 
@@ -60,6 +60,12 @@ mislead: setup      ## the study of docs/plan.md, one base model after the other
 	done
 	snakemake --cores $(CORES) --configfile config/mislead.yaml
 	@$(call say,mislead)
+
+mislead-rest:       ## the same without the base models that are published already
+	for base in $(notdir $(wildcard results/published/mislead/base-*)); do \
+	    mkdir -p results/mislead/$$base/tables && cp -n results/published/mislead/$$base/tables/* results/mislead/$$base/tables; \
+	done
+	$(MAKE) mislead
 
 power: setup        ## what a study of that design can tell, by simulation: a minute
 	python benchmarks/power.py

@@ -41,4 +41,5 @@ rule all:
     default_target: True
     input:
         "<study>/report.html",
-        expand(of_each_base("passk/{model}.csv"), model=["base", *SFT, *GRPO]),
+        # every k of every model; of several base models tables/passk.csv has the powers of two
+        expand("<results>/passk/{model}.csv", model=["base", *SFT, *GRPO] if "base_seeds" not in config else []),
