@@ -106,7 +106,8 @@ def points(axis: plt.Axes, color: str = "") -> list[tuple[float, float]]:
         line for line in axis.lines if line.get_marker() not in ("None", "", "_", "|") and line.get_alpha() is None
     ]
     drawn = [line for line in drawn if not color or to_rgb(line.get_color()) == to_rgb(color)]
-    return [point for line in drawn for point in zip(*map(np.ravel, line.get_data()))]
+    found = [point for line in drawn for point in zip(*map(np.ravel, line.get_data()))]
+    return [point for point in found if np.isfinite(point).all()]
 
 
 def ends(axis: plt.Axes, color: str) -> list[tuple[float, float]]:
