@@ -117,6 +117,11 @@ ALL_GRADES = [
     *expand("<results>/grades/{model}/block-{block}.parquet", model=AFTER_RL, block=BLOCKS_AFTER_RL),
     *expand("<results>/grades/{model}/greedy.parquet", model=["base", *SFT] if GREEDY else []),
 ]
+# Whether answers can be guessed is looked at before RL and at its end.
+GUESSED = [
+    *expand("<results>/grades/{model}/block-{block}.parquet", model=["base", *SFT], block=BLOCKS),
+    *expand("<results>/grades/{model}/block-{block}.parquet", model=GRPO, block=BLOCKS_AFTER_RL),
+]
 
 
 def problems_of_block(wildcards):

@@ -303,7 +303,7 @@ rule check_guessing:
     input:
         script="workflow/scripts/check_guessing.py",
         largek=["largek/common.py", "largek/grades.py"],
-        grades=ALL_GRADES,
+        grades=GUESSED,
         problems=["<results>/problems/predict.jsonl", "<results>/problems/outcome.jsonl"],
     output:
         report(

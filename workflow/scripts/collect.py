@@ -19,6 +19,8 @@ from largek.common import exit_on_bad_input, whole_file
 from largek.grades import COUNT_COLUMNS, count, read_grades
 
 GROUP = 8  # mixed_groups looks at a problem's first 8 samples, as many as a GRPO group holds
+DIGITS = {"entropy": 0, "gain_entropy": 0}  # of counts: whole nats, of hundreds a problem
+METRIC_DIGITS = {"reward": 6, "entropy": 4, "frac_reward_zero_std": 6, "completions/mean_length": 2}
 METRICS = ["step", "reward", "entropy", "frac_reward_zero_std", "completions/mean_length", "num_tokens"]
 
 
@@ -27,7 +29,7 @@ def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
 
     `gain_n` and so on: the part of a sum in the last block, which no predictor uses on outcome problems.
     `first_n`, `first_correct`: among the first 8 samples. `sound`: right answers whose every step is right.
-    `tokens`: sampled tokens; `entropy`: their summed entropy in nats. `greedy_n`, `greedy_correct`: of answers at
+    `tokens`: sampled tokens; `entropy`: their summed entropy in whole nats. `greedy_n`, `greedy_correct`: of answers at
     temperature 0, where the study has them.
     """
     parts, greedy = [], []
@@ -51,7 +53,7 @@ def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
     if greedy:
         counts = counts.merge(pd.concat(greedy), on=COUNT_COLUMNS, how="left")
         counts[["greedy_n", "greedy_correct"]] = counts[["greedy_n", "greedy_correct"]].fillna(0).astype(int)
-    return counts
+    return counts.round(DIGITS)
 
 
 def read_records(results: Path, models: list[str]) -> pd.DataFrame:
@@ -72,7 +74,9 @@ def read_metrics(results: Path, models: list[str]) -> pd.DataFrame:
         path = results / "models" / model / "metrics.jsonl"
         if model.startswith("grpo/") and "/steps-" not in model and path.stat().st_size:
             parts.append(pd.read_json(path, lines=True)[METRICS].assign(model=model))
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*METRICS, "model"])
+    if not parts:
+        return pd.DataFrame(columns=[*METRICS, "model"])
+    return pd.concat(parts, ignore_index=True).round(METRIC_DIGITS)
 
 
 def main() -> None:
@@ -90,7 +94,7 @@ def main() -> None:
         }
         for name, table in found.items():
             with whole_file(args.results / "tables" / f"{name}.parquet") as temporary:
-                table.to_parquet(temporary, index=False, compression="zstd")
+                table.to_parquet(temporary, index=False, compression="zstd", compression_level=19)
 
 
 if __name__ == "__main__":
