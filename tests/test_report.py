@@ -65,7 +65,7 @@ def test_no_figure_is_left_out(smoke):
 def test_a_figure_is_shown_with_its_label_and_caption(smoke, page, figure):
     row = row_of(page, figure)
     row.locator("[iconname=eye]").click()
-    image = page.locator("img[src^='data:image/png']")  # the only one: the logo is an SVG
+    image = page.locator("#app img[src^='data:image/png']")  # the only one: the logo is an SVG
     image.wait_for()
     image.evaluate("image => image.decode()")
     assert image.evaluate("image => image.naturalWidth") > 0
