@@ -264,11 +264,15 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         if (
             "=" in gold.signs
             and set(gold.signs) <= {"=", "\\approx"}
-            and (is_name(gold.sides[0]) or isinstance(gold.sides[0], Number))
+            and (is_name(gold.sides[0]) or all(isinstance(side, Number) for side in gold.sides))
         ):
             return same(gold.sides[-1], answer, leaf)
         return leaf(gold, answer) if set(gold.signs) - {"="} else False
-    if set(gold.signs) == set(answer.signs) == {"="}:
+    signs = set(gold.signs), set(answer.signs)
+    if all({"="} <= each <= {"=", "\\approx"} for each in signs) and "\\approx" in signs[0] | signs[1]:
+        first = same(gold.sides[0], answer.sides[0], leaf)
+        return every([first, candidate(gold.sides[-1], answer, leaf)])
+    if signs[0] == signs[1] == {"="}:
         one, two = gold.sides, answer.sides
         named = is_name(one[0]), is_name(two[0])
         if is_name(two[-1]) and not named[1] and len(two) == 2:
@@ -331,7 +335,7 @@ def clocks(gold: tuple, answer: tuple) -> bool:
         return False
     if clock.half and len(clock.parts) == 2 and clock.parts[1] == 0:  # 9 for 9 a.m.
         return other.value == clock.parts[0]
-    return is_ratio(clock) and ratio(clock) == other.value
+    return is_ratio(clock) and other.value.denominator > 1 and ratio(clock) == other.value
 
 
 def is_ratio(clock: Clock) -> bool:

@@ -101,7 +101,7 @@ def words_of(text: str) -> set[str]:
 
 DECIMAL = r"(?:\d+(?:\.\d*)?|\.\d+)"
 GROUPED = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,]\d|\d)")
-SPACED_GROUPS = re.compile(r"(?<![\d.,/^_{] )(?<![\d.,/^_{])([1-9]\d{0,2}(?: \d{3})+)(?! ?\d|/)")
+SPACED_GROUPS = re.compile(r"(?<![\d.,/^_{] )(?<![\d.,/^_{])([1-9]\d{0,2}(?: \d{3})+)(?! ?\d(?!\d*/)|/)")
 PLAIN = re.compile(rf"([-+]?) ?({DECIMAL})")
 SCIENTIFIC = re.compile(
     rf"([-+]?) ?(?:({DECIMAL}) ?(?:[eE] ?\^?\{{?([-+]?\d+)\}}?|\\text ?\{{[eE]\}} ?([-+]?\d+))"
@@ -116,7 +116,8 @@ COUNTED = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "bi
 COUNT = re.compile(rf"(.*\S)\s+(?:\\text ?\{{ ?)?({'|'.join(COUNTED)}) ?\}}?")
 BASE = re.compile(
     r"(-?) ?(?:\\text ?\{ ?([0-9A-Za-z]+) ?\}|([0-9A-Z]+(?:\.[0-9A-Z]+)?)) ?"
-    r"(?:_ ?(?:\{ ?\(?(?:\\text ?\{)?(\d+|[a-z]+)\}?\)? ?\}|(\d))|(?:\\text ?\{)? ?(?:in )?base[ -](\d+|[a-z]+) ?\}?)"
+    r"(?:_ ?(?:\{ ?\(?(?:\\text ?\{)?(\d+|[a-z]+)\}?\)? ?\}|(\d))"
+    r"|(?:\\text ?\{)? ?(?:in )?base(?:[ -]| ?\} ?)(\d+|[a-z]+) ?\}?)"
 )
 BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 BASES |= {"eleven": 11, "twelve": 12, "sixteen": 16, "hexadecimal": 16, "binary": 2}
@@ -145,13 +146,16 @@ CHANGING = words_of(
     " root power factorial mod modulo times plus minus negative over divided less more least most than not no never or"
     " and between to from except without of pi percent point base choose either neither maybe respectively"
 )
-ENVIRONMENT = re.compile(r"\\begin ?\{([a-z]*matrix|array)\}(?: ?\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
+ENVIRONMENT = re.compile(
+    r"\\begin ?\{([a-z]*matrix|array)\}(?: ?\{[lcr| ]*\})?((?:(?!\\begin|\\end).)*)\\end ?\{\1\}", re.DOTALL
+)
 OPENING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle"}
 CURRENCY = re.compile(
     r"^(-?) ?(?:\\\$|\$|€|£|¥|₹|(?:USD|EUR|GBP|Rs\.?)(?= ?\d)) ?(?=[-\d.\\])|(?<=[\d}]) ?(?:\\\$|\$|€|£|¥|₹)$"
 )
 MONEY = {"$": "dollar", "€": "euro", "£": "gbp", "¥": "yen", "₹": "rupee"}
 ASIAN = re.compile(r"(?<=[\d}]) ?([\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]+)$")
+FRENCH = re.compile(r"(\])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])|(\[)([^\[\](),;]+)[,;]([^\[\](),;]+)(\[)")  # ]1,2[
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
 REALS = Several((Expression(r"-\infty"), Expression(r"\infty")), "(", ")")
 
@@ -179,13 +183,16 @@ def kind(text: str) -> tuple:
         )
     if found := HOUR.fullmatch(text):
         return Clock((int(found[1]), 0), f"{found[2]}m".lower())
-    if found := BASE.fullmatch(text):
+    if found := BASE.fullmatch(re.sub(r"(?<=\d)\\text ?\{ ?([A-Z]+) ?\}", r"\1", text)):
         digits, base = found[2] or found[3], found[4] or found[5] or found[6]
         if (base := BASES.get(base) or (int(base) if base.isdigit() else 0)) > 1 and found[0] != digits:
             return Based(digits.upper().lstrip("0") or "0", base, bool(found[1]))
     parts, between = split(text, UNION)
     if len(parts) > 1:
         return Union(tuple(map(kind, parts)))
+    if found := FRENCH.fullmatch(text):
+        low, high = found[2] or found[6], found[3] or found[7]
+        return Several((kind(tidy(low)), kind(tidy(high))), "(["[text[0] == "["], ")]"[text[-1] == "]"])
     parts, between = split(without_groups(text, "", ""), SEPARATOR)
     if len(parts) > 1:
         return several(parts, between)
@@ -245,7 +252,10 @@ def choice(found: re.Match) -> Choice | tuple:
     letter, rest = found[1] or found[2], found[4].strip(" .}")
     if not rest:
         return Choice(letter)
-    if SEPARATOR.match(rest) or rest.startswith("(") or not (found[1] or found.group("after")):  # `(A), (B)`, `(A)(B)`
+    another = re.search(r"(?:,|\bor\b|\band\b)[ }]*\(?[A-J](?:[).:]|$)", rest)
+    if (
+        another or SEPARATOR.match(rest) or rest.startswith("(") or not (found[1] or found.group("after"))
+    ):  # `(A), (B)`, `(A)(B)`
         parts, between = split(found.string, SEPARATOR)
         return several(parts, between) if len(parts) > 1 else words_or_expression(found.string)
     if found[1] and re.match(r"[-+*/^=<>_'!]|\\(?:cdot|times|frac|sqrt|le|ge|cup|cap)", rest):
@@ -329,14 +339,6 @@ def relation(parts: list[str], signs: list[str]) -> tuple:
 
 def brackets(text: str) -> tuple | None:
     """What stands in one pair of brackets: a set, a tuple or an interval, or the thing itself."""
-    if found := re.fullmatch(r"\](.*)\[", text, re.DOTALL) or re.fullmatch(r"\](.*)(\])", text, re.DOTALL):
-        inner, _ = split(found[1], re.compile("[,;]"))
-        if len(inner) == 2 and all(inner):
-            return Several(tuple(kind(tidy(part)) for part in inner), "(", ")" if text[-1] == "[" else "]")
-    if found := re.fullmatch(r"\[(.*)\[", text, re.DOTALL):
-        inner, _ = split(found[1], re.compile("[,;]"))
-        if len(inner) == 2 and all(inner):
-            return Several(tuple(kind(tidy(part)) for part in inner), "[", ")")
     tokens = [found for found in TOKEN.finditer(text)]
     if not tokens or tokens[0][0] not in OPENING or tokens[-1][0] not in OPENING.values():
         return None
@@ -376,6 +378,9 @@ def quantity(text: str) -> tuple | None:
         return measured(text[: found.start()], found[1])
     if "\\text" in text and (found := TEXTS.search(text)):
         return worded(text)
+    pairs = re.findall(rf"({DECIMAL}) ?([a-z]+)", text)
+    if len(pairs) > 1 and "".join(value + name for value, name in pairs) == text.replace(" ", ""):
+        return several([f"{value} {name}" for value, name in pairs], [","] * (len(pairs) - 1))
     if found := re.fullmatch(rf"(.*?[\d}})!])( ?)({BARE.pattern})", text, re.DOTALL):
         value, space, name = found[1], found[2], found[3]
         single = name.rstrip(".").split("^")[0].strip() in SPACED and len(name.rstrip(".").split("^")[0].strip()) == 1
@@ -386,9 +391,6 @@ def quantity(text: str) -> tuple | None:
         plain = not CHANGING & set(words) and not FUNCTIONS & set(words)
         if plain and all(len(word) > 3 and re.search("[aeiou]", word) for word in words[:1]) and number(found[1]):
             return measured(found[1], found[2])
-    pairs = re.findall(rf"({DECIMAL}) ?([a-z]+)", text)
-    if len(pairs) > 1 and "".join(value + name for value, name in pairs) == text.replace(" ", ""):
-        return several([f"{value} {name}" for value, name in pairs], [","] * (len(pairs) - 1))
     return None
 
 

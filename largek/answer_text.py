@@ -24,6 +24,7 @@ TABLE = str.maketrans({sign: latex for signs, latex in SIGNS.items() for sign in
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n"))
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789"))
 RAISED, LOWERED = re.compile(f"[{''.join(SUPERSCRIPTS)}]+"), re.compile(f"[{''.join(SUBSCRIPTS)}]+")
+SQUARED = re.compile(r"(?<=\d)\s?([ckdm]?m)([²³])")  # no power of a variable: those are set as formulas
 ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+|\([^()]*\)|\{[^{}]*\})")
 
 FONTS = (
@@ -99,6 +100,7 @@ BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
 
 def unicode_to_latex(text: str) -> str:
     """The text in ASCII where there is LaTeX for it: minus signs, fractions, powers, roots, digits of any script."""
+    text = SQUARED.sub(r"\\text{ \1}\2", text)
     text = RAISED.sub(lambda found: "^{" + "".join(SUPERSCRIPTS[sign] for sign in found[0]) + "}", text)
     text = LOWERED.sub(lambda found: "_{" + "".join(SUBSCRIPTS[sign] for sign in found[0]) + "}", text)
     text = text.translate(TABLE)

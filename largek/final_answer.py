@@ -20,7 +20,7 @@ PLACEHOLDER = re.compile(
 )
 BETWEEN_BOXES = re.compile(r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b)*")
 ANNOUNCED = re.compile(
-    r"(?:####|^[^\S\n]*A:|\banswer(?:[*_\s]{0,4}:|[^\S\n]+(?:is|are|=)\b(?![^\S\n]+(?:incorrect|wrong|not)\b)"
+    r"(?:####|^[^\S\n]*A:|\banswer(?:[*_\s]{0,4}:|[^\S\n]+(?:is|are|=)\b(?![^\S\n]+(?:incorrect|wrong)\b)"
     r"|\s{0,2}\*\*\s{0,2}(?=\n))|\bfinal answer\b(?=[*_\s]*\n))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -47,11 +47,12 @@ LEADING = re.compile(
     r"|equals|to|therefore|thus|hence|then|simply|just|exactly|only|final|a|an|we|have|get|has|he|she|they|you|of|[:=]|,)\s+",
     re.IGNORECASE,
 )
-DECIMAL = r"(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
-MINUS = r"(?:(?<![\w)\]}])[-+−–—]\s?(?=[\d.])|\b(?:negative|minus)\s+(?=[\d.]))?"
+DECIMAL = r"(?:\d{1,3}(?: \d{3})+(?![\d,.])|\d+(?:,\d+)*(?:\.\d+)?|\.\d+)"
+MINUS = r"(?:(?<![\w)\]}])(?:[-+–—]|−\s?)(?=[\d.])|\b(?:negative|minus)\s+(?=[\d.]))?"
+ONE = rf"{DECIMAL}(?:[eE][-+]?\d+(?![A-Za-z]))?(?: \d+/\d+)?"
+# a sum, product or quotient counts as a whole, so that 4/9 is not read from 11 + 4/9
 LAST_NUMBER = re.compile(
-    rf"{MINUS}(?<![\d.])(?:{DECIMAL}(?:[eE][-+]?\d+(?![A-Za-z]))?(?:\s?/\s?\d+(?![\d.]))?(?: \d+/\d+)?)"
-    r"(?:\s?\\?%|:\d\d\b)?"
+    rf"{MINUS}(?<![\d.]){ONE}(?:\s?(?:[-+*/×·÷−]|\\times|\\cdot)\s?{ONE})*(?:\s?(?:\\?%|per\s?cent\b|pct\b)|:\d\d\b)?"
 )
 STUCK = re.compile(r"[A-Za-z^_!√π∞²³{\\(]")  # right after a number: it is a part of something else
 BARE_FRACTION = re.compile(r"-?\s?\\[dtc]?frac\s?\{[^{}]*\}\s?\{[^{}]*\}")
@@ -129,6 +130,12 @@ def extract(text: str) -> str | None:
             return found
         if found is None and announced.group().strip().lower().startswith("####"):
             continue
+    if (
+        len(text) <= 100
+        and "\n" not in text.strip()
+        and not re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+", "", text))
+    ):
+        return text.strip() or None  # nothing but an answer
     return last(text[-20_000:])
 
 

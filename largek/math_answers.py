@@ -40,7 +40,7 @@ __all__ = ["boxed", "canonical", "compare", "extract", "load", "math", "number",
 
 LONGEST = 400  # characters of an answer that is still compared as mathematics
 SECONDS = 5.0  # for one comparison
-POINT, COMMA = re.compile(r"-?\d+\.\d+"), re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})")
+POINT, COMMA = re.compile(r"-?\d+\.\d+"), re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})|-?0,\d+")
 
 
 def number(answer: str) -> Fraction | None:
@@ -60,10 +60,9 @@ def compare(gold: str, answer: str) -> str:
     if len(answer) > LONGEST or len(gold) > LONGEST:
         short = len(answer) <= 2 * LONGEST and tidy(gold).replace(" ", "") == tidy(answer).replace(" ", "")
         return "correct" if short else "gave_up"
-    if POINT.fullmatch(gold.strip()) and COMMA.fullmatch(
-        answer.strip()
-    ):  # 3,5 where 3.5 is right cannot be two numbers
-        answer = answer.replace(",", ".")
+    numbers = sorted((gold.strip(), answer.strip()), key=lambda text: "," in text)
+    if POINT.fullmatch(numbers[0]) and COMMA.fullmatch(numbers[1]):  # 3,5 beside 3.5 cannot be two numbers
+        gold, answer = gold.replace(",", "."), answer.replace(",", ".")
     found = same(read(gold), read(answer), plainly)
     if found is not None:
         return "correct" if found else "wrong"

@@ -23,7 +23,7 @@ from largek.answer_kinds import (
     read,
 )
 
-PRECISION = 60  # digits to which numbers are evaluated
+PRECISION = 120  # digits to which numbers are evaluated
 POINTS = ((2, 7), (-3, 5), (13, 11), (-17, 3), (29, 8))  # where expressions are tried, shifted for every variable
 
 
@@ -43,7 +43,7 @@ def parsed(latex: str):
     """The sympy object that a LaTeX text says, decimals as exact numbers; None where it cannot be read."""
     from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
     from math_verify.grader import should_treat_as_complex
-    from sympy import Float, Rational
+    from sympy import Float, I, Rational
 
     normal = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
     text = normalize_latex(latex.replace("\\degree", ""), normal)
@@ -53,6 +53,8 @@ def parsed(latex: str):
         )
     except Exception:  # the reader raises Exception itself
         return None
+    if hasattr(found, "free_symbols"):  # which the reader leaves a symbol
+        found = found.xreplace({name: I for name in found.free_symbols if name.name == "i"})
     if hasattr(found, "atoms") and (floats := found.atoms(Float)):
         found = found.xreplace({value: Rational(str(value)) for value in floats})
     return found
@@ -70,7 +72,7 @@ def mathematically(gold: tuple, answer: tuple) -> bool:
     one, two = meaning(gold), meaning(answer)
     if one is None or two is None:
         return False
-    from sympy import Expr, MatrixBase, Set
+    from sympy import Expr, MatrixBase, MatrixExpr, Set
     from sympy.core.relational import Relational
     from sympy.logic.boolalg import BooleanFunction
 
@@ -83,8 +85,8 @@ def mathematically(gold: tuple, answer: tuple) -> bool:
         return equal(one, two)
     if isinstance(one, Relational) and isinstance(two, Relational):
         return same_relation(one, two)
-    if isinstance(one, MatrixBase) and isinstance(two, MatrixBase):
-        one, two = one.doit(), two.doit()
+    if isinstance(one, MatrixBase | MatrixExpr) and isinstance(two, MatrixBase | MatrixExpr):
+        one, two = (value.doit().as_explicit() for value in (one, two))
         return one.shape == two.shape and all(equal(a, b) for a, b in zip(one, two))
     if isinstance(one, Set | BooleanFunction | Relational) and isinstance(two, Set | BooleanFunction | Relational):
         return same_set(one, two)
