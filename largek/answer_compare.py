@@ -32,6 +32,11 @@ NAME = re.compile(
     r"(?:\\(?:angle|triangle|overline|vec|hat|bar|text|[lr]?vert|det|Delta|theta|alpha|beta|lambda|mu|sigma|phi|omega|pi)"
     r"|[A-Za-z]|[_'|{}() ,;:^\d]|\\[{}|,]|\\degree)+"
 )
+NUMBERS = dict(
+    zero=0, one=1, two=2, three=3, four=4, five=5, six=6, seven=7,
+    eight=8, nine=9, ten=10, eleven=11, twelve=12, thirteen=13,
+    fourteen=14, fifteen=15, sixteen=16, seventeen=17, eighteen=18, nineteen=19, twenty=20,
+)  # fmt: skip
 LESS, MORE = ("<", "\\le"), (">", "\\ge")
 
 
@@ -81,6 +86,9 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     if isinstance(gold, Text) and isinstance(answer, Text):
         return gold.words == answer.words
     if isinstance(gold, Text) or isinstance(answer, Text):
+        for one, two in ((gold, answer), (answer, gold)):
+            if isinstance(one, Text) and isinstance(two, Number) and one.words in NUMBERS:
+                return two.value == NUMBERS[one.words] and not two.percent
         return letters(gold) == letters(answer) != ""
     return False
 
@@ -164,6 +172,8 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
     elif two and isinstance(two[0], Relation) and not any(isinstance(item, Relation) for item in one):  # x = 1, 2
         two = (value_of(two[0]), *two[1:])
     elif all(isinstance(item, Relation) for item in one) and not any(isinstance(item, Relation) for item in two):
+        if len({item.sides[0] for item in one}) > 1 and kinds[1] == "list":  # a = 1, b = 2 are values in order
+            kinds[1] = "tuple"
         one = tuple(value_of(item) for item in one)
     elif isinstance(one[0] if one else None, Relation) and not any(
         isinstance(item, Relation) for item in (*one[1:], *two)
@@ -280,7 +290,7 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         if is_name(one[-1]) and not named[0] and len(one) == 2:
             one, named = one[::-1], (True, named[1])
         if all(named):
-            first = same(one[0], two[0], leaf)
+            first = same(called(one[0]), called(two[0]), leaf)
             second = same(one[-1], two[-1], leaf)
             if (found := every([first, second])) or not (is_variable(one[0]) and is_variable(two[0])):
                 return found
@@ -295,6 +305,13 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             ):
                 return found
     return leaf(gold, answer)
+
+
+def called(name: tuple) -> tuple:
+    """`f(x)` is also written y."""
+    return (
+        Expression("y") if isinstance(name, Expression) and re.fullmatch(r"[A-Za-z] ?\( ?x ?\)", name.latex) else name
+    )
 
 
 TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}

@@ -14,6 +14,7 @@ from largek.answer_units import BARE, SPACED, unit
 
 LARGEST_POWER = 5000  # of ten, in numbers that are written out
 MOST_DIGITS = 400
+DEEPEST = 30  # brackets in brackets
 
 
 class Number(NamedTuple):
@@ -126,7 +127,7 @@ TIME = re.compile(
 )
 HOUR = re.compile(r"(\d{1,2}) ?(?:\\text ?\{)? ?([ap])\.? ?m\b\.? ?\}?", re.IGNORECASE)
 CHOICE = re.compile(
-    r"(?:\\text ?\{ ?)?(?:(?:option|choice|answer|letter) )?(?:\\text ?\{)?"
+    r"(?:\\text ?\{ ?)?(?:(?i:option|choice|answer|letter) )?(?:\\text ?\{)?"
     r"(?:\( ?(?:\\text ?\{)?([A-J])\}? ?\)|([A-J]) ?(?P<after>[.):](?!\d)|\}|$))\}? ?(.*)",
     re.DOTALL,
 )
@@ -142,9 +143,10 @@ FUNCTIONS = words_of(
 )
 # words that change a number, so that what they stand beside is not that number
 CHANGING = words_of(
-    "half halves third thirds quarter quarters twice double triple dozen hundred thousand million billion squared cubed"
-    " root power factorial mod modulo times plus minus negative over divided less more least most than not no never or"
-    " and between to from except without of pi percent point base choose either neither maybe respectively"
+    "half halves third thirds fourths fifths sixths sevenths eighths ninths tenths hundredths quarter quarters twice"
+    " double triple dozen hundred thousand million billion squared cubed root power factorial mod modulo times plus"
+    " minus negative over divided less more least most than not no never or and between to from except without of pi"
+    " percent point base choose either neither maybe respectively"
 )
 ENVIRONMENT = re.compile(
     r"\\begin ?\{([a-z]*matrix|array)\}(?: ?\{[lcr| ]*\})?((?:(?!\\begin|\\end).)*)\\end ?\{\1\}", re.DOTALL
@@ -160,10 +162,20 @@ TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
 REALS = Several((Expression(r"-\infty"), Expression(r"\infty")), "(", ")")
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=20_000)
 def read(answer: str) -> tuple:
     """What the answer is."""
-    return kind(tidy(answer))
+    text = tidy(answer)
+    return kind(text) if nesting(text) <= DEEPEST else Expression(text, opaque=True)
+
+
+def nesting(text: str) -> int:
+    """How deep brackets of any kind stand in one another."""
+    depth = deepest = 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def kind(text: str) -> tuple:
@@ -199,6 +211,8 @@ def kind(text: str) -> tuple:
     parts, between = split(text, RELATION)
     if len(parts) > 1 or (parts and between):
         return relation(parts, between)
+    if text.count("\\pm") == 1 and "\\mp" not in text:
+        return Several(tuple(both_signs(text)))
     if bracketed := brackets(text):
         return bracketed
     if found := ENVIRONMENT.fullmatch(text):

@@ -31,6 +31,7 @@ FONTS = (
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc)?|mbox|math(?:rm|bf|it|sf|tt|normal)|operatorname\*?|boldsymbol|bm"
     r"|emph|underline|textup)(?![A-Za-z])\s*"
 )
+ALIGNED = re.compile(r"\\begin\{(aligned|align\*?|gathered|split|equation\*?)\}((?:[^\\]|\\(?!begin|end))*)\\end\{\1\}")
 REPLACED = [
     (re.compile(pattern), new)
     for pattern, new in [
@@ -42,7 +43,10 @@ REPLACED = [
         (r"\\(?:display|text|script|scriptscript)style(?![A-Za-z])|\\limits(?![A-Za-z])", " "),
         (r"\\(?:d|t|c)frac(?![A-Za-z])", r"\\frac"),
         (r"\{\s*\{", "{{"),
+        (r"\\(?:mathbf|mathit|boldsymbol|bm)\s*\{\s*([A-Za-z])\s*\}", r" \1 "),  # vectors, which no unit is set like
         (FONTS + r"\{", r"\\text{"),
+        (r"\\text\s*\{\s*(?:negative|minus)\s*\}\s*(?=[\d.\\])", "-"),
+        (r"\{\s*([^{}]*?)\s*\\choose(?![A-Za-z])\s*([^{}]*?)\s*\}", r"\\binom{\1}{\2}"),
         (r"\{\s*\\(?:bf|rm|it)\s+", r"\\text{"),
         (r"\\text\s*\{\s*\}", " "),
         (r"\\text\s*\{\s*([-+.]|[-+]?[\d.,]*\d)\s*\}", r"\1"),
@@ -95,6 +99,7 @@ ENDS = re.compile(
 MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\(((?:[^\\]|\\[^()])*)\\\)|\\\[((?:[^\\]|\\[^\[\]])*)\\\]")
 MONEY = re.compile(r"\\\$|\$")
 WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+PLAIN = re.compile(r"-?\d+(?:\.\d*)?|[A-Za-z]", re.ASCII)  # nothing to do
 BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
 
 
@@ -148,7 +153,7 @@ def without_math_signs(text: str) -> str:
     return "".join(whole)
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)
 def tidy(text: str) -> str:
     """The answer in one spelling; see above."""
     if not text.isascii():
@@ -157,8 +162,9 @@ def tidy(text: str) -> str:
         inner, rest = inside(text.strip()[found.end() - 1 :])
         text = inner if inner is not None and not rest.strip(" .$") else text
     text = without_math_signs(text).strip().strip("*")
-    if text.isalnum() or text.lstrip("-").replace(".", "", 1).isdigit():
+    if PLAIN.fullmatch(text):
         return text.rstrip(".")
+    text = ALIGNED.sub(lambda found: re.sub(r"\\\\(?!\w)", ", ", found[2].replace("&", "")), text)
     for pattern, new in REPLACED:
         text = pattern.sub(new, text)
     before = None

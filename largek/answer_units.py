@@ -6,7 +6,7 @@ after a number (`ways`, `apples`) only names what is counted.
 
 import re
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 
 # dimension: names with their worth in the first one
 WORTH = {
@@ -58,7 +58,7 @@ _area = r"(?:(?:sq(?:uare)?\.?|cu(?:bic)?\.?)\s+)?"
 BARE = re.compile(rf"{_area}{_word}{_power}(?:\s*(?:/|per|\\cdot)\s*{_under}{_power}){{0,3}}\.?")
 
 
-@cache
+@lru_cache(maxsize=10_000)
 def unit(text: str) -> tuple[tuple, Fraction] | None:
     """(dimension, worth) of a unit as it is written, as (("length", 2),) and 1/10000 for `cm^2`; None if unknown."""
     text = re.sub(r"\\text\s*|[{}.]|\\cdot", " ", text).replace("\\degree", "degree").strip()

@@ -18,9 +18,10 @@ PLACEHOLDER = re.compile(
     r"(?:answer|result|value|solution|number|letter|expression)(?: here)?\s*\}?|\s*\\(?:square|Box|qquad|quad)\s*",
     re.IGNORECASE,
 )
+BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 BETWEEN_BOXES = re.compile(r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b)*")
 ANNOUNCED = re.compile(
-    r"(?:####|^[^\S\n]*A:|\banswer(?:[*_\s]{0,4}:|[^\S\n]+(?:is|are|=)\b(?![^\S\n]+(?:incorrect|wrong)\b)"
+    r"(?:####|^[^\S\n]*A:|\banswers?(?:[*_\s]{0,4}:|[^\S\n]+(?:is|are|=)\b(?![^\S\n]+(?:incorrect|wrong)\b)"
     r"|\s{0,2}\*\*\s{0,2}(?=\n))|\bfinal answer\b(?=[*_\s]*\n))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -41,6 +42,9 @@ LETTER = re.compile(
     r"(?:[).:]|$|(?=[,;]\s)|(?=\s+(?:because|since|as)\b))[*_]*(.*)",
     re.DOTALL,
 )
+REMARK = re.compile(
+    r"(?<=\S)\s+\((?:(?:since|because|as|see|which|where|check)\b[^()]*|([^()]*[A-Za-z]{3}[^()]*))\)\s*$"
+)
 # words with which a number can be given without another thing being said of it
 LEADING = re.compile(
     r"(?:that|it|there|is|are|was|were|will|be|the|total|sum|value|number|result|approximately|about|roughly|around|equal"
@@ -51,9 +55,12 @@ DECIMAL = r"(?:\d{1,3}(?: \d{3})+(?![\d,.])|\d+(?:,\d+)*(?:\.\d+)?|\.\d+)"
 MINUS = r"(?:(?<![\w)\]}])(?:[-+–—]|−\s?)(?=[\d.])|\b(?:negative|minus)\s+(?=[\d.]))?"
 ONE = rf"{DECIMAL}(?:[eE][-+]?\d+(?![A-Za-z]))?(?: \d+/\d+)?"
 # a sum, product or quotient counts as a whole, so that 4/9 is not read from 11 + 4/9
+TERM = rf"{ONE}(?:\s?(?:[-+*/×·÷−]|\\times|\\cdot)\s?{ONE})*"
 LAST_NUMBER = re.compile(
-    rf"{MINUS}(?<![\d.]){ONE}(?:\s?(?:[-+*/×·÷−]|\\times|\\cdot)\s?{ONE})*(?:\s?(?:\\?%|per\s?cent\b|pct\b)|:\d\d\b)?"
+    rf"{MINUS}(?<![\d.]){TERM}(?:(?:,| and| or|, and|, or)\s{MINUS}{TERM})*"
+    r"(?:\s?(?:\\?%|per\s?cent\b|pct\b)|:\d\d\b)?"
 )
+BRACKETS = re.compile(r"[\[(](?=[^()\[\]\n]*,)[^()\[\]\n]{1,80}[\])]")
 STUCK = re.compile(r"[A-Za-z^_!√π∞²³{\\(]")  # right after a number: it is a part of something else
 BARE_FRACTION = re.compile(r"-?\s?\\[dtc]?frac\s?\{[^{}]*\}\s?\{[^{}]*\}")
 
@@ -62,18 +69,16 @@ def boxed(text: str) -> str | None:
     """The content of the last `\\boxed{...}` or `\\fbox{...}` that is not empty, or of several with nothing but `and`
     or a comma between them, as a list. "" if there are only empty ones, None if there is none or the last never closes.
     `\\boxed 7` gives the next word."""
-    starts = list(BOX.finditer(text))
-    empty = None
     found: list[str] = []
-    after = len(text)  # where the box that was taken before begins
-    for start in reversed(starts):
-        if found and not BETWEEN_BOXES.fullmatch(text, _end(text, start.end()) or after, after):
+    empty, after = None, len(text)  # where the box that was taken before begins
+    for start in reversed(list(BOX.finditer(text))):
+        content, end = _content(text, start.end(), after)
+        if found and (end is None or not BETWEEN_BOXES.fullmatch(text, end, after)):
             break
-        content = _content(text, start.end())
         if content is None:
-            if found or _mentioned(text, start.end()):
-                continue
-            return None
+            if end is None:  # never closed
+                return None
+            continue  # only spoken of, as in "in a \\boxed."
         if PLACEHOLDER.fullmatch(content):
             if found:
                 break
@@ -85,35 +90,27 @@ def boxed(text: str) -> str | None:
     return ", ".join(reversed(found)) if found else empty
 
 
-def _content(text: str, place: int) -> str | None:
-    rest = text[place : place + 1]
-    if rest.isspace():
-        place += len(text[place : place + 20]) - len(text[place : place + 20].lstrip())
-        rest = text[place : place + 1]
-    if rest == "{":
-        end = _end(text, place)
-        return None if end is None else text[place + 1 : end - 1].strip()
-    word = text[place : place + 100].split("$")[0].split()
-    return word[0] if word and re.match(r"[-\w\\+.]", word[0]) and not re.fullmatch(r"\.+", word[0]) else None
+def _content(text: str, place: int, limit: int) -> tuple[str | None, int | None]:
+    """What stands in a box and where it ends, before `limit`; its end is None where the braces never close."""
+    ahead = text[place : min(place + 100, limit)]
+    place += len(ahead) - len(ahead.lstrip())
+    if text[place : place + 1] == "{":
+        end = _end(text, place, limit)
+        return (None, None) if end is None else (text[place + 1 : end - 1].strip(), end)
+    word = ahead.partition("$")[0].split()
+    if word and re.fullmatch(r"[-+]?\.?\d\S*|\\\S+|[A-Za-z][.,]?", word[0]):
+        return word[0], place + len(word[0])
+    return None, place
 
 
-def _end(text: str, place: int) -> int | None:
+def _end(text: str, place: int, limit: int) -> int | None:
     """Where the braces that open at the place have closed; None if they never do. `\\{` is no brace that counts."""
-    while text[place : place + 1].isspace():
-        place += 1
-    if text[place : place + 1] != "{":
-        return place
     depth = 0
-    for found in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, place):
+    for found in BRACE.finditer(text, place, limit):
         depth += (found[0] == "{") - (found[0] == "}")
         if depth == 0:
             return found.end()
     return None
-
-
-def _mentioned(text: str, place: int) -> bool:
-    """Whether `\\boxed` is only spoken of, as in "in a \\boxed."."""
-    return not text[place : place + 20].lstrip().startswith("{")
 
 
 def extract(text: str) -> str | None:
@@ -122,14 +119,14 @@ def extract(text: str) -> str | None:
     if BOX.search(text):
         if found := boxed(text):
             return found
-        if found is None and not all(_mentioned(text, start.end()) for start in BOX.finditer(text)):
+        if found is None and any(
+            text[start.end() : start.end() + 20].lstrip()[:1] == "{" for start in BOX.finditer(text)
+        ):
             return None
         text = BOX.sub(" ", text)
-    for announced in reversed(list(ANNOUNCED.finditer(text))):
+    for announced in reversed(deque(ANNOUNCED.finditer(text), 20)):
         if (found := after(text[announced.end() : announced.end() + 4000])) and not PLACEHOLDER.fullmatch(found):
             return found
-        if found is None and announced.group().strip().lower().startswith("####"):
-            continue
     if (
         len(text) <= 100
         and "\n" not in text.strip()
@@ -141,7 +138,7 @@ def extract(text: str) -> str | None:
 
 def after(text: str) -> str | None:
     """What is announced: the formula, choice or number at the beginning of the text."""
-    text = text.lstrip(MARKS + "\n")
+    text = re.sub(r"^[\s*_:>]*\n\s*[-•*]\s+", "", text).lstrip(MARKS + "\n")  # without the mark of a list
     if (formula := FORMULA.match(text)) and formula.lastindex < 5:  # displayed: may be over lines
         return clean(formula[formula.lastindex])
     line = text.partition("\n")[0].strip()
@@ -192,12 +189,14 @@ def inside(place: int, formulas: list[re.Match]) -> bool:
 
 def plain(line: str) -> str | None:
     """An announced answer without a formula: the rest of its sentence, without what only leads to it."""
-    sentence = line
-    if end := SENTENCE.search(line):
-        sentence = line[: end.start()]
+    sentence = re.sub(r"(?<!\w)(?:\*\*|__|`)|(?:\*\*|__|`)(?!\w)", "", line)
+    if end := SENTENCE.search(sentence):
+        sentence = sentence[: end.start()]
     if (reason := REASON.search(sentence)) and reason.start() > 0:
         sentence = sentence[: reason.start()]
     sentence = sentence.strip(" \t*_`\"'").rstrip(".,;:").strip(" *_`\"'")
+    if (remark := REMARK.search(sentence)) and not re.search(r"\d|\bmod\b|\bbase\b|\bnot\b", remark[1] or ""):
+        sentence = sentence[: remark.start()]
     whole = sentence
     while found := LEADING.match(sentence):
         sentence = sentence[found.end() :]
@@ -242,7 +241,11 @@ def last(text: str) -> str | None:
             return content or None
     if number is None:
         return None
-    if STUCK.match(text, number.end()):
-        word = re.compile(r"\S{1,100}").match(text, number.start())
-        return word[0].strip("*_.,;:!?)\"'") if word else number[0].strip()
+    for group in BRACKETS.finditer(text, max(0, number.start() - 100)):
+        if group.start() < number.start() and number.end() < group.end():
+            return group[0]  # a tuple or an interval, not its last number
+    if STUCK.match(text, number.end()) or text[: number.start()].endswith(("^", "_", "^{", "_{", "√")):
+        before = re.search(r"\S{0,100}$", text[: number.start()])[0].lstrip("*_(\"'")
+        word = before + re.compile(r"\S{1,100}").match(text, number.start())[0]
+        return word.strip("*_.,;:!?)\"'") or number[0].strip()
     return number[0].strip()

@@ -140,4 +140,7 @@ def math(text: str, problem: dict) -> Verdict:
     if outcome == "gave_up":  # to put it into its normal form would take as long again
         return Verdict(outcome, answer, vote=answer.replace(" ", "")[:LONGEST])
     # Right answers say what the gold says, however they are written; their own normal forms would take the most time.
-    return Verdict(outcome, answer, vote=canonical(gold if outcome == "correct" else answer))
+    vote = canonical(gold if outcome == "correct" else answer)
+    if outcome == "wrong" and vote == canonical(gold):  # 5 m where 5 cm is right
+        vote = tidy(answer)[:LONGEST]
+    return Verdict(outcome, answer, vote=vote)

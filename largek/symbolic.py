@@ -148,13 +148,15 @@ def exactly(value) -> Fraction | None:
 
 def equal(one, two) -> bool:
     """Whether two expressions are equal for all values of their variables."""
-    from sympy import simplify
+    from sympy import Rational, simplify
 
     if one == two:
         return True
     one, two = one.doit(), two.doit()
     if one == two:
         return True
+    if isinstance(one, Rational) and isinstance(two, Rational):
+        return False
     if one.free_symbols != two.free_symbols and (one.is_number or two.is_number):
         return (
             (one - two).equals(0) is True if one.free_symbols and two.free_symbols else bool(simplify(one - two) == 0)

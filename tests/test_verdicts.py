@@ -33,9 +33,8 @@ def test_the_rules_in_the_docs_are_those_of_the_table():
 
 
 def test_a_wrong_answer_does_not_vote_for_the_right_one():
-    both = [(row, math(row.text, {"answer": row.gold})) for row in TABLE if not row.correct]
-    same = [(row, verdict) for row, verdict in both if verdict.vote and verdict.vote == canonical(row.gold)]
-    assert len(same) <= 0.02 * len(both), same
+    wrong = [(row, math(row.text, {"answer": row.gold})) for row in TABLE if not row.correct]
+    assert not [(row, verdict) for row, verdict in wrong if verdict.vote == canonical(row.gold)]
 
 
 def check(changes: dict, expected: str, golds: list[str], number: int, seed: int) -> None:
