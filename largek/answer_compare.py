@@ -29,7 +29,8 @@ Leaf = Callable[[tuple, tuple], bool | None]
 ROUNDED = 6  # significant digits from which on a decimal may stand for a value that it only approaches
 MOST_ITEMS = 40  # of a set, whose items are compared each with each
 NAME = re.compile(
-    r"(?:\\(?:angle|triangle|overline|vec|hat|bar|text|[lr]?vert|det|Delta|theta|alpha|beta|lambda|mu|sigma|phi|omega|pi)"
+    r"(?:\^ ?\{ ?-1 ?\}|\\(?:angle|triangle|overline|vec|hat|bar|text|[lr]?vert|det|Delta|theta|alpha"
+    r"|beta|lambda|mu|sigma|phi|omega|pi)"
     r"|[A-Za-z]|[_'|{}() ,;:^\d]|\\[{}|,]|\\degree)+"
 )
 NUMBERS = dict(
@@ -97,16 +98,24 @@ def simple(value: tuple) -> tuple:
     """Inequalities about one name as intervals, and what is joined by `or` and `and` as one set."""
     if isinstance(value, Relation):
         return interval(value) or value
-    if isinstance(value, Several) and value.joined != "," and len(value.items) >= 2 and not value.opening:
+    if isinstance(value, Several) and len(value.items) >= 2 and not value.opening:
         found = [interval(item) if isinstance(item, Relation) else None for item in value.items]
         if all(found) and all(isinstance(item, Several) for item in found):
             if value.joined == "or":
                 return Union(tuple(found))
             lower = [item for item in found if item.items[1] == INFINITE]
             upper = [item for item in found if item.items[0] == MINUS_INFINITE]
+            if value.joined == "," and not together(lower, upper):
+                return Union(tuple(found))
             if len(found) == 2 and len(lower) == 1 and len(upper) == 1:
                 return Several((lower[0].items[0], upper[0].items[1]), lower[0].opening, upper[0].closing)
     return value
+
+
+def together(lower: list, upper: list) -> bool:
+    """Whether two bounds that only a comma joins leave something between them."""
+    ends = [lower[0].items[0], upper[0].items[1]] if lower and upper else []
+    return all(isinstance(end, Number) for end in ends) and len(ends) == 2 and ends[0].value < ends[1].value
 
 
 INFINITE, MINUS_INFINITE = Expression(r"\infty"), Expression(r"-\infty")

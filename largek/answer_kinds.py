@@ -7,6 +7,7 @@ read any further here: they stay LaTeX, which `largek.symbolic` reads in a worke
 import re
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from largek.answer_text import tidy
@@ -113,6 +114,7 @@ FRACTION = re.compile(
     rf"([-+]?) ?(?:\\frac ?\{{ ?([-+]?) ?({DECIMAL}) ?\}} ?\{{ ?([-+]?) ?({DECIMAL}) ?\}}|{SIMPLE} ?/ ?{SIMPLE})"
 )
 MIXED = re.compile(r"([-+]?) ?(\d+)(?: ?\\frac ?\{ ?(\d+) ?\} ?\{ ?(\d+) ?\}| (\d+) ?/ ?(\d+))")
+REPEATING = re.compile(r"(-?) ?(\d*)\.(\d*) ?\\(?:overline|bar|dot) ?\{ ?(\d+) ?\}")
 COUNTED = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 COUNT = re.compile(rf"(.*\S)\s+(?:\\text ?\{{ ?)?({'|'.join(COUNTED)}) ?\}}?")
 BASE = re.compile(
@@ -149,7 +151,7 @@ CHANGING = words_of(
     " percent point base choose either neither maybe respectively"
 )
 ENVIRONMENT = re.compile(
-    r"\\begin ?\{([a-z]*matrix|array)\}(?: ?\{[lcr| ]*\})?((?:(?!\\begin|\\end).)*)\\end ?\{\1\}", re.DOTALL
+    r"\\begin ?\{((?:[bpB]|small)?matrix|array)\}(?: ?\{[lcr| ]*\})?((?:(?!\\begin|\\end).)*)\\end ?\{\1\}", re.DOTALL
 )
 OPENING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle"}
 CURRENCY = re.compile(
@@ -157,7 +159,10 @@ CURRENCY = re.compile(
 )
 MONEY = {"$": "dollar", "€": "euro", "£": "gbp", "¥": "yen", "₹": "rupee"}
 ASIAN = re.compile(r"(?<=[\d}]) ?([\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]+)$")
+BUILDER = re.compile(r"([a-z])(?: ?\\in ?\\mathbb ?\{ ?R ?\})? ?(?:\\mid|\||:)(?![a-z])(.*)", re.DOTALL)
+WITHOUT = re.compile(r"\\mathbb ?\{R\} ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}")
 FRENCH = re.compile(r"(\])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])|(\[)([^\[\](),;]+)[,;]([^\[\](),;]+)(\[)")  # ]1,2[
+TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
 REALS = Several((Expression(r"-\infty"), Expression(r"\infty")), "(", ")")
 
@@ -199,6 +204,8 @@ def kind(text: str) -> tuple:
         digits, base = found[2] or found[3], found[4] or found[5] or found[6]
         if (base := BASES.get(base) or (int(base) if base.isdigit() else 0)) > 1 and found[0] != digits:
             return Based(digits.upper().lstrip("0") or "0", base, bool(found[1]))
+    if found := WITHOUT.fullmatch(text):
+        return without([kind(tidy(part)) for part in split(found[1], SEPARATOR)[0]]) or Expression(text)
     parts, between = split(text, UNION)
     if len(parts) > 1:
         return Union(tuple(map(kind, parts)))
@@ -216,7 +223,7 @@ def kind(text: str) -> tuple:
     if bracketed := brackets(text):
         return bracketed
     if found := ENVIRONMENT.fullmatch(text):
-        rows = [row for row in re.split(r"\\\\", found[2].replace(r"\hline", "")) if row.strip()]
+        rows = [row for row in re.split(r"\\\\(?: ?\[[^\]]*\])?", found[2].replace(r"\hline", "")) if row.strip()]
         return Matrix(tuple(tuple(kind(tidy(cell)) for cell in row.split("&")) for row in rows))
     if found := quantity(text):
         return found
@@ -239,6 +246,11 @@ def number(text: str) -> Number | None:
         top, bottom = (Fraction(value) for value in values if value)
         minus = sum(sign == "-" for sign in signs) % 2
         return Number((-top if minus else top) / bottom) if bottom else None
+    if found := REPEATING.fullmatch(text):  # 0.1666... with a line over the 6
+        before, again = found[3] or "", found[4]
+        whole = int(f"{found[2] or 0}{before}{again}") - int(f"{found[2] or 0}{before}")
+        value = Fraction(whole, 10 ** len(before) * (10 ** len(again) - 1))
+        return Number(-value if found[1] else value)
     if found := MIXED.fullmatch(text):
         whole, top, bottom = int(found[2]), int(found[3] or found[5]), int(found[4] or found[6])
         value = Fraction(whole * bottom + top, bottom) if top < bottom else None
@@ -340,6 +352,14 @@ def total(items: list) -> Quantity | None:
     return Quantity(Number(value), items[-1].unit)
 
 
+def without(points: list[tuple]) -> Union | None:
+    """All real numbers but some."""
+    if not all(isinstance(point, Number) for point in points):
+        return None
+    ends = [Expression(r"-\infty"), *sorted(points, key=lambda point: point.value), Expression(r"\infty")]
+    return Union(tuple(Several(pair, "(", ")") for pair in pairwise(ends)))
+
+
 def relation(parts: list[str], signs: list[str]) -> tuple:
     if not parts[0] and len(parts) == 2 and signs[0] in ("=", "\\approx"):
         return kind(tidy(parts[1]))
@@ -367,6 +387,10 @@ def brackets(text: str) -> tuple | None:
     inner = text[tokens[0].end() : tokens[-1].start()].strip()
     parts, between = split(without_groups(inner, opening, closing), SEPARATOR)
     if opening == "\\{" and closing == "\\}":
+        if found := BUILDER.fullmatch(inner):  # the x for which a condition holds
+            condition = kind(tidy(found[2]))
+            about = isinstance(condition, Relation) and Expression(found[1]) in condition.sides
+            return condition if about else Expression(text, opaque=True)
         if re.search(r"\\mid(?![A-Za-z])|\||:", inner):
             return Expression(text, opaque=True)
         return several(parts, between, opening, closing) if inner else Several((), opening, closing)
@@ -384,7 +408,7 @@ def quantity(text: str) -> tuple | None:
         if isinstance(inner, Number | Expression):
             return Quantity(inner, sign)
         return inner
-    if text.endswith("\\degree") and text != "\\degree":
+    if text.endswith("\\degree") and text != "\\degree" and not TRIGONOMETRIC.search(text):
         return measured(text.removesuffix("\\degree"), "degree")
     if found := re.fullmatch(r"(.*\S) ?\\degree ?(?:\\text ?\{ ?)?([CF])\}?", text):
         return measured(found[1], f"degree {found[2]}")
@@ -392,6 +416,8 @@ def quantity(text: str) -> tuple | None:
         return measured(text[: found.start()], found[1])
     if "\\text" in text and (found := TEXTS.search(text)):
         return worded(text)
+    if (found := re.fullmatch(r"(.*\d) \(([A-Za-z ]{3,})\)", text)) and not CHANGING & words_of(found[2].lower()):
+        return measured(found[1], found[2])
     pairs = re.findall(rf"({DECIMAL}) ?([a-z]+)", text)
     if len(pairs) > 1 and "".join(value + name for value, name in pairs) == text.replace(" ", ""):
         return several([f"{value} {name}" for value, name in pairs], [","] * (len(pairs) - 1))

@@ -44,7 +44,16 @@ REPLACED = [
         (r"\\(?:d|t|c)frac(?![A-Za-z])", r"\\frac"),
         (r"\{\s*\{", "{{"),
         (r"\\(?:mathbf|mathit|boldsymbol|bm)\s*\{\s*([A-Za-z])\s*\}", r" \1 "),  # vectors, which no unit is set like
+        (r"\\mathrm\s*\{\s*([ei])\s*\}(?!\s*[-+]?\d)", r" \1 "),
         (FONTS + r"\{", r"\\text{"),
+        (r"\\text\{([^{}]*)\\text\{([^{}]*)\}\s*\}", r"\\text{\1\2}"),
+        (r"(\\text\{[^{}]*)\^\{(-?\d)\}(?=[^{}]*\})", r"\1^\2"),  # units
+        (
+            r"\\frac\s*\{\s*\\text\{([^{}]*)\}\s*\}\s*\{\s*\\text\{([^{}]*)\}\s*(?:(\^)\s*\{?(\d)\}?)?\s*\}",
+            r"\\text{ \1/\2\3\4}",
+        ),
+        (r"^\s*\\text\s*\{\s*(?:the |The )?(?:final )?[Aa]nswer(?: is)?\s*:?\s*\}\s*:?\s*(?=.)", ""),
+        (r"\\(?:ldots|cdots|dotsc)(?![A-Za-z])|\.\.\.|…", r"\\dots "),
         (r"\\text\s*\{\s*(?:negative|minus)\s*\}\s*(?=[\d.\\])", "-"),
         (r"\{\s*([^{}]*?)\s*\\choose(?![A-Za-z])\s*([^{}]*?)\s*\}", r"\\binom{\1}{\2}"),
         (r"\{\s*\\(?:bf|rm|it)\s+", r"\\text{"),

@@ -5,11 +5,13 @@ removal of units, which takes letters for them. Its comparison is used for sets 
 equations without a variable too, and any number for its percentage.
 """
 
+import re
 from fractions import Fraction
 from functools import lru_cache
 
 from largek.answer_compare import close, plainly, same
 from largek.answer_kinds import (
+    TRIGONOMETRIC,
     Based,
     Choice,
     Clock,
@@ -46,6 +48,10 @@ def parsed(latex: str):
     from sympy import Float, I, Rational
 
     normal = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
+    if "'" in latex or "\\prime" in latex:  # which the reader leaves out
+        return None
+    if TRIGONOMETRIC.search(latex):
+        latex = re.sub(r"(\d+(?:\.\d+)?) ?\\degree", r"(\\frac{\1 \\cdot \\pi}{180})", latex)
     text = normalize_latex(latex.replace("\\degree", ""), normal)
     try:
         found = latex2sympy(

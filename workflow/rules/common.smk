@@ -140,7 +140,10 @@ VERIFIER, VERIFIER_FILES = [], []
 if config["verifier"].startswith("lab."):
     VERIFIER, VERIFIER_FILES = "workflow/scripts/lab/checker.py", ["workflow/scripts/lab/problems.py"]
 elif config["verifier"] in ("math", "reasoning-gym"):
-    VERIFIER, VERIFIER_FILES = "largek/math_answers.py", ["largek/gym_answers.py", "largek/workers.py"]
+    VERIFIER, VERIFIER_FILES = "largek/math_answers.py", [
+        f"largek/{name}.py"
+        for name in ("answer_compare", "answer_kinds", "answer_text", "answer_units", "final_answer", "symbolic")
+    ] + ["largek/gym_answers.py", "largek/workers.py"]
 GRPO_FILES = [
     *TRAINING_FILES,
     *CPU_FILES,
