@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from largek.answer_text import tidy
-from largek.answer_units import BARE, SPACED, unit
+from largek.answer_units import unit, unit_at_end
 
 LARGEST_POWER = 5000  # of ten, in numbers that are written out
 MOST_DIGITS = 400
@@ -158,7 +158,6 @@ CURRENCY = re.compile(
     r"^(-?) ?(?:\\\$|\$|€|£|¥|₹|(?:USD|EUR|GBP|Rs\.?)(?= ?\d)) ?(?=[-\d.\\])|(?<=[\d}]) ?(?:\\\$|\$|€|£|¥|₹)$"
 )
 MONEY = {"$": "dollar", "€": "euro", "£": "gbp", "¥": "yen", "₹": "rupee"}
-ASIAN = re.compile(r"(?<=[\d}]) ?([\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]+)$")
 BUILDER = re.compile(r"([a-z])(?: ?\\in ?\\mathbb ?\{ ?R ?\})? ?(?:\\mid|\||:)(?![a-z])(.*)", re.DOTALL)
 WITHOUT = re.compile(r"\\mathbb ?\{R\} ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}")
 FRENCH = re.compile(r"(\])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])|(\[)([^\[\](),;]+)[,;]([^\[\](),;]+)(\[)")  # ]1,2[
@@ -412,20 +411,22 @@ def quantity(text: str) -> tuple | None:
         return measured(text.removesuffix("\\degree"), "degree")
     if found := re.fullmatch(r"(.*\S) ?\\degree ?(?:\\text ?\{ ?)?([CF])\}?", text):
         return measured(found[1], f"degree {found[2]}")
-    if found := ASIAN.search(text):
-        return measured(text[: found.start()], found[1])
+    if "\u3040" <= text[-1] <= "\ud7af":  # a counter, as in 5 with \u4e2a after it
+        value = text[: next(place for place, letter in enumerate(text) if "\u3040" <= letter <= "\ud7af")]
+        return measured(value, text[len(value) :])
     if "\\text" in text and (found := TEXTS.search(text)):
         return worded(text)
     if (found := re.fullmatch(r"(.*\d) \(([A-Za-z ]{3,})\)", text)) and not CHANGING & words_of(found[2].lower()):
         return measured(found[1], found[2])
     pairs = re.findall(rf"({DECIMAL}) ?([a-z]+)", text)
-    if len(pairs) > 1 and "".join(value + name for value, name in pairs) == text.replace(" ", ""):
+    if (
+        len(pairs) > 1
+        and all(unit(name) or len(name) > 3 for _, name in pairs)
+        and "".join(value + name for value, name in pairs) == text.replace(" ", "")
+    ):
         return several([f"{value} {name}" for value, name in pairs], [","] * (len(pairs) - 1))
-    if found := re.fullmatch(rf"(.*?[\d}})!])( ?)({BARE.pattern})", text, re.DOTALL):
-        value, space, name = found[1], found[2], found[3]
-        single = name.rstrip(".").split("^")[0].strip() in SPACED and len(name.rstrip(".").split("^")[0].strip()) == 1
-        if not (single and not space) and (inner := measured(value, name)):
-            return inner._replace(latex=text)
+    if (found := unit_at_end(text)) and (inner := measured(*found)):
+        return inner._replace(latex=text)
     if found := re.fullmatch(r"(.*?[\d})]) (?:more )?([a-z][a-z-]+(?: [a-z-]+){0,3})", text, re.DOTALL):
         words = found[2].split()
         plain = not CHANGING & set(words) and not FUNCTIONS & set(words)
@@ -449,7 +450,7 @@ def worded(text: str) -> tuple | None:
         place = found.end()
     tail = text[place:].strip()
     if tail:
-        joined = re.fullmatch(rf"/ ?({BARE.pattern})", tail)
+        joined = tail.startswith("/") and unit(tail[1:])
         if len(parts) == 1 and joined:
             names[-1] += tail
         else:

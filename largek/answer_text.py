@@ -7,7 +7,7 @@ no meaning, and what it does not know it leaves alone. Separators inside numbers
 
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 
 # Signs that are written as one character, in LaTeX.
 SIGNS = {
@@ -33,79 +33,76 @@ FONTS = (
 )
 ALIGNED = re.compile(r"\\begin\{(aligned|align\*?|gathered|split|equation\*?)\}((?:[^\\]|\\(?!begin|end))*)\\end\{\1\}")
 REPLACED = [
-    (re.compile(pattern), new)
-    for pattern, new in [
-        (r"\\(?:left|right|mleft|mright|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
-        (r",\s*\\!\s*|\{\s*,\s*\}|\\,?\{,\}", r"\\thousands "),  # these commas are never those of a list
-        (r"\\!", ""),
-        (r"(?<!\\)\\[,;:>/ ]|~|\\q?quad(?![A-Za-z])|\\(?:thin|med|thick|en)space(?![A-Za-z])", " "),
-        (r"\\hspace\*?\{[^{}]*\}", " "),
-        (r"\\(?:display|text|script|scriptscript)style(?![A-Za-z])|\\limits(?![A-Za-z])", " "),
-        (r"\\(?:d|t|c)frac(?![A-Za-z])", r"\\frac"),
-        (r"\{\s*\{", "{{"),
-        (r"\\(?:mathbf|mathit|boldsymbol|bm)\s*\{\s*([A-Za-z])\s*\}", r" \1 "),  # vectors, which no unit is set like
-        (r"\\mathrm\s*\{\s*([ei])\s*\}(?!\s*[-+]?\d)", r" \1 "),
-        (FONTS + r"\{", r"\\text{"),
-        (r"\\text\{([^{}]*)\\text\{([^{}]*)\}\s*\}", r"\\text{\1\2}"),
-        (r"(\\text\{[^{}]*)\^\{(-?\d)\}(?=[^{}]*\})", r"\1^\2"),  # units
-        (
-            r"\\frac\s*\{\s*\\text\{([^{}]*)\}\s*\}\s*\{\s*\\text\{([^{}]*)\}\s*(?:(\^)\s*\{?(\d)\}?)?\s*\}",
-            r"\\text{ \1/\2\3\4}",
-        ),
-        (r"^\s*\\text\s*\{\s*(?:the |The )?(?:final )?[Aa]nswer(?: is)?\s*:?\s*\}\s*:?\s*(?=.)", ""),
-        (r"\\(?:ldots|cdots|dotsc)(?![A-Za-z])|\.\.\.|…", r"\\dots "),
-        (r"\\text\s*\{\s*(?:negative|minus)\s*\}\s*(?=[\d.\\])", "-"),
-        (r"\{\s*([^{}]*?)\s*\\choose(?![A-Za-z])\s*([^{}]*?)\s*\}", r"\\binom{\1}{\2}"),
-        (r"\{\s*\\(?:bf|rm|it)\s+", r"\\text{"),
-        (r"\\text\s*\{\s*\}", " "),
-        (r"\\text\s*\{\s*([-+.]|[-+]?[\d.,]*\d)\s*\}", r"\1"),
-        (r"\{\s*([-+])\s*\}", r"\1"),
-        (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree(?![A-Za-z])", r"\\degree "),
-        (r"\\lbrace(?![A-Za-z])", r"\\{"),
-        (r"\\rbrace(?![A-Za-z])", r"\\}"),
-        (r"\\lbrack(?![A-Za-z])", "["),
-        (r"\\rbrack(?![A-Za-z])", "]"),
-        (r"\\[lr]vert(?![A-Za-z])", "|"),
-        (r"\\(?:leq|leqslant|leqq)(?![A-Za-z])|<=|=<", r"\\le "),
-        (r"\\(?:geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\ge "),
-        (r"\\lt(?![A-Za-z])", "<"),
-        (r"\\gt(?![A-Za-z])", ">"),
-        (r"\\neq(?![A-Za-z])|\\not\s*=|!=", r"\\ne "),
-        (r":=|==", "="),
-        (r"\\(?:approxeq|simeq|doteq)(?![A-Za-z])", r"\\approx "),
-        (r"\\(?:wedge|land)(?![A-Za-z])", r"\\text{ and }"),
-        (r"\\(?:vee|lor)(?![A-Za-z])", r"\\text{ or }"),
-        (r"\\varnothing(?![A-Za-z])", r"\\emptyset "),
-        (r"\\(?:R|reals)(?![A-Za-z])", r"\\mathbb{R}"),
-        (r"\\div(?![A-Za-z])", "/"),
-        (r"\\cent(?![A-Za-z])", r"\\text{ cents}"),
-        (r"\\%|\\text\{\s*\\?%\s*\}|\\text\{\s*(?:per\s?cent|percentage|pct)\.?\s*\}", "%"),
-        (r"(?<![A-Za-z\\])(?:per\s?cent|percentage|pct)(?![A-Za-z])\.?", "%"),
-        (r"(?<![A-Za-z\\])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
-        (r"(?<![A-Za-z\\])sqrt\s*(?=\d|\{|\[)", r"\\sqrt "),
-        (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
-        (r"\\sqrt\s+(?=\d)", r"\\sqrt"),
-        (r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi "),
-        (r"(?<![A-Za-z\\])(?:infinity|infty|oo)(?![A-Za-z])", r"\\infty "),
-        (r"\+\s*\\infty", r"\\infty"),
-        (r"\*\*", "^"),
-        (r"\*", r"\\cdot "),
-        (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
-        (r"\^\s*\(\s*([-+]?\s*[\w.]+(?:\s*/\s*\w+)?)\s*\)", r"^{\1}"),
-        (r"(?<![A-Za-z\\])(?:negative|minus)\s+(?=[\d.\\])", "-"),
-        (r"(?<=\})\s*\\over(?![A-Za-z])\s*(?=\{)", "/"),
-        (r"\{\s*([^{}]*?)\s*\\over(?![A-Za-z])\s*([^{}]*?)\s*\}", r"\\frac{\1}{\2}"),
-        (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
-        (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
-        (r"\\frac\s*\{([^{}]*)\}\s*(\d|[a-zA-Z])", r"\\frac{\1}{\2}"),
-        (r"\\sqrt(\d)", r"\\sqrt{\1}"),
-    ]
+    (r"\\(?:left|right|mleft|mright|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
+    (r",\s*\\!\s*|\{\s*,\s*\}|\\,?\{,\}", r"\\thousands "),  # these commas are never those of a list
+    (r"\\!", ""),
+    (r"(?<!\\)\\[,;:>/ ]|~|\\q?quad(?![A-Za-z])|\\(?:thin|med|thick|en)space(?![A-Za-z])", " "),
+    (r"\\hspace\*?\{[^{}]*\}", " "),
+    (r"\\(?:display|text|script|scriptscript)style(?![A-Za-z])|\\limits(?![A-Za-z])", " "),
+    (r"\\(?:d|t|c)frac(?![A-Za-z])", r"\\frac"),
+    (r"\{\s*\{", "{{"),
+    (r"\\(?:mathbf|mathit|boldsymbol|bm)\s*\{\s*([A-Za-z])\s*\}", r" \1 "),  # vectors, which no unit is set like
+    (r"\\mathrm\s*\{\s*([ei])\s*\}(?!\s*[-+]?\d)", r" \1 "),
+    (FONTS + r"\{", r"\\text{"),
+    (r"\\text\{([^{}]*)\\text\{([^{}]*)\}\s*\}", r"\\text{\1\2}"),
+    (r"(\\text\{[^{}]*)\^\{(-?\d)\}(?=[^{}]*\})", r"\1^\2"),  # units
+    (
+        r"\\frac\s*\{\s*\\text\{([^{}]*)\}\s*\}\s*\{\s*\\text\{([^{}]*)\}\s*(?:(\^)\s*\{?(\d)\}?)?\s*\}",
+        r"\\text{ \1/\2\3\4}",
+    ),
+    (r"^\s*\\text\s*\{\s*(?:the |The )?(?:final )?[Aa]nswer(?: is)?\s*:?\s*\}\s*:?\s*(?=.)", ""),
+    (r"\\(?:ldots|cdots|dotsc)(?![A-Za-z])|\.\.\.|…", r"\\dots "),
+    (r"\\text\s*\{\s*(?:negative|minus)\s*\}\s*(?=[\d.\\])", "-"),
+    (r"\{\s*([^{}]*?)\s*\\choose(?![A-Za-z])\s*([^{}]*?)\s*\}", r"\\binom{\1}{\2}"),
+    (r"\{\s*\\(?:bf|rm|it)\s+", r"\\text{"),
+    (r"\\text\s*\{\s*\}", " "),
+    (r"\\text\s*\{\s*([-+.]|[-+]?[\d.,]*\d)\s*\}", r"\1"),
+    (r"\{\s*([-+])\s*\}", r"\1"),
+    (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree(?![A-Za-z])", r"\\degree "),
+    (r"\\lbrace(?![A-Za-z])", r"\\{"),
+    (r"\\rbrace(?![A-Za-z])", r"\\}"),
+    (r"\\lbrack(?![A-Za-z])", "["),
+    (r"\\rbrack(?![A-Za-z])", "]"),
+    (r"\\[lr]vert(?![A-Za-z])", "|"),
+    (r"\\(?:leq|leqslant|leqq)(?![A-Za-z])|<=|=<", r"\\le "),
+    (r"\\(?:geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\ge "),
+    (r"\\lt(?![A-Za-z])", "<"),
+    (r"\\gt(?![A-Za-z])", ">"),
+    (r"\\neq(?![A-Za-z])|\\not\s*=|!=", r"\\ne "),
+    (r":=|==", "="),
+    (r"\\(?:approxeq|simeq|doteq)(?![A-Za-z])", r"\\approx "),
+    (r"\\(?:wedge|land)(?![A-Za-z])", r"\\text{ and }"),
+    (r"\\(?:vee|lor)(?![A-Za-z])", r"\\text{ or }"),
+    (r"\\varnothing(?![A-Za-z])", r"\\emptyset "),
+    (r"\\(?:R|reals)(?![A-Za-z])", r"\\mathbb{R}"),
+    (r"\\div(?![A-Za-z])", "/"),
+    (r"\\cent(?![A-Za-z])", r"\\text{ cents}"),
+    (r"\\%|\\text\{\s*\\?%\s*\}|\\text\{\s*(?:per\s?cent|percentage|pct)\.?\s*\}", "%"),
+    (r"(?<![A-Za-z\\])(?:per\s?cent|percentage|pct)(?![A-Za-z])\.?", "%"),
+    (r"(?<![A-Za-z\\])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+    (r"(?<![A-Za-z\\])sqrt\s*(?=\d|\{|\[)", r"\\sqrt "),
+    (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+    (r"\\sqrt\s+(?=\d)", r"\\sqrt"),
+    (r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi "),
+    (r"(?<![A-Za-z\\])(?:infinity|infty|oo)(?![A-Za-z])", r"\\infty "),
+    (r"\+\s*\\infty", r"\\infty"),
+    (r"\*\*", "^"),
+    (r"\*", r"\\cdot "),
+    (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
+    (r"\^\s*\(\s*([-+]?\s*[\w.]+(?:\s*/\s*\w+)?)\s*\)", r"^{\1}"),
+    (r"(?<![A-Za-z\\])(?:negative|minus)\s+(?=[\d.\\])", "-"),
+    (r"(?<=\})\s*\\over(?![A-Za-z])\s*(?=\{)", "/"),
+    (r"\{\s*([^{}]*?)\s*\\over(?![A-Za-z])\s*([^{}]*?)\s*\}", r"\\frac{\1}{\2}"),
+    (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
+    (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
+    (r"\\frac\s*\{([^{}]*)\}\s*(\d|[a-zA-Z])", r"\\frac{\1}{\2}"),
+    (r"\\sqrt(\d)", r"\\sqrt{\1}"),
 ]
 # Removed from both ends, as often as they are there.
 ENDS = re.compile(
     r"^(?:\s|\\\\|\*\*|__)+|(?:\s|\\\\(?!\w)|(?<!\\)[,;:]|(?<!\.)\.(?!\.)|\*\*|__|\\text\s*\{\s*[.,;]\s*\})+$"
 )
-MATH = re.compile(r"\$\$?([^$]+)\$\$?|\\\(((?:[^\\]|\\[^()])*)\\\)|\\\[((?:[^\\]|\\[^\[\]])*)\\\]")
+MATH = re.compile(r"(?<!\\)\$\$?((?:[^$\\]|\\.)+)\$\$?|\\\(((?:[^\\]|\\[^()])*)\\\)|\\\[((?:[^\\]|\\[^\[\]])*)\\\]")
 MONEY = re.compile(r"\\\$|\$")
 WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 PLAIN = re.compile(r"-?\d+(?:\.\d*)?|[A-Za-z]", re.ASCII)  # nothing to do
@@ -162,6 +159,12 @@ def without_math_signs(text: str) -> str:
     return "".join(whole)
 
 
+@cache
+def replacements() -> list[tuple[re.Pattern, str]]:
+    """`REPLACED`, compiled when the first answer comes and not when the module is imported."""
+    return [(re.compile(pattern), new) for pattern, new in REPLACED]
+
+
 @lru_cache(maxsize=20_000)
 def tidy(text: str) -> str:
     """The answer in one spelling; see above."""
@@ -174,7 +177,7 @@ def tidy(text: str) -> str:
     if PLAIN.fullmatch(text):
         return text.rstrip(".")
     text = ALIGNED.sub(lambda found: re.sub(r"\\\\(?!\w)", ", ", found[2].replace("&", "")), text)
-    for pattern, new in REPLACED:
+    for pattern, new in replacements():
         text = pattern.sub(new, text)
     before = None
     while before != text:

@@ -49,13 +49,17 @@ for _dimension, _names in WORTH.items():
     for _group in re.findall(r"([^=]+)=(\S+)", _names):
         for _name in _group[0].split():
             KNOWN[_name] = _dimension, Fraction(_group[1])
-SPACED = {name for name in KNOWN if len(name) > 1 or name in LETTERS}  # taken for units where no \text is around them
-_words = sorted({*(name for name in SPACED if len(name) > 1), *SPEEDS}, key=len, reverse=True)
-_word = rf"(?:(?:{'|'.join(_words)})s?|[{''.join(sorted(LETTERS))}])"
-_under = rf"(?:{_word}|[{''.join(sorted(name for name in KNOWN if len(name) == 1))}])"  # after `/` a letter is one too
-_power = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
-_area = r"(?:(?:sq(?:uare)?\.?|cu(?:bic)?\.?)\s+)?"
-BARE = re.compile(rf"{_area}{_word}{_power}(?:\s*(?:/|per|\\cdot)\s*{_under}{_power}){{0,3}}\.?")
+FIRST = re.compile(r"(?:(?:sq(?:uare)?|cu(?:bic)?)\.? )?([A-Za-z]+)\.?(?: ?\^ ?(?:\{ ?-?\d ?\}|-?\d))?")
+
+
+def unit_at_end(text: str) -> tuple[str, str] | None:
+    """The value and the unit of `18 km/h`, in which nothing shows that the letters are a unit."""
+    for found in re.finditer(r"(?<=[\d})!]) ?(?=[A-Za-z])", text):
+        name = text[found.end() :]
+        first = FIRST.fullmatch(re.split(r" ?(?:/|\bper\b|\\cdot) ?", name)[0])
+        if first and unit(name) and (len(first[1]) > 1 or (first[1] in LETTERS and found[0])):
+            return text[: found.start()], name
+    return None
 
 
 @lru_cache(maxsize=10_000)
@@ -95,5 +99,5 @@ def unit(text: str) -> tuple[tuple, Fraction] | None:
 def forms(name: str) -> list[str]:
     """How a unit's name may stand in the table: as it is, in small letters, in the singular."""
     small = name.lower()
-    found = [name, name.removesuffix("s")] if len(name) > 1 else [name]
+    found = [name, name.removesuffix("s")] if len(name) > 2 else [name]
     return found + ([small, small.removesuffix("s"), small.removesuffix("es")] if len(name) > 2 else [])

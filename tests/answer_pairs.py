@@ -165,7 +165,7 @@ SAME: dict[str, Change] = {
     "as it is": around("", ""),
     "spaces": spaced,
     "spaces at the ends": around(" ", "  "),
-    "a point at the end": around("", "."),
+    "a point at the end": lambda gold, rng: None if gold.endswith(".") else f"{gold}.",
     "dollars": around("$", "$"),
     "brackets of a formula": around(r"\( ", r" \)"),
     "bold": around("**", "**"),
