@@ -254,6 +254,8 @@ def quantities(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             scale = units[1][1] / units[0][1]
             value = answer.value
             return leaf(gold.value, scaled(value, scale)) if isinstance(gold.value, Number | Expression) else False
+        if units == (None, None) and POWER.findall(gold.unit) != POWER.findall(answer.unit):
+            return False
         return same(gold.value, answer.value, leaf)
     with_unit, other = (gold, answer) if isinstance(gold, Quantity) else (answer, gold)
     if isinstance(other, Expression):
@@ -267,6 +269,9 @@ def quantities(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         return False
     pair = (gold.value, answer) if with_unit is gold else (gold, answer.value)
     return same(*pair, leaf)
+
+
+POWER = re.compile(r"\^ ?\{? ?(-?\d)")
 
 
 def scaled(value: tuple, scale: Fraction) -> tuple:

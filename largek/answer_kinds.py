@@ -148,7 +148,8 @@ CHANGING = words_of(
     "half halves third thirds fourths fifths sixths sevenths eighths ninths tenths hundredths quarter quarters twice"
     " double triple dozen hundred thousand million billion squared cubed root power factorial mod modulo times plus"
     " minus negative over divided less more least most than not no never or and between to from except without of pi"
-    " percent point base choose either neither maybe respectively"
+    " percent point base choose either neither maybe respectively fewer"
+    " by above below under within greater smaller larger higher lower bigger exceeds"
 )
 ENVIRONMENT = re.compile(
     r"\\begin ?\{((?:[bpB]|small)?matrix|array)\}(?: ?\{[lcr| ]*\})?((?:(?!\\begin|\\end).)*)\\end ?\{\1\}", re.DOTALL
@@ -481,7 +482,7 @@ def words_or_expression(text: str) -> tuple:
     if "\\text" in text or WORDS.fullmatch(text):
         words = " ".join(re.sub(r"[.,;:!?()'\"]", " ", plain).split()).lower()
         if WORDS.fullmatch(words) and ("\\" not in plain) and (len(text) > 3 or "\\text" in text):
-            return Text(words)
+            return Text(re.sub(r"^(?:an?|the) (?=.)", "", words))
         if "\\text" in text:
             named = re.fullmatch(r"\\text ?\{ ?([A-Za-z]{1,2}) ?\}", text)
             return Expression(named[1]) if named else Expression(text, opaque=bool(re.search("[A-Za-z]{2}", plain)))

@@ -45,19 +45,22 @@ def parsed(latex: str):
     """The sympy object that a LaTeX text says, decimals as exact numbers; None where it cannot be read."""
     from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
     from math_verify.grader import should_treat_as_complex
-    from sympy import Float, I, Rational
+    from sympy import Float, I, Rational, nan, zoo
 
     normal = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
     if "'" in latex or "\\prime" in latex:  # which the reader leaves out
         return None
     if TRIGONOMETRIC.search(latex):
         latex = re.sub(r"(\d+(?:\.\d+)?) ?\\degree", r"(\\frac{\1 \\cdot \\pi}{180})", latex)
+    latex = re.sub(r"\\gamma(?![A-Za-z])", r"\\varrho ", latex)  # which is read as a function or Euler's constant
     text = normalize_latex(latex.replace("\\degree", ""), normal)
     try:
         found = latex2sympy(
             text, is_real=not should_treat_as_complex(text), convert_degrees=False, normalization_config=None
         )
     except Exception:  # the reader raises Exception itself
+        return None
+    if hasattr(found, "has") and found.has(zoo, nan):
         return None
     if hasattr(found, "free_symbols"):  # which the reader leaves a symbol
         found = found.xreplace({name: I for name in found.free_symbols if name.name == "i"})
@@ -154,11 +157,13 @@ def exactly(value) -> Fraction | None:
 
 def equal(one, two) -> bool:
     """Whether two expressions are equal for all values of their variables."""
-    from sympy import Rational, simplify
+    from sympy import Rational, nan, simplify, zoo
 
     if one == two:
         return True
     one, two = one.doit(), two.doit()
+    if one.has(nan, zoo) or two.has(nan, zoo):
+        return False
     if one == two:
         return True
     if isinstance(one, Rational) and isinstance(two, Rational):
