@@ -16,17 +16,16 @@ from largek.answer_kinds import (
     Clock,
     Expression,
     Matrix,
-    Number,
     Quantity,
     Relation,
     Several,
     Text,
     Union,
 )
+from largek.answer_numbers import Number, numbers
 from largek.answer_units import unit
 
 Leaf = Callable[[tuple, tuple], bool | None]
-ROUNDED = 6  # significant digits from which on a decimal may stand for a value that it only approaches
 MOST_ITEMS = 40  # of a set, whose items are compared each with each
 NAME = re.compile(
     r"(?:\^ ?\{ ?-1 ?\}|\\(?:angle|triangle|overline|vec|hat|bar|text|[lr]?vert|det|Delta|theta|alpha"
@@ -430,29 +429,3 @@ def plainly(gold: tuple, answer: tuple) -> bool | None:
 def spelled(latex: str) -> str:
     """Words and formulas without spaces and the marks around words."""
     return re.sub(r"\\text|[{}\s.$]", "", latex).lower()
-
-
-def numbers(gold: Number, answer: Number) -> bool:
-    """Equal, exactly; or equal up to a percent sign; or a decimal that is the other to its last digit."""
-    if gold.percent == answer.percent:
-        return gold.value == answer.value or rounded(gold, answer)
-    percent, other = (gold, answer) if gold.percent else (answer, gold)
-    if percent.value / 100 == other.value:
-        return True
-    return percent.value == other.value and (gold.percent or abs(other.value) > 1 or other.value == 0)
-
-
-def rounded(one: Number, two: Number) -> bool:
-    """Whether one is written as a decimal of `ROUNDED` digits or more that the other, a fraction, rounds to."""
-    if bool(one.places) == bool(two.places):
-        return False
-    decimal, exact = (one, two) if one.places else (two, one)
-    return close(decimal, exact.value)
-
-
-def close(decimal: Number, exact: Fraction) -> bool:
-    """Whether the decimal is the value rounded, or cut off, at its last digit."""
-    if decimal.digits < ROUNDED:
-        return False
-    difference, last = abs(decimal.value - exact), Fraction(1, 10**decimal.places)
-    return difference <= last / 2 or (difference < last and abs(decimal.value) < abs(exact))

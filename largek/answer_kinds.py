@@ -5,27 +5,15 @@ read any further here: they stay LaTeX, which `largek.symbolic` reads in a worke
 """
 
 import re
-from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from largek.answer_numbers import DECIMAL, GROUPED, Number, number
 from largek.answer_text import tidy
 from largek.answer_units import unit, unit_at_end
 
-LARGEST_POWER = 5000  # of ten, in numbers that are written out
-MOST_DIGITS = 400
 DEEPEST = 30  # brackets in brackets
-
-
-class Number(NamedTuple):
-    """An exact number. `digits` is the count of significant digits where it is written as a decimal, else 0, and
-    `places` those after the point; a percentage keeps the number before the sign."""
-
-    value: Fraction
-    digits: int = 0
-    places: int = 0
-    percent: bool = False
 
 
 class Expression(NamedTuple):
@@ -101,22 +89,6 @@ def words_of(text: str) -> set[str]:
     return set(text.split())
 
 
-DECIMAL = r"(?:\d+(?:\.\d*)?|\.\d+)"
-GROUPED = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,]\d|\d)")
-SPACED_GROUPS = re.compile(r"(?<![\d.,/^_{] )(?<![\d.,/^_{])([1-9]\d{0,2}(?: \d{3})+)(?! ?\d(?!\d*/)|/)")
-PLAIN = re.compile(rf"([-+]?) ?({DECIMAL})")
-SCIENTIFIC = re.compile(
-    rf"([-+]?) ?(?:({DECIMAL}) ?(?:[eE] ?\^?\{{?([-+]?\d+)\}}?|\\text ?\{{[eE]\}} ?([-+]?\d+))"
-    rf"|(?:({DECIMAL}) ?(?:\\times|\\cdot) ?)?10 ?\^ ?(?:\{{ ?([-+]? ?\d+) ?\}}|([-+]?\d)))"
-)
-SIMPLE = rf"\{{? ?([-+]?) ?({DECIMAL}) ?\}}?"
-FRACTION = re.compile(
-    rf"([-+]?) ?(?:\\frac ?\{{ ?([-+]?) ?({DECIMAL}) ?\}} ?\{{ ?([-+]?) ?({DECIMAL}) ?\}}|{SIMPLE} ?/ ?{SIMPLE})"
-)
-MIXED = re.compile(r"([-+]?) ?(\d+)(?: ?\\frac ?\{ ?(\d+) ?\} ?\{ ?(\d+) ?\}| (\d+) ?/ ?(\d+))")
-REPEATING = re.compile(r"(-?) ?(\d*)\.(\d*) ?\\(?:overline|bar|dot) ?\{ ?(\d+) ?\}")
-COUNTED = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-COUNT = re.compile(rf"(.*\S)\s+(?:\\text ?\{{ ?)?({'|'.join(COUNTED)}) ?\}}?")
 BASE = re.compile(
     r"(-?) ?(?:\\text ?\{ ?([0-9A-Za-z]+) ?\}|([0-9A-Z]+(?:\.[0-9A-Z]+)?)) ?"
     r"(?:_ ?(?:\{ ?\(?(?:\\text ?\{)?(\d+|[a-z]+)\}?\)? ?\}|(\d))"
@@ -228,50 +200,6 @@ def kind(text: str) -> tuple:
     if found := quantity(text):
         return found
     return words_or_expression(text)
-
-
-def number(text: str) -> Number | None:
-    """The number: an integer, a decimal, with an exponent, a fraction, mixed, of millions, percent."""
-    text = GROUPED.sub(lambda found: found[1].replace(",", ""), text)
-    if (not text[:1].isdigit() and text[:1] not in ("-", "+", ".", "\\", "{")) or len(text) > MOST_DIGITS:
-        return None
-    text = SPACED_GROUPS.sub(lambda found: found[1].replace(" ", ""), text)
-    if text.endswith("%"):
-        inner = number(text[:-1].rstrip())
-        return inner._replace(percent=True) if inner and not inner.percent else None
-    if found := PLAIN.fullmatch(text):
-        return decimal(found[2], found[1])
-    if found := FRACTION.fullmatch(text):
-        signs, values = [found[place] for place in (1, 2, 4, 6, 8)], [found[place] for place in (3, 5, 7, 9)]
-        top, bottom = (Fraction(value) for value in values if value)
-        minus = sum(sign == "-" for sign in signs) % 2
-        return Number((-top if minus else top) / bottom) if bottom else None
-    if found := REPEATING.fullmatch(text):  # 0.1666... with a line over the 6
-        before, again = found[3] or "", found[4]
-        whole = int(f"{found[2] or 0}{before}{again}") - int(f"{found[2] or 0}{before}")
-        value = Fraction(whole, 10 ** len(before) * (10 ** len(again) - 1))
-        return Number(-value if found[1] else value)
-    if found := MIXED.fullmatch(text):
-        whole, top, bottom = int(found[2]), int(found[3] or found[5]), int(found[4] or found[6])
-        value = Fraction(whole * bottom + top, bottom) if top < bottom else None
-        return value if value is None else Number(-value if found[1] == "-" else value)
-    if found := SCIENTIFIC.fullmatch(text):
-        power = int((found[3] or found[4] or found[6] or found[7]).replace(" ", ""))
-        if abs(power) > LARGEST_POWER:
-            return None
-        factor = found[2] or found[5]
-        base = decimal(factor, found[1]) if factor else Number(Fraction(-1 if found[1] == "-" else 1))
-        return Number(base.value * Fraction(10) ** power)
-    if (found := COUNT.fullmatch(text)) and (inner := number(found[1])) and not inner.percent:
-        return Number(inner.value * COUNTED[found[2]])
-    return None
-
-
-def decimal(text: str, sign: str) -> Number:
-    value = Fraction(text.rstrip(".") if text.endswith(".") else text)
-    places = len(text.partition(".")[2])
-    digits = len(text.replace(".", "").lstrip("0")) if places else 0
-    return Number(-value if sign == "-" else value, digits, places)
 
 
 def choice(found: re.Match) -> Choice | tuple:

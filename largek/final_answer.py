@@ -12,6 +12,9 @@ import re
 from collections import deque
 from itertools import pairwise
 
+from largek.answer_kinds import CHANGING, FUNCTIONS
+from largek.answer_units import unit
+
 BOX = re.compile(r"\\f?box(?:ed)?(?![A-Za-z])")
 PLACEHOLDER = re.compile(
     r"[\s.…_?$*]*|\\[lc]?dots|(?:\\text(?:bf)?\{)?\s*(?:your |the |my |final |insert )*(?:final )?"
@@ -208,8 +211,6 @@ def plain(line: str) -> str | None:
 
 def stripped(sentence: str, found: re.Match) -> str:
     """The only number of a sentence, where the words around it only say what is counted; else the sentence."""
-    from largek.answer_kinds import CHANGING, FUNCTIONS
-
     before, behind = sentence[: found.start()], sentence[found.end() :]
     if before.strip(" $€£¥*_(\"'") and not re.fullmatch(r"[A-Za-z ,:'$€£¥()*_-]*", before):
         return sentence
@@ -220,11 +221,8 @@ def stripped(sentence: str, found: re.Match) -> str:
         return sentence
     if re.search(r"[-+*/^=]\s*$", before) or re.match(r"\s*[-+*/^=<>](?!\w*-)", behind):
         return sentence
-    if not before.strip(" $*_") and 0 < len(behind.split()) <= 2 and behind.strip(" .*_"):
-        from largek.answer_units import unit
-
-        if unit(behind.strip(" .*_")):
-            return sentence.strip(" *_.")
+    if not before.strip(" $*_") and len(behind.split()) <= 2 and unit(behind.strip(" .*_")):
+        return sentence.strip(" *_.")
     return found[0].strip()
 
 

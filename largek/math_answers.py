@@ -9,28 +9,16 @@ reader of plain expressions, which evaluates them, is not used).
 """
 
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
 from threading import Thread
 
-from largek.answer_compare import is_name, plainly, same, simple, value_of
-from largek.answer_kinds import (
-    Based,
-    Choice,
-    Clock,
-    Expression,
-    Matrix,
-    Number,
-    Quantity,
-    Relation,
-    Several,
-    Text,
-    Union,
-    read,
-)
+from largek.answer_compare import plainly, same
+from largek.answer_kinds import Quantity, read
+from largek.answer_numbers import Number
 from largek.answer_text import tidy
+from largek.answer_votes import spelling
 from largek.final_answer import boxed, extract
 from largek.symbolic import equivalent, load, normal_form
 from largek.verify import Verdict
@@ -79,44 +67,6 @@ def canonical(answer: str) -> str:
     if (found := spelling(value, lambda _: None)) is not None:
         return found
     return call(normal_form, answer, seconds=SECONDS, prepare=load) or tidy(answer).replace(" ", "")[:LONGEST]
-
-
-def spelling(value: tuple, normal: Callable[[Expression], str | None]) -> str | None:
-    """What `canonical` says of an answer that was read; `normal` spells expressions, and None is None for all."""
-    value = simple(value)
-    if isinstance(value, Number):
-        return str(value.value / 100 if value.percent and 0 < abs(value.value) <= 1 else value.value)
-    if isinstance(value, Expression):
-        return value.latex.replace(" ", "") if value.opaque else normal(value)
-    if isinstance(value, Quantity):
-        return spelling(value.value, normal)
-    if isinstance(value, Text):
-        return value.words
-    if isinstance(value, Choice):
-        return value.letter.lower()
-    if isinstance(value, Clock):
-        return ":".join(map(str, value.parts)) + value.half
-    if isinstance(value, Based):
-        return f"{'-' * value.negative}{value.digits}_{value.base}"
-    if isinstance(value, Relation):
-        if set(value.signs) <= {"=", "\\approx"} and is_name(value.sides[0]):
-            return spelling(value.sides[-1], normal)
-        sides = [spelling(side, normal) for side in value.sides]
-        return None if None in sides else "".join(map("".join, zip(sides, [*value.signs, ""])))
-    if isinstance(value, Matrix):
-        rows = [[spelling(cell, normal) for cell in row] for row in value.rows]
-        return None if any(None in row for row in rows) else str(rows)
-    items = value.items
-    if isinstance(value, Several) and not value.opening:
-        items = tuple(map(value_of, items))
-    parts = [spelling(item, normal) for item in items]
-    if None in parts:
-        return None
-    if isinstance(value, Union):
-        return " u ".join(sorted(parts))
-    if value.opening in ("", "\\{"):
-        return f"{{{', '.join(sorted(parts))}}}"
-    return f"{value.opening}{', '.join(parts)}{value.closing}"
 
 
 def start_workers() -> None:

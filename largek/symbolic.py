@@ -9,7 +9,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from largek.answer_compare import close, plainly, same
+from largek.answer_compare import plainly, same
 from largek.answer_kinds import (
     TRIGONOMETRIC,
     Based,
@@ -17,13 +17,14 @@ from largek.answer_kinds import (
     Clock,
     Expression,
     Matrix,
-    Number,
     Quantity,
     Relation,
     Text,
     Union,
     read,
 )
+from largek.answer_numbers import Number, close
+from largek.answer_votes import spelling
 
 PRECISION = 120  # digits to which numbers are evaluated
 POINTS = ((2, 7), (-3, 5), (13, 11), (-17, 3), (29, 8))  # where expressions are tried, shifted for every variable
@@ -234,6 +235,8 @@ def same_set(one, two) -> bool:
     """Whether two sets, or a set and a condition for one variable, are equal."""
     from sympy import Set
 
+    if any(not isinstance(value, Set) and len(value.free_symbols) != 1 for value in (one, two)):
+        return False
     sets = [value if isinstance(value, Set) else value.as_set() for value in (one, two)]
     if sets[0] == sets[1]:
         return True
@@ -242,8 +245,6 @@ def same_set(one, two) -> bool:
 
 def normal_form(answer: str) -> str | None:
     """The answer as text that is the same for answers that say the same; see `canonical` in `math_answers`."""
-    from largek.math_answers import spelling
-
     return spelling(read(answer), normal)
 
 

@@ -8,7 +8,8 @@ from fractions import Fraction
 
 from conftest import ROOT
 
-from largek.answer_kinds import Number, Several, Text, read
+from largek.answer_kinds import Several, Text, read
+from largek.answer_numbers import Number
 from largek.final_answer import boxed
 
 DATA = ROOT.parent / "shared" / "data"

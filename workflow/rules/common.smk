@@ -142,7 +142,16 @@ if config["verifier"].startswith("lab."):
 elif config["verifier"] in ("math", "reasoning-gym"):
     VERIFIER, VERIFIER_FILES = "largek/math_answers.py", [
         f"largek/{name}.py"
-        for name in ("answer_compare", "answer_kinds", "answer_text", "answer_units", "final_answer", "symbolic")
+        for name in (
+            "answer_compare",
+            "answer_kinds",
+            "answer_numbers",
+            "answer_text",
+            "answer_units",
+            "answer_votes",
+            "final_answer",
+            "symbolic",
+        )
     ] + ["largek/gym_answers.py", "largek/workers.py"]
 GRPO_FILES = [
     *TRAINING_FILES,
