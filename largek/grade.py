@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from largek import math_answers
 from largek.common import InputError, Progress, read_jsonl, whole_file
 from largek.store import read_samples
 from largek.tasks import read_tasks
@@ -64,9 +63,11 @@ def run(
     if nameless := [rows[name]["task"] for name in ids if names[name] is None]:
         raise InputError(f"the task {nameless[0]!r} names no verifier: give --verifier")
     verifiers = {name: load_verifier(name) for name in dict.fromkeys(names.values())}
-    golds = [str(rows[name]["answer"]) for name in ids if verifiers[names[name]] is math_answers.math]
-    if not Path(output).exists() and any(math_answers.number(gold) is None for gold in golds):
-        math_answers.start_workers()
+    if "math" in verifiers and not Path(output).exists():
+        from largek.math_answers import number, start_workers  # not at the top: other verifiers need none of it
+
+        if any(number(str(rows[name]["answer"])) is None for name in ids if names[name] == "math"):
+            start_workers()
     versions = {name: version(name) for name in verifiers}
 
     start = {name: _start(names[name], versions[names[name]], row) for name, row in rows.items()}

@@ -1,12 +1,11 @@
 """The verifier `math`: reads the final answer of a worked solution and compares it with the right one.
 
-An answer is read from the last box (`\\boxed{...}`), else from what is announced last (`#### 18`, `A: 18`,
-`the answer is 18`; the formula in it, if there is one), else it is the last number of the text. Answers are compared as
-text, then as exact numbers, and only if neither decides as mathematics, by Math-Verify in a worker process that is
-killed when it hangs.
+What stands for the answer is decided by `largek.final_answer`, what it is by `largek.answer_kinds`, and whether it says
+the same as the right answer by `largek.answer_compare`: numbers exactly and structures piece by piece, and only where
+that does not decide, as mathematics (`largek.symbolic`) in a worker process that is killed when it hangs.
 
-Text of a model is never evaluated: numbers are read by a regular expression, and Math-Verify reads LaTeX by a grammar
-(its reader of plain expressions, which evaluates them, is not used).
+Text of a model is never evaluated: numbers are read by regular expressions, and LaTeX by Math-Verify's grammar (its
+reader of plain expressions, which evaluates them, is not used).
 """
 
 import re
@@ -15,109 +14,59 @@ from fractions import Fraction
 from functools import lru_cache
 from threading import Thread
 
+from largek.answer_compare import plainly, same
+from largek.answer_kinds import Quantity, read
+from largek.answer_numbers import Number
+from largek.answer_text import tidy
+from largek.answer_votes import spelling
+from largek.final_answer import boxed, extract
+from largek.symbolic import equivalent, load, normal_form
 from largek.verify import Verdict
 from largek.workers import CORES, call
 
+__all__ = ["boxed", "canonical", "compare", "extract", "load", "math", "number", "start_workers"]
+
 LONGEST = 400  # characters of an answer that is still compared as mathematics
 SECONDS = 5.0  # for one comparison
-NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?")
-LAST_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:/\d+)?")
-ANNOUNCED = re.compile(r"(?:####|^\s*A:|answer\s*(?:is\s*:?|:))\s*(?=\S)", re.IGNORECASE | re.MULTILINE)
-FORMULA = re.compile(r"\$(?!\s*[\d.,]+\s+(?:[a-z]{2}|a\b))([^$]+)\$(?!\d)|\\\((.+?)\\\)")  # but not `$5 or $6`
-FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{?([-+]?\d+)\}?\{?([-+]?\d+)\}?")
-DROPPED = re.compile(r"\\left|\\right|\\[!,;: ]|\\mathrm|\\mbox|\\text(?:bf|rm|it)?|\^\{?\\circ\}?|\\\$|\$|\\%|%|\s|~")
-
-
-def boxed(text: str) -> str | None:
-    """The content of the last `\\boxed{...}` or `\\fbox{...}` whose braces close; `\\boxed 7` gives the next word."""
-    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
-    if start < 0:
-        return None
-    rest = text[start:].split("box", 1)[1].removeprefix("ed")
-    if not rest.startswith("{"):
-        return (rest.split("$")[0].split() or [None])[0]
-    depth = 0
-    for place, letter in enumerate(rest):
-        depth += (letter == "{") - (letter == "}")
-        if depth == 0:
-            return rest[1:place]
-    return None  # never closed
-
-
-def extract(text: str) -> str | None:
-    """The final answer as it is written, or None."""
-    text = text.rpartition("</think>")[2]
-    found = boxed(text)
-    if found is None and (announced := list(ANNOUNCED.finditer(text))):
-        found = text[announced[-1].end() :].partition("\n")[0].strip()
-        if formula := FORMULA.search(found):
-            found = formula[1] or formula[2]
-        elif not found.lstrip("-+$\\").startswith(("(", "{", "[")) and (number := LAST_NUMBER.search(found)):
-            found = found if "\\" in found else number[0]
-    if found is None:
-        numbers = LAST_NUMBER.findall(text)
-        found = numbers[-1] if numbers else None
-    return found.strip() or None if found else None
-
-
-def plain(answer: str) -> str:
-    """The answer without what does not change it: spaces, sizes of brackets, units of degree, money and percent."""
-    short = DROPPED.sub("", answer).rstrip(".")
-    short = short.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    if short.startswith("{") and short.endswith("}"):
-        short = short[1:-1]
-    return short.replace("{,}", ",")
+POINT, COMMA = re.compile(r"-?\d+\.\d+"), re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})|-?0,\d+")
 
 
 def number(answer: str) -> Fraction | None:
-    """The answer as an exact number: 1,000, 0.5, 3/4, \\frac{3}{4}; None where it is something else."""
-    short = plain(answer)
-    if (found := FRACTION.fullmatch(short)) and int(found[3]):
-        return Fraction(int(found[2]), int(found[3])) * (-1 if found[1] == "-" else 1)
-    top, slash, bottom = short.partition("/")
-    parts = [top, bottom] if slash else [top]
-    if all(NUMBER.fullmatch(part) and any(map(str.isdigit, part)) and len(part) <= 60 for part in parts):
-        values = [Fraction(part.replace(",", "")) for part in parts]
-        return values[0] / values[1] if slash and values[1] else None if slash else values[0]
-    return None
+    """The answer as an exact number: 1,000, 0.5, 3/4, 3 1/2, 4.5e3, \\frac{3}{4}; None where it is something else. A
+    percentage gives the number before its sign."""
+    value = read(answer) if len(answer) <= LONGEST else None
+    if isinstance(value, Quantity):
+        value = value.value
+    return value.value if isinstance(value, Number) else None
 
 
 @lru_cache(maxsize=1_000_000)
 def compare(gold: str, answer: str) -> str:
     """`correct`, `wrong`, or `gave_up` where an answer is too long or its comparison takes too long."""
-    if plain(gold) == plain(answer):
+    if gold.strip() == answer.strip():
         return "correct"
-    numbers = number(gold), number(answer)
-    if None not in numbers:
-        return "correct" if numbers[0] == numbers[1] else "wrong"
-    if len(answer) > LONGEST:
-        return "gave_up"
+    if len(answer) > LONGEST or len(gold) > LONGEST:
+        short = len(answer) <= 2 * LONGEST and tidy(gold).replace(" ", "") == tidy(answer).replace(" ", "")
+        return "correct" if short else "gave_up"
+    numbers = sorted((gold.strip(), answer.strip()), key=lambda text: "," in text)
+    if POINT.fullmatch(numbers[0]) and COMMA.fullmatch(numbers[1]):  # 3,5 beside 3.5 cannot be two numbers
+        gold, answer = gold.replace(",", "."), answer.replace(",", ".")
+    found = same(read(gold), read(answer), plainly)
+    if found is not None:
+        return "correct" if found else "wrong"
     return call(equivalent, gold, answer, seconds=SECONDS, prepare=load) or "gave_up"
 
 
 @lru_cache(maxsize=1_000_000)
 def canonical(answer: str) -> str:
     """A text that is the same for answers that say the same, whatever the right answer is: numbers as exact fractions,
-    `x+1` and `1+x` alike, `{1,2}` and `{2,1}` alike; `plain(answer)` where it cannot be read as mathematics."""
-    if (exact := number(answer)) is not None:
-        return str(exact)
-    short = plain(answer)[:LONGEST]
+    `x+1` and `1+x` alike, `{1,2}` and `{2,1}` alike; the answer itself where it cannot be read as mathematics."""
     if len(answer) > LONGEST:
-        return short
-    if (word := short.strip("()")).isalpha():
-        return word.lower()
-    return call(normal_form, answer, seconds=SECONDS, prepare=load) or short
-
-
-def load(*_) -> None:
-    """Imports what the functions below need; done before a worker's time counts."""
-    import logging
-
-    import latex2sympy2_extended  # noqa: F401
-    import math_verify  # noqa: F401
-    import sympy  # noqa: F401
-
-    logging.disable(logging.CRITICAL)
+        return answer.strip()[:LONGEST]
+    value = read(answer)
+    if (found := spelling(value, lambda _: None)) is not None:
+        return found
+    return call(normal_form, answer, seconds=SECONDS, prepare=load) or tidy(answer).replace(" ", "")[:LONGEST]
 
 
 def start_workers() -> None:
@@ -131,40 +80,6 @@ def start_workers() -> None:
         Thread(target=start, daemon=True).start()
 
 
-@lru_cache(maxsize=10_000)
-def parsed(answer: str) -> list:
-    """What Math-Verify reads: [sympy object, text], or fewer where it reads less. Runs in a worker process."""
-    from math_verify import LatexExtractionConfig, parse
-
-    return parse(f"$\\boxed{{{answer}}}$", [LatexExtractionConfig(boxed_match_priority=0)], parsing_timeout=None)
-
-
-def equivalent(gold: str, answer: str) -> str:
-    """The same by Math-Verify, as LaTeX. Runs in a worker process, which bounds its time and memory."""
-    from math_verify import verify
-
-    return "correct" if verify(parsed(gold), parsed(answer), timeout_seconds=None) else "wrong"
-
-
-def normal_form(answer: str) -> str | None:
-    """The answer evaluated and expanded by sympy, as text; constants that are not rational to 12 digits. As for
-    Math-Verify, `x = 3` says 3. Runs in a worker process, which bounds its time and memory."""
-    from sympy import Basic, Eq, Expr, N, Rational, Symbol, expand
-
-    read = parsed(answer)
-    if not read or not isinstance(read[0], Basic):
-        return str(read[0]) if read else None
-    value = read[0]
-    if isinstance(value, Eq) and isinstance(value.lhs, Symbol):
-        value = value.rhs
-    value = value.doit()
-    if isinstance(value, Expr):
-        value = expand(value)
-        if value.is_number and not isinstance(value, Rational):
-            value = N(value, 12)
-    return str(value)
-
-
 def math(text: str, problem: dict) -> Verdict:
     """The verdict on a worked solution; the right answer is `problem["answer"]`."""
     answer = extract(text)
@@ -173,6 +88,9 @@ def math(text: str, problem: dict) -> Verdict:
     gold = str(problem["answer"])
     outcome = compare(gold, answer)
     if outcome == "gave_up":  # to put it into its normal form would take as long again
-        return Verdict(outcome, answer, vote=plain(answer)[:LONGEST])
+        return Verdict(outcome, answer, vote=answer.replace(" ", "")[:LONGEST])
     # Right answers say what the gold says, however they are written; their own normal forms would take the most time.
-    return Verdict(outcome, answer, vote=canonical(gold if outcome == "correct" else answer))
+    vote = canonical(gold if outcome == "correct" else answer)
+    if outcome == "wrong" and vote == canonical(gold):  # 5 m where 5 cm is right
+        vote = tidy(answer)[:LONGEST]
+    return Verdict(outcome, answer, vote=vote)

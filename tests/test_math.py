@@ -12,7 +12,8 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from largek.math_answers import boxed, canonical, compare, extract, load, math, number, parsed
+from largek.math_answers import boxed, canonical, compare, extract, load, math, number
+from largek.symbolic import parsed
 from largek.workers import call
 
 DATA = ROOT.parent / "shared" / "data"
@@ -45,7 +46,7 @@ def test_boxes(text, expected):
     [
         ("1 + 1 = 2\n#### 2", "2"),
         ("costs 3 and 4\nA: 1,250", "1,250"),
-        ("The answer is 18 dollars.", "18"),
+        ("The answer is 18 dollars.", "18 dollars"),
         ("x = 3 and then 4.5", "4.5"),
         ("The answer is 3 more, so the answer is 21.", "21"),
         ("The answer is $x^5 - x + 1$.", "x^5 - x + 1"),
@@ -73,13 +74,16 @@ def test_answers_are_read(text, expected):
         ("-2", -2),
         (r"\$12.00", 12),
         ("12\\%", 12),
+        ("1e5", 100_000),
+        ("3 1/2", 3.5),
+        ("1" * 100, int("1" * 100)),
     ],
 )
 def test_numbers_are_exact(text, expected):
     assert number(text) == expected
 
 
-@pytest.mark.parametrize("text", ["x", "1/0", "", "1e5", "(1,2)", "1" * 100, ".", "-", "1,2"])
+@pytest.mark.parametrize("text", ["x", "1/0", "", "1e99999", "(1,2)", "1" * 500, ".", "-", "1,2"])
 def test_what_is_no_number_is_none(text):
     assert number(text) is None
 
@@ -121,7 +125,7 @@ def test_equal_answers_are_correct(gold, answer):
 @pytest.mark.parametrize(
     "answers",
     [
-        ("0.5", "1/2", r"\frac12", r"\dfrac{1}{2}", r"\frac{2}{4}", r"0.50\%"),
+        ("0.5", "1/2", r"\frac12", r"\dfrac{1}{2}", r"\frac{2}{4}", "0.50"),
         ("1,000", "1000", r"\$1000.00", r"10^3", r"1\cdot 10^3"),
         ("x+1", "1+x", "x + 1", "y = x+1"),
         ("x^2+2x+1", "(x+1)^2"),
@@ -240,8 +244,8 @@ def evaluated(gold: str) -> complex | None:
     from sympy import I, Symbol
 
     try:
-        return complex(parsed(gold)[0].doit().subs(Symbol("i"), I))
-    except (TypeError, ValueError, IndexError, AttributeError):
+        return complex(parsed(gold).doit().subs(Symbol("i"), I))
+    except (TypeError, ValueError, AttributeError):
         return None
 
 

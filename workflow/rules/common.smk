@@ -152,7 +152,19 @@ VERIFIER, VERIFIER_FILES = [], []
 if config["verifier"].startswith("lab."):
     VERIFIER, VERIFIER_FILES = "workflow/scripts/lab/checker.py", ["workflow/scripts/lab/problems.py"]
 elif config["verifier"] in ("math", "reasoning-gym"):
-    VERIFIER, VERIFIER_FILES = "largek/math_answers.py", ["largek/gym_answers.py", "largek/workers.py"]
+    VERIFIER, VERIFIER_FILES = "largek/math_answers.py", [
+        f"largek/{name}.py"
+        for name in (
+            "answer_compare",
+            "answer_kinds",
+            "answer_numbers",
+            "answer_text",
+            "answer_units",
+            "answer_votes",
+            "final_answer",
+            "symbolic",
+        )
+    ] + ["largek/gym_answers.py", "largek/workers.py"]
 GRPO_FILES = [
     *TRAINING_FILES,
     *CPU_FILES,

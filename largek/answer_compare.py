@@ -1,0 +1,431 @@
+"""Whether two answers, as `largek.answer_kinds` read them, say the same.
+
+The right answer decides what is looked for: an answer with a unit, a percent sign, a name before `=` or the letter of a
+choice is taken as a candidate for it. Verdicts are True, False, or None where only mathematics can tell; `same` asks
+`leaf` about every pair of expressions, so that one function serves both sides: before a worker is asked, `leaf` is
+`plainly`, and in the worker it is mathematics itself.
+"""
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+from largek.answer_kinds import (
+    Based,
+    Choice,
+    Clock,
+    Expression,
+    Matrix,
+    Quantity,
+    Relation,
+    Several,
+    Text,
+    Union,
+)
+from largek.answer_numbers import Number, numbers
+from largek.answer_units import unit
+
+Leaf = Callable[[tuple, tuple], bool | None]
+MOST_ITEMS = 40  # of a set, whose items are compared each with each
+NAME = re.compile(
+    r"(?:\^ ?\{ ?-1 ?\}|\\(?:angle|triangle|overline|vec|hat|bar|text|[lr]?vert|det|Delta|theta|alpha"
+    r"|beta|lambda|mu|sigma|phi|omega|pi)"
+    r"|[A-Za-z]|[_'|{}() ,;:^\d]|\\[{}|,]|\\degree)+"
+)
+NUMBERS = dict(
+    zero=0, one=1, two=2, three=3, four=4, five=5, six=6, seven=7,
+    eight=8, nine=9, ten=10, eleven=11, twelve=12, thirteen=13,
+    fourteen=14, fifteen=15, sixteen=16, seventeen=17, eighteen=18, nineteen=19, twenty=20,
+)  # fmt: skip
+LESS, MORE = ("<", "\\le"), (">", "\\ge")
+
+
+def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
+    """Whether the answer says what the right one says; None where `leaf` could not tell."""
+    gold, answer = simple(gold), simple(answer)
+    if gold == answer and leaf(gold, answer) is not False:
+        return True
+    if isinstance(answer, Choice) and not isinstance(gold, Choice):
+        if isinstance(gold, Expression):
+            return leaf(gold, Expression(answer.letter)) if answer.rest is None else same(gold, answer.rest, leaf)
+        return False if answer.rest is None or isinstance(gold, Text) else same(gold, answer.rest, leaf)
+    if isinstance(gold, Choice):
+        if isinstance(answer, Expression | Text):
+            return (gold.letter if gold.rest is None else None) == getattr(
+                answer, "latex", getattr(answer, "words", "")
+            )
+        return isinstance(answer, Choice) and gold.letter == answer.letter and gold.rest in (None, answer.rest)
+    if isinstance(gold, Quantity) or isinstance(answer, Quantity):
+        return quantities(gold, answer, leaf)
+    if isinstance(gold, Relation) or isinstance(answer, Relation):
+        return relations(gold, answer, leaf)
+    if isinstance(gold, Number | Expression) and isinstance(answer, Number | Expression):
+        return leaf(gold, answer)
+    if isinstance(gold, Several) and isinstance(answer, Several):
+        return sequences(gold, answer, leaf)
+    if isinstance(gold, Union) and isinstance(answer, Union):
+        return unordered(gold.items, answer.items, leaf) or leaf(gold, answer)
+    if isinstance(gold, Union) or isinstance(answer, Union):
+        return leaf(gold, answer) if isinstance(gold, Several) or isinstance(answer, Several) else False
+    if isinstance(gold, Matrix) and isinstance(answer, Matrix):
+        if [len(row) for row in gold.rows] != [len(row) for row in answer.rows]:
+            return False
+        return every(same(*pair, leaf) for rows in zip(gold.rows, answer.rows) for pair in zip(*rows))
+    if isinstance(gold, Matrix) or isinstance(answer, Matrix):
+        return leaf(gold, answer) if isinstance(gold, Expression) or isinstance(answer, Expression) else False
+    if isinstance(gold, Clock) or isinstance(answer, Clock):
+        return clocks(gold, answer)
+    if isinstance(gold, Based) or isinstance(answer, Based):
+        return based(gold, answer)
+    if isinstance(gold, Several) and not isinstance(answer, Several):  # {5} is 5
+        return same(gold.items[0], answer, leaf) if len(gold.items) == 1 else leaf_of_sets(gold, answer, leaf)
+    if isinstance(answer, Several):
+        if len(answer.items) == 1 or (answer.items and not answer.opening and not isinstance(gold, Expression)):
+            return every(same(gold, item, leaf) for item in answer.items)  # 3 1/2 or 7/2
+        return leaf_of_sets(gold, answer, leaf)
+    if isinstance(gold, Text) and isinstance(answer, Text):
+        return gold.words == answer.words
+    if isinstance(gold, Text) or isinstance(answer, Text):
+        for one, two in ((gold, answer), (answer, gold)):
+            if isinstance(one, Text) and isinstance(two, Number) and one.words in NUMBERS:
+                return two.value == NUMBERS[one.words] and not two.percent
+        return letters(gold) == letters(answer) != ""
+    return False
+
+
+def simple(value: tuple) -> tuple:
+    """Inequalities about one name as intervals, and what is joined by `or` and `and` as one set."""
+    if isinstance(value, Relation):
+        return interval(value) or value
+    if isinstance(value, Several) and len(value.items) >= 2 and not value.opening:
+        found = [interval(item) if isinstance(item, Relation) else None for item in value.items]
+        if all(found) and all(isinstance(item, Several) for item in found):
+            if value.joined == "or":
+                return Union(tuple(found))
+            lower = [item for item in found if item.items[1] == INFINITE]
+            upper = [item for item in found if item.items[0] == MINUS_INFINITE]
+            if value.joined == "," and not together(lower, upper):
+                return Union(tuple(found))
+            if len(found) == 2 and len(lower) == 1 and len(upper) == 1:
+                return Several((lower[0].items[0], upper[0].items[1]), lower[0].opening, upper[0].closing)
+    return value
+
+
+def together(lower: list, upper: list) -> bool:
+    """Whether two bounds that only a comma joins leave something between them."""
+    ends = [lower[0].items[0], upper[0].items[1]] if lower and upper else []
+    return all(isinstance(end, Number) for end in ends) and len(ends) == 2 and ends[0].value < ends[1].value
+
+
+INFINITE, MINUS_INFINITE = Expression(r"\infty"), Expression(r"-\infty")
+
+
+def interval(value: Relation) -> tuple | None:
+    """`1 < x <= 2` as the interval (1, 2]; None for what is not about one name between bounds."""
+    sides, signs = value
+    if signs == ("\\in",) and isinstance(sides[0], Expression) and isinstance(sides[1], Several | Union):
+        return sides[1]
+    if signs == ("\\ne",) and is_variable(sides[0]):
+        return Union((Several((MINUS_INFINITE, sides[1]), "(", ")"), Several((sides[1], INFINITE), "(", ")")))
+    if not (all(sign in LESS for sign in signs) or all(sign in MORE for sign in signs)) or len(signs) > 2:
+        return None
+    if signs[0] in MORE:
+        sides, signs = sides[::-1], tuple(LESS[MORE.index(sign)] for sign in signs[::-1])
+    if len(sides) == 3:
+        if not is_variable(sides[1]) or is_variable(sides[0]) or is_variable(sides[2]):
+            return None
+        return Several((sides[0], sides[2]), "(["[signs[0] == "\\le"], ")]"[signs[1] == "\\le"])
+    if is_variable(sides[0]) and not is_variable(sides[1]):
+        return Several((MINUS_INFINITE, sides[1]), "(", ")]"[signs[0] == "\\le"])
+    if is_variable(sides[1]) and not is_variable(sides[0]):
+        return Several((sides[0], INFINITE), "(["[signs[0] == "\\le"], ")")
+    return None
+
+
+def is_variable(value: tuple) -> bool:
+    """A single name."""
+    if isinstance(value, Choice):
+        return value.rest is None
+    return isinstance(value, Expression) and bool(
+        re.fullmatch(r"[A-Za-z]|\\(?:theta|alpha|beta|lambda|mu)", value.latex)
+    )
+
+
+def is_name(value: tuple) -> bool:
+    """Something that is named and not computed: `x`, `f(2)`, `\\angle ABC`, `(x, y)`, `\\text{area}`."""
+    if isinstance(value, Several):
+        return all(is_name(item) for item in value.items)
+    if isinstance(value, Choice | Text):
+        return True
+    return isinstance(value, Expression) and (value.opaque or bool(NAME.fullmatch(value.latex)))
+
+
+def every(found) -> bool | None:
+    """True if all are, False if one is False, else None."""
+    unknown = False
+    for each in found:
+        if each is False:
+            return False
+        unknown |= each is None
+    return None if unknown else True
+
+
+def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
+    """Lists and sets in any order, tuples and intervals in theirs, with their brackets."""
+    marks = [(value.opening, value.closing) for value in (gold, answer)]
+    kinds = ["list" if mark == ("", "") else "set" if mark[0] == "\\{" else "tuple" for mark in marks]
+    one, two = gold.items, answer.items
+    if all(isinstance(item, Relation) for item in two) and not any(isinstance(item, Relation) for item in one):
+        two = tuple(value_of(item) for item in two)
+    elif two and isinstance(two[0], Relation) and not any(isinstance(item, Relation) for item in one):  # x = 1, 2
+        two = (value_of(two[0]), *two[1:])
+    elif all(isinstance(item, Relation) for item in one) and not any(isinstance(item, Relation) for item in two):
+        if len({item.sides[0] for item in one}) > 1 and kinds[1] == "list":  # a = 1, b = 2 are values in order
+            kinds[1] = "tuple"
+        one = tuple(value_of(item) for item in one)
+    elif isinstance(one[0] if one else None, Relation) and not any(
+        isinstance(item, Relation) for item in (*one[1:], *two)
+    ):
+        one = (value_of(one[0]), *one[1:])
+    if "set" in kinds and "tuple" not in kinds:
+        one, two = without_repeats(one), without_repeats(two)
+    if len(one) != len(two):
+        return False
+    if "tuple" not in kinds:
+        return unordered(one, two, leaf)
+    if "set" in kinds:
+        return False
+    if kinds == ["tuple", "tuple"] and len(one) == 2 and [alike(mark) for mark in marks[:1]] != [alike(marks[1])]:
+        return False
+    if kinds != ["tuple", "tuple"] and len(one) == 2 and ("[" in marks[0] + marks[1] or "]" in marks[0] + marks[1]):
+        return False
+    return every(same(*pair, leaf) for pair in zip(one, two))
+
+
+def alike(mark: tuple[str, str]) -> tuple[str, str]:
+    return ("(", ")") if mark[0] == "\\langle" else mark
+
+
+def without_repeats(items: tuple) -> tuple:
+    return tuple(dict.fromkeys(items))
+
+
+def value_of(item: tuple) -> tuple:
+    """What stands after `x =`."""
+    return item.sides[-1] if isinstance(item, Relation) and set(item.signs) <= {"=", "\\approx"} else item
+
+
+def unordered(one: tuple, two: tuple, leaf: Leaf) -> bool | None:
+    """Whether each item has its own among the others."""
+    if len(one) != len(two):
+        return False
+    if len(one) > MOST_ITEMS:
+        return None
+    table = [[same(a, b, leaf) for b in two] for a in one]
+    if matches(table, lambda cell: cell is True):
+        return True
+    return None if matches(table, lambda cell: cell is not False) else False
+
+
+def matches(table: list[list], allowed: Callable) -> bool:
+    """Whether every row can have a column of its own."""
+    taken: dict[int, int] = {}
+
+    def place(row: int, tried: set) -> bool:
+        for column, cell in enumerate(table[row]):
+            if allowed(cell) and column not in tried:
+                tried.add(column)
+                if column not in taken or place(taken[column], tried):
+                    taken[column] = row
+                    return True
+        return False
+
+    return all(place(row, set()) for row in range(len(table)))
+
+
+def quantities(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
+    """A unit may be left out, but not contradict; one that may be the letters of a formula is tried as that too."""
+    if isinstance(gold, Quantity) and isinstance(answer, Quantity):
+        units = unit(gold.unit), unit(answer.unit)
+        if None not in units and units[0] != units[1]:
+            if units[0][0] != units[1][0]:
+                return False
+            scale = units[1][1] / units[0][1]
+            value = answer.value
+            return leaf(gold.value, scaled(value, scale)) if isinstance(gold.value, Number | Expression) else False
+        if units == (None, None) and POWER.findall(gold.unit) != POWER.findall(answer.unit):
+            return False
+        return same(gold.value, answer.value, leaf)
+    with_unit, other = (gold, answer) if isinstance(gold, Quantity) else (answer, gold)
+    if isinstance(other, Expression):
+        if with_unit.latex and not other.opaque:
+            whole = Expression(with_unit.latex)
+            if (found := leaf(*((whole, answer) if with_unit is gold else (gold, whole)))) is not False:
+                return found
+            if re.search("[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", other.latex)):
+                return False
+    elif isinstance(other, Clock) or (isinstance(other, Number) and other.percent and unit(with_unit.unit)):
+        return False
+    pair = (gold.value, answer) if with_unit is gold else (gold, answer.value)
+    return same(*pair, leaf)
+
+
+POWER = re.compile(r"\^ ?\{? ?(-?\d)")
+
+
+def scaled(value: tuple, scale: Fraction) -> tuple:
+    if isinstance(value, Number):
+        return Number(value.value * scale)
+    return Expression(rf"\frac{{{scale.numerator}}}{{{scale.denominator}}}\cdot\left({value.latex}\right)")
+
+
+def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
+    """Equations: a name before `=` may be left out, other equations must be the same up to a factor."""
+    if not isinstance(gold, Relation):
+        return candidate(gold, answer, leaf)
+    if not isinstance(answer, Relation):
+        if (
+            "=" in gold.signs
+            and set(gold.signs) <= {"=", "\\approx"}
+            and (is_name(gold.sides[0]) or all(isinstance(side, Number) for side in gold.sides))
+        ):
+            return same(gold.sides[-1], answer, leaf)
+        return leaf(gold, answer) if set(gold.signs) - {"="} else False
+    signs = set(gold.signs), set(answer.signs)
+    if all({"="} <= each <= {"=", "\\approx"} for each in signs) and "\\approx" in signs[0] | signs[1]:
+        first = same(gold.sides[0], answer.sides[0], leaf)
+        return every([first, candidate(gold.sides[-1], answer, leaf)])
+    if signs[0] == signs[1] == {"="}:
+        one, two = gold.sides, answer.sides
+        named = is_name(one[0]), is_name(two[0])
+        if is_name(two[-1]) and not named[1] and len(two) == 2:
+            two, named = two[::-1], (named[0], True)
+        if is_name(one[-1]) and not named[0] and len(one) == 2:
+            one, named = one[::-1], (True, named[1])
+        if all(named):
+            first = same(called(one[0]), called(two[0]), leaf)
+            second = same(one[-1], two[-1], leaf)
+            if (found := every([first, second])) or not (is_variable(one[0]) and is_variable(two[0])):
+                return found
+            return leaf(Relation((one[0], one[-1]), ("=",)), Relation((two[0], two[-1]), ("=",)))
+        return leaf(gold, answer)
+    if len(gold.sides) == len(answer.sides):
+        turned = answer.sides[::-1], tuple(TURNED.get(sign, sign) for sign in answer.signs[::-1])
+        for sides, signs in ((answer.sides, answer.signs), turned):
+            if (
+                signs == gold.signs
+                and (found := every(same(*pair, leaf) for pair in zip(gold.sides, sides))) is not False
+            ):
+                return found
+    return leaf(gold, answer)
+
+
+def called(name: tuple) -> tuple:
+    """`f(x)` is also written y."""
+    return (
+        Expression("y") if isinstance(name, Expression) and re.fullmatch(r"[A-Za-z] ?\( ?x ?\)", name.latex) else name
+    )
+
+
+TURNED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
+
+
+def candidate(gold: tuple, answer: Relation, leaf: Leaf) -> bool | None:
+    """An equation as an answer where the right one is a value: its last side, and either side of an approximation."""
+    sides, signs = answer
+    if set(signs) <= {"=", "\\approx"}:
+        values = [sides[-1]]
+        if "\\approx" in signs:
+            place = signs.index("\\approx")
+            values += [sides[place]] if not is_name(sides[place]) else []
+        elif len(sides) == 2 and is_name(sides[1]) and not is_name(sides[0]):
+            values = [sides[0], sides[1]]
+        found = [same(gold, value, leaf) for value in values]
+        return True if True in found else None if None in found else False
+    if isinstance(gold, Several | Union | Expression):
+        return leaf(gold, answer)
+    return False
+
+
+def clocks(gold: tuple, answer: tuple) -> bool:
+    """Times are the same to the minute, ratios as fractions; am and pm may be left out."""
+    if isinstance(gold, Clock) and isinstance(answer, Clock):
+        parts = [value.parts + (0,) * (3 - len(value.parts)) for value in (gold, answer)]
+        if gold.half and answer.half:
+            return gold.half == answer.half and parts[0] == parts[1]
+        if parts[0] == parts[1]:
+            return True
+        for one, two in ((gold, answer), (answer, gold)):
+            hours = one.parts[0] % 12 + 12 * (one.half == "pm")
+            if one.half and (hours, *one.parts[1:]) == two.parts and two.parts[0] > 12:
+                return True
+        return not (gold.half or answer.half) and is_ratio(gold) and ratio(gold) == ratio(answer) is not None
+    clock, other = (gold, answer) if isinstance(gold, Clock) else (answer, gold)
+    if not isinstance(other, Number):
+        return False
+    if clock.half and len(clock.parts) == 2 and clock.parts[1] == 0:  # 9 for 9 a.m.
+        return other.value == clock.parts[0]
+    return is_ratio(clock) and other.value.denominator > 1 and ratio(clock) == other.value
+
+
+def is_ratio(clock: Clock) -> bool:
+    """Not a time of day, which has two digits after the colon."""
+    return len(clock.parts) == 2 and not clock.half and not 10 <= clock.parts[1] < 60
+
+
+def ratio(clock: Clock) -> Fraction | None:
+    return Fraction(*clock.parts) if len(clock.parts) == 2 and clock.parts[1] else None
+
+
+def based(gold: tuple, answer: tuple) -> bool:
+    """The base may be left out where the right answer has it; the digits are never converted."""
+    if isinstance(gold, Based) and isinstance(answer, Based):
+        return gold == answer
+    if isinstance(gold, Based) and isinstance(answer, Number):
+        value = answer.value
+        return value.denominator == 1 and str(abs(value)) == gold.digits and (value < 0) == gold.negative
+    if isinstance(gold, Based):
+        return letters(answer) == gold.digits.lower()
+    return (
+        isinstance(gold, Number)
+        and answer.base == 10
+        and gold.value == Fraction(("-" if answer.negative else "") + answer.digits)
+    )
+
+
+def leaf_of_sets(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
+    """An expression may be a set, such as an intersection."""
+    other = answer if isinstance(gold, Several) else gold
+    return leaf(gold, answer) if isinstance(other, Expression) and not other.opaque else False
+
+
+def letters(value: tuple) -> str:
+    """The letters of a word, however it is set."""
+    if isinstance(value, Text):
+        return value.words.replace(" ", "")
+    if isinstance(value, Choice):
+        return value.letter.lower() if value.rest is None else ""
+    if isinstance(value, Expression) and re.fullmatch(r"[A-Za-z ]+", value.latex):
+        return value.latex.replace(" ", "").lower()
+    return ""
+
+
+def plainly(gold: tuple, answer: tuple) -> bool | None:
+    """What can be said of two leaves without mathematics: numbers exactly, expressions that are written alike."""
+    if isinstance(gold, Number) and isinstance(answer, Number):
+        return numbers(gold, answer)
+    if isinstance(gold, Expression) and isinstance(answer, Expression):
+        if gold.latex.replace(" ", "") == answer.latex.replace(" ", ""):
+            return True
+        if gold.opaque or answer.opaque:
+            return spelled(gold.latex) == spelled(answer.latex)
+    elif gold == answer:
+        return True
+    if any(isinstance(value, Expression) and value.opaque for value in (gold, answer)):
+        return False
+    return None
+
+
+def spelled(latex: str) -> str:
+    """Words and formulas without spaces and the marks around words."""
+    return re.sub(r"\\text|[{}\s.$]", "", latex).lower()

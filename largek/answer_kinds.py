@@ -1,0 +1,418 @@
+"""What an answer is: a number, a tuple, an interval, an equation, a quantity with its unit, a word.
+
+`read` decides this once, from the text alone, and `largek.answer_compare` compares what was read. Expressions are not
+read any further here: they stay LaTeX, which `largek.symbolic` reads in a worker process.
+"""
+
+import re
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from largek.answer_numbers import DECIMAL, GROUPED, Number, number
+from largek.answer_text import tidy
+from largek.answer_units import unit, unit_at_end
+
+DEEPEST = 30  # brackets in brackets
+
+
+class Expression(NamedTuple):
+    """LaTeX without what surrounds it. `opaque` where words stand in it: it is then only compared as text."""
+
+    latex: str
+    opaque: bool = False
+
+
+class Quantity(NamedTuple):
+    """A value with what stands after it; `latex` is the whole where the unit might be letters of a formula."""
+
+    value: tuple
+    unit: str
+    latex: str | None = None
+
+
+class Several(NamedTuple):
+    """Values in order: `(1,2]` and `[1,2)` by their brackets, `{1,2}`, and a list without any ("", "")."""
+
+    items: tuple
+    opening: str = ""
+    closing: str = ""
+    joined: str = ","  # `and`, `or` where such a word stood between the items
+
+
+class Union(NamedTuple):
+    """A union of sets."""
+
+    items: tuple
+
+
+class Matrix(NamedTuple):
+    rows: tuple
+
+
+class Relation(NamedTuple):
+    """`a < b = c`: its sides, and the signs between them."""
+
+    sides: tuple
+    signs: tuple
+
+
+class Clock(NamedTuple):
+    """A time of day, or a ratio: `12:30`, `1:2`; `half` is `am`, `pm` or ""."""
+
+    parts: tuple
+    half: str
+
+
+class Based(NamedTuple):
+    """Digits in a base that is written with them."""
+
+    digits: str
+    base: int
+    negative: bool
+
+
+class Choice(NamedTuple):
+    """A letter that stands for one of the choices given, and what is said beside it."""
+
+    letter: str
+    rest: tuple | None = None
+
+
+class Text(NamedTuple):
+    """Words: in small letters, with single spaces."""
+
+    words: str
+
+
+def words_of(text: str) -> set[str]:
+    return set(text.split())
+
+
+BASE = re.compile(
+    r"(-?) ?(?:\\text ?\{ ?([0-9A-Za-z]+) ?\}|([0-9A-Z]+(?:\.[0-9A-Z]+)?)) ?"
+    r"(?:_ ?(?:\{ ?\(?(?:\\text ?\{)?(\d+|[a-z]+)\}?\)? ?\}|(\d))"
+    r"|(?:\\text ?\{)? ?(?:in )?base(?:[ -]| ?\} ?)(\d+|[a-z]+) ?\}?)"
+)
+BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
+BASES |= {"eleven": 11, "twelve": 12, "sixteen": 16, "hexadecimal": 16, "binary": 2}
+TIME = re.compile(
+    r"(\d{1,6}) ?: ?(\d{1,6})(?: ?: ?(\d{1,6}))?(?: ?(?:\\text ?\{)? ?([ap])\.? ?m\b\.? ?\}?)?", re.IGNORECASE
+)
+HOUR = re.compile(r"(\d{1,2}) ?(?:\\text ?\{)? ?([ap])\.? ?m\b\.? ?\}?", re.IGNORECASE)
+CHOICE = re.compile(
+    r"(?:\\text ?\{ ?)?(?:(?i:option|choice|answer|letter) )?(?:\\text ?\{)?"
+    r"(?:\( ?(?:\\text ?\{)?([A-J])\}? ?\)|([A-J]) ?(?P<after>[.):](?!\d)|\}|$))\}? ?(.*)",
+    re.DOTALL,
+)
+AND = r"(?:,? ?\\text ?\{ ?,? ?(?:and|or|AND|OR)(?: also)? ?\}|,? ?(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))"
+SEPARATOR = re.compile(rf"{AND}|\\text ?\{{ ?[,;] ?\}}|[,;]")
+RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|to|equiv|mid)(?![A-Za-z])|(?<![\\<>!])=|[<>]")
+UNION = re.compile(r"\\cup(?![A-Za-z])")
+TEXTS = re.compile(r"\\text ?\{([^{}]*)\}(?: ?\^ ?(?:\{ ?(-?\d) ?\}|(\d)))?")
+WORDS = re.compile(r"[A-Za-z][A-Za-z'-]*(?:[ ,]+[A-Za-z0-9][A-Za-z0-9'.,-]*)*")
+FUNCTIONS = words_of(
+    "sin cos tan cot sec csc log ln exp max min mod gcd lcm arcsin arccos arctan sinh cosh tanh det dim ker arg deg lim"
+    " sup inf sqrt"
+)
+# words that change a number, so that what they stand beside is not that number
+CHANGING = words_of(
+    "half halves third thirds fourths fifths sixths sevenths eighths ninths tenths hundredths quarter quarters twice"
+    " double triple dozen hundred thousand million billion squared cubed root power factorial mod modulo times plus"
+    " minus negative over divided less more least most than not no never or and between to from except without of pi"
+    " percent point base choose either neither maybe respectively fewer"
+    " by above below under within greater smaller larger higher lower bigger exceeds"
+)
+ENVIRONMENT = re.compile(
+    r"\\begin ?\{((?:[bpB]|small)?matrix|array)\}(?: ?\{[lcr| ]*\})?((?:(?!\\begin|\\end).)*)\\end ?\{\1\}", re.DOTALL
+)
+OPENING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle"}
+CURRENCY = re.compile(
+    r"^(-?) ?(?:\\\$|\$|€|£|¥|₹|(?:USD|EUR|GBP|Rs\.?)(?= ?\d)) ?(?=[-\d.\\])|(?<=[\d}]) ?(?:\\\$|\$|€|£|¥|₹)$"
+)
+MONEY = {"$": "dollar", "€": "euro", "£": "gbp", "¥": "yen", "₹": "rupee"}
+BUILDER = re.compile(r"([a-z])(?: ?\\in ?\\mathbb ?\{ ?R ?\})? ?(?:\\mid|\||:)(?![a-z])(.*)", re.DOTALL)
+WITHOUT = re.compile(r"\\mathbb ?\{R\} ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}")
+FRENCH = re.compile(r"(\])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])|(\[)([^\[\](),;]+)[,;]([^\[\](),;]+)(\[)")  # ]1,2[
+TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
+TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
+REALS = Several((Expression(r"-\infty"), Expression(r"\infty")), "(", ")")
+
+
+@lru_cache(maxsize=20_000)
+def read(answer: str) -> tuple:
+    """What the answer is."""
+    text = tidy(answer)
+    return kind(text) if nesting(text) <= DEEPEST else Expression(text, opaque=True)
+
+
+def nesting(text: str) -> int:
+    """How deep brackets of any kind stand in one another."""
+    depth = deepest = 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def kind(text: str) -> tuple:
+    """What a tidied text is."""
+    while (found := re.fullmatch(r"\\text ?\{([^{}]*)\}", text)) and not found[1].strip().isalpha():
+        text = tidy(found[1])  # words inside which are a number, a unit, a list
+    text = text.replace("\\thousands ", "")
+    if (value := number(text)) is not None:
+        return value
+    if not text or text == r"\mathbb{R}":
+        return REALS if text else Text("")
+    if found := CHOICE.fullmatch(text):
+        return choice(found)
+    if found := TIME.fullmatch(text):
+        return Clock(
+            tuple(int(part) for part in found.groups()[:3] if part), f"{found[4]}m".lower() if found[4] else ""
+        )
+    if found := HOUR.fullmatch(text):
+        return Clock((int(found[1]), 0), f"{found[2]}m".lower())
+    if found := BASE.fullmatch(re.sub(r"(?<=\d)\\text ?\{ ?([A-Z]+) ?\}", r"\1", text)):
+        digits, base = found[2] or found[3], found[4] or found[5] or found[6]
+        if (base := BASES.get(base) or (int(base) if base.isdigit() else 0)) > 1 and found[0] != digits:
+            return Based(digits.upper().lstrip("0") or "0", base, bool(found[1]))
+    if found := WITHOUT.fullmatch(text):
+        return without([kind(tidy(part)) for part in split(found[1], SEPARATOR)[0]]) or Expression(text)
+    parts, between = split(text, UNION)
+    if len(parts) > 1:
+        return Union(tuple(map(kind, parts)))
+    if found := FRENCH.fullmatch(text):
+        low, high = found[2] or found[6], found[3] or found[7]
+        return Several((kind(tidy(low)), kind(tidy(high))), "(["[text[0] == "["], ")]"[text[-1] == "]"])
+    parts, between = split(without_groups(text, "", ""), SEPARATOR)
+    if len(parts) > 1:
+        return several(parts, between)
+    parts, between = split(text, RELATION)
+    if len(parts) > 1 or (parts and between):
+        return relation(parts, between)
+    if text.count("\\pm") == 1 and "\\mp" not in text:
+        return Several(tuple(both_signs(text)))
+    if bracketed := brackets(text):
+        return bracketed
+    if found := ENVIRONMENT.fullmatch(text):
+        rows = [row for row in re.split(r"\\\\(?: ?\[[^\]]*\])?", found[2].replace(r"\hline", "")) if row.strip()]
+        return Matrix(tuple(tuple(kind(tidy(cell)) for cell in row.split("&")) for row in rows))
+    if found := quantity(text):
+        return found
+    return words_or_expression(text)
+
+
+def choice(found: re.Match) -> Choice | tuple:
+    letter, rest = found[1] or found[2], found[4].strip(" .}")
+    if not rest:
+        return Choice(letter)
+    another = re.search(r"(?:,|\bor\b|\band\b)[ }]*\(?[A-J](?:[).:]|$)", rest)
+    if (
+        another or SEPARATOR.match(rest) or rest.startswith("(") or not (found[1] or found.group("after"))
+    ):  # `(A), (B)`, `(A)(B)`
+        parts, between = split(found.string, SEPARATOR)
+        return several(parts, between) if len(parts) > 1 else words_or_expression(found.string)
+    if found[1] and re.match(r"[-+*/^=<>_'!]|\\(?:cdot|times|frac|sqrt|le|ge|cup|cap)", rest):
+        parts, between = split(found.string, RELATION)
+        return relation(parts, between) if len(parts) > 1 else words_or_expression(found.string)
+    return Choice(letter, kind(tidy(rest)))
+
+
+def without_groups(text: str, opening: str, closing: str) -> str:
+    """Numbers without the commas between their thousands. In brackets a comma separates, unless other commas there are
+    followed by spaces."""
+    if opening and not re.search(r", ", text):
+        return text
+    return GROUPED.sub(lambda found: found[1].replace(",", ""), text)
+
+
+def split(text: str, pattern: re.Pattern) -> tuple[list[str], list[str]]:
+    """The parts between what the pattern finds outside of all brackets, and what was found."""
+    if not pattern.search(text):
+        return [text], []
+    outside, depth = [False] * len(text), 0
+    for found in TOKEN.finditer(text):
+        token = found[0]
+        if token in ("(", "[", "{", "\\{", "\\langle", "\\begin", "\\lfloor", "\\lceil"):
+            depth += 1
+        outside[found.start()] = depth <= 0
+        if token in (")", "]", "}", "\\}", "\\rangle", "\\end", "\\rfloor", "\\rceil"):
+            depth -= 1
+    parts, between, place = [], [], 0
+    for found in pattern.finditer(text):
+        if outside[found.start()]:
+            parts.append(text[place : found.start()].strip())
+            between.append(found[0])
+            place = found.end()
+    return [*parts, text[place:].strip()], between
+
+
+def several(parts: list[str], between: list[str], opening: str = "", closing: str = "") -> tuple:
+    """A list or what stands in brackets. `1 \\pm 2` is both; a part that is missing makes it no list."""
+    joined = next((word for word in ("or", "and") if any(word in sign.lower() for sign in between)), ",")
+    signs = [sign for sign, part in zip(between, parts) if part]
+    parts = [part for part in parts if part]
+    if not signs and not opening:
+        return kind(parts[0]) if parts else Text("")
+    items: list = []
+    for part in parts:
+        items += both_signs(part) if not opening or opening == "\\{" else [kind(tidy(part))]
+    if all(isinstance(item, Quantity) for item in items) and not opening and (whole := total(items)):
+        return whole
+    return Several(tuple(items), opening, closing, joined)
+
+
+def both_signs(text: str) -> list[tuple]:
+    """Two values for one with `\\pm`."""
+    if text.count("\\pm") == 1 and "\\mp" not in text:
+        return [kind(tidy(text.replace("\\pm", sign))) for sign in ("+", "-")]
+    return [kind(tidy(text))]
+
+
+def total(items: list) -> Quantity | None:
+    """7 hours and 20 minutes are one quantity."""
+    units = [unit(item.unit) for item in items]
+    if any(each is None or not isinstance(item.value, Number) for each, item in zip(units, items)):
+        return None
+    if len({each[0] for each in units}) > 1 or len({each[1] for each in units}) < len(units):
+        return None
+    value = sum(item.value.value * each[1] for item, each in zip(items, units)) / units[-1][1]
+    return Quantity(Number(value), items[-1].unit)
+
+
+def without(points: list[tuple]) -> Union | None:
+    """All real numbers but some."""
+    if not all(isinstance(point, Number) for point in points):
+        return None
+    ends = [Expression(r"-\infty"), *sorted(points, key=lambda point: point.value), Expression(r"\infty")]
+    return Union(tuple(Several(pair, "(", ")") for pair in pairwise(ends)))
+
+
+def relation(parts: list[str], signs: list[str]) -> tuple:
+    if not parts[0] and len(parts) == 2 and signs[0] in ("=", "\\approx"):
+        return kind(tidy(parts[1]))
+    if signs[0] == "\\mid" or not all(parts):
+        return Expression(" ".join(part + sign for part, sign in zip(parts, [*signs, ""])), opaque=True)
+    if "\\to" in signs or "\\equiv" in signs:
+        return Expression(" ".join(part + sign for part, sign in zip(parts, [*signs, ""])), opaque=True)
+    sides = [kind(tidy(part)) for part in parts]
+    return Relation(tuple(sides), tuple(signs))
+
+
+def brackets(text: str) -> tuple | None:
+    """What stands in one pair of brackets: a set, a tuple or an interval, or the thing itself."""
+    tokens = [found for found in TOKEN.finditer(text)]
+    if not tokens or tokens[0][0] not in OPENING or tokens[-1][0] not in OPENING.values():
+        return None
+    depth = 0
+    for found in tokens:
+        depth += (found[0] in OPENING or found[0] == "{") - (found[0] in OPENING.values() or found[0] == "}")
+        if depth == 0 and found is not tokens[-1]:
+            return None
+    if depth:
+        return None
+    opening, closing = tokens[0][0], tokens[-1][0]
+    inner = text[tokens[0].end() : tokens[-1].start()].strip()
+    parts, between = split(without_groups(inner, opening, closing), SEPARATOR)
+    if opening == "\\{" and closing == "\\}":
+        if found := BUILDER.fullmatch(inner):  # the x for which a condition holds
+            condition = kind(tidy(found[2]))
+            about = isinstance(condition, Relation) and Expression(found[1]) in condition.sides
+            return condition if about else Expression(text, opaque=True)
+        if re.search(r"\\mid(?![A-Za-z])|\||:", inner):
+            return Expression(text, opaque=True)
+        return several(parts, between, opening, closing) if inner else Several((), opening, closing)
+    if len(parts) > 1 and opening != "\\{" and closing != "\\}":
+        return several(parts, between, opening, closing) if all(parts) else None
+    return kind(tidy(inner)) if opening in "([" and closing in ")]" and inner else None
+
+
+def quantity(text: str) -> tuple | None:
+    """A number or an expression with what is counted or measured after it; several where more than one follows."""
+    if (found := CURRENCY.search(text)) and (
+        inner := kind(tidy(text[: found.start()] + (found[1] or "") + text[found.end() :]))
+    ):
+        sign = next((name for mark, name in MONEY.items() if mark in found[0]), "dollar")
+        if isinstance(inner, Number | Expression):
+            return Quantity(inner, sign)
+        return inner
+    if text.endswith("\\degree") and text != "\\degree" and not TRIGONOMETRIC.search(text):
+        return measured(text.removesuffix("\\degree"), "degree")
+    if found := re.fullmatch(r"(.*\S) ?\\degree ?(?:\\text ?\{ ?)?([CF])\}?", text):
+        return measured(found[1], f"degree {found[2]}")
+    if "\u3040" <= text[-1] <= "\ud7af":  # a counter, as in 5 with \u4e2a after it
+        value = text[: next(place for place, letter in enumerate(text) if "\u3040" <= letter <= "\ud7af")]
+        return measured(value, text[len(value) :])
+    if "\\text" in text and (found := TEXTS.search(text)):
+        return worded(text)
+    if (found := re.fullmatch(r"(.*\d) \(([A-Za-z ]{3,})\)", text)) and not CHANGING & words_of(found[2].lower()):
+        return measured(found[1], found[2])
+    pairs = re.findall(rf"({DECIMAL}) ?([a-z]+)", text)
+    if (
+        len(pairs) > 1
+        and all(unit(name) or len(name) > 3 for _, name in pairs)
+        and "".join(value + name for value, name in pairs) == text.replace(" ", "")
+    ):
+        return several([f"{value} {name}" for value, name in pairs], [","] * (len(pairs) - 1))
+    if (found := unit_at_end(text)) and (inner := measured(*found)):
+        return inner._replace(latex=text)
+    if found := re.fullmatch(r"(.*?[\d})]) (?:more )?([a-z][a-z-]+(?: [a-z-]+){0,3})", text, re.DOTALL):
+        words = found[2].split()
+        plain = not CHANGING & set(words) and not FUNCTIONS & set(words)
+        if plain and all(len(word) > 3 and re.search("[aeiou]", word) for word in words[:1]) and number(found[1]):
+            return measured(found[1], found[2])
+    return None
+
+
+def measured(value: str, name: str) -> Quantity | None:
+    inner = kind(tidy(value))
+    return Quantity(inner, name.strip()) if isinstance(inner, Number | Expression) else None
+
+
+def worded(text: str) -> tuple | None:
+    """Values with `\\text{...}` after each. Prose in which formulas stand is compared as a whole."""
+    parts, names, place = [], [], 0
+    for found in TEXTS.finditer(text):
+        power = found[2] or found[3]
+        parts.append(text[place : found.start()].strip())
+        names.append(found[1].strip() + (f"^{power}" if power else ""))
+        place = found.end()
+    tail = text[place:].strip()
+    if tail:
+        joined = tail.startswith("/") and unit(tail[1:])
+        if len(parts) == 1 and joined:
+            names[-1] += tail
+        else:
+            return None
+    merged: list[tuple[str, str]] = []
+    for value, name in zip(parts, names):
+        if value in ("/", "\\cdot") and merged:
+            merged[-1] = (merged[-1][0], f"{merged[-1][1]}{'/' if value == '/' else ' '}{name}")
+        elif not value and merged:
+            merged[-1] = (merged[-1][0], f"{merged[-1][1]} {name}")
+        else:
+            merged.append((value, name))
+    if not all(value for value, _ in merged):
+        return None
+    if any(CHANGING & set(re.findall("[a-z]+", name.lower())) for _, name in merged):
+        counted = len(merged) == 1 and number(f"{merged[0][0]} {merged[0][1]}")
+        return counted or None
+    if len(merged) == 1:
+        return measured(*merged[0])
+    items = [measured(*pair) for pair in merged]
+    if not all(items):
+        return None
+    return total(items) or Several(tuple(items))
+
+
+def words_or_expression(text: str) -> tuple:
+    plain = re.sub(r"\\text ?\{([^{}]*)\}", r" \1 ", text)
+    if "\\text" in text or WORDS.fullmatch(text):
+        words = " ".join(re.sub(r"[.,;:!?()'\"]", " ", plain).split()).lower()
+        if WORDS.fullmatch(words) and ("\\" not in plain) and (len(text) > 3 or "\\text" in text):
+            return Text(re.sub(r"^(?:an?|the) (?=.)", "", words))
+        if "\\text" in text:
+            named = re.fullmatch(r"\\text ?\{ ?([A-Za-z]{1,2}) ?\}", text)
+            return Expression(named[1]) if named else Expression(text, opaque=bool(re.search("[A-Za-z]{2}", plain)))
+    prose = [word for word in re.findall(r"(?<![A-Za-z\\{])[A-Za-z]{3,}", text) if word.lower() not in FUNCTIONS]
+    return Expression(text, opaque=any(re.search("[aeiou]", word) for word in prose) and " " in text)

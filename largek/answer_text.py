@@ -1,0 +1,204 @@
+"""One spelling for what is written in many ways, so that an answer's kind can be read from its text.
+
+`tidy` takes an answer as a model or a data set writes it and gives LaTeX in which signs, fractions, spaces, brackets
+and fonts have one form each: `−½` becomes `-\\frac{1}{2}`, `\\left( 3,\\! 4 \\right)` becomes `( 3, 4 )`. It changes
+no meaning, and what it does not know it leaves alone. Separators inside numbers are decided in `answer_kinds`.
+"""
+
+import re
+import unicodedata
+from functools import cache, lru_cache
+
+# Signs that are written as one character, in LaTeX.
+SIGNS = {
+    "−–—‒―﹣": "-", "×✕": r"\times ", "·⋅∙•": r"\cdot ", "÷": "/", "⁄∕": "/", "≤⩽": r"\le ", "≥⩾": r"\ge ",
+    "≠": r"\ne ", "≈≅": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ",
+    "∈": r"\in ", "°º˚": r"\degree ", "∅": r"\emptyset ", "∖": r"\setminus ", "≡": r"\equiv ", "∠": r"\angle ",
+    "ℝ": r"\mathbb{R}", "、，": ",", "；": ";", "。": ".", "′’‘": "'", "⟨": r"\langle ", "⟩": r"\rangle ",
+    "¢": r"\cent ",
+    "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "λ": r"\lambda ",
+    "μ": r"\mu ", "φϕ": r"\phi ", "ω": r"\omega ", "σ": r"\sigma ", "ρ": r"\rho ", "ε": r"\epsilon ", "τ": r"\tau ",
+    "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f": "", "\u00a0\u2002\u2003\u2009\u200a\u202f\u3000": " ",
+}  # fmt: skip
+TABLE = str.maketrans({sign: latex for signs, latex in SIGNS.items() for sign in signs})
+SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n"))
+SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789"))
+RAISED, LOWERED = re.compile(f"[{''.join(SUPERSCRIPTS)}]+"), re.compile(f"[{''.join(SUBSCRIPTS)}]+")
+SQUARED = re.compile(r"(?<=\d)\s?([ckdm]?m)([²³])")  # no power of a variable: those are set as formulas
+ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+|\([^()]*\)|\{[^{}]*\})")
+
+FONTS = (
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc)?|mbox|math(?:rm|bf|it|sf|tt|normal)|operatorname\*?|boldsymbol|bm"
+    r"|emph|underline|textup)(?![A-Za-z])\s*"
+)
+ALIGNED = re.compile(r"\\begin\{(aligned|align\*?|gathered|split|equation\*?)\}((?:[^\\]|\\(?!begin|end))*)\\end\{\1\}")
+REPLACED = [
+    (r"\\(?:left|right|mleft|mright|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
+    (r",\s*\\!\s*|\{\s*,\s*\}|\\,?\{,\}", r"\\thousands "),  # these commas are never those of a list
+    (r"\\!", ""),
+    (r"(?<!\\)\\[,;:>/ ]|~|\\q?quad(?![A-Za-z])|\\(?:thin|med|thick|en)space(?![A-Za-z])", " "),
+    (r"\\hspace\*?\{[^{}]*\}", " "),
+    (r"\\(?:display|text|script|scriptscript)style(?![A-Za-z])|\\limits(?![A-Za-z])", " "),
+    (r"\\(?:d|t|c)frac(?![A-Za-z])", r"\\frac"),
+    (r"\{\s*\{", "{{"),
+    (r"\\(?:mathbf|mathit|boldsymbol|bm)\s*\{\s*([A-Za-z])\s*\}", r" \1 "),  # vectors, which no unit is set like
+    (r"\\mathrm\s*\{\s*([ei])\s*\}(?!\s*[-+]?\d)", r" \1 "),
+    (FONTS + r"\{", r"\\text{"),
+    (r"\\text\{([^{}]*)\\text\{([^{}]*)\}\s*\}", r"\\text{\1\2}"),
+    (r"(\\text\{[^{}]*)\^\{(-?\d)\}(?=[^{}]*\})", r"\1^\2"),  # units
+    (
+        r"\\frac\s*\{\s*\\text\{([^{}]*)\}\s*\}\s*\{\s*\\text\{([^{}]*)\}\s*(?:(\^)\s*\{?(\d)\}?)?\s*\}",
+        r"\\text{ \1/\2\3\4}",
+    ),
+    (r"^\s*\\text\s*\{\s*(?:the |The )?(?:final )?[Aa]nswer(?: is)?\s*:?\s*\}\s*:?\s*(?=.)", ""),
+    (r"\\(?:ldots|cdots|dotsc)(?![A-Za-z])|\.\.\.|…", r"\\dots "),
+    (r"\\text\s*\{\s*(?:negative|minus)\s*\}\s*(?=[\d.\\])", "-"),
+    (r"\{\s*([^{}]*?)\s*\\choose(?![A-Za-z])\s*([^{}]*?)\s*\}", r"\\binom{\1}{\2}"),
+    (r"\{\s*\\(?:bf|rm|it)\s+", r"\\text{"),
+    (r"\\text\s*\{\s*\}", " "),
+    (r"\\text\s*\{\s*([-+.:]|[-+]?[\d.,]*\d)\s*\}", r"\1"),
+    (r"\{\s*([-+])\s*\}", r"\1"),
+    (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree(?![A-Za-z])", r"\\degree "),
+    (r"\\lbrace(?![A-Za-z])", r"\\{"),
+    (r"\\rbrace(?![A-Za-z])", r"\\}"),
+    (r"\\lbrack(?![A-Za-z])", "["),
+    (r"\\rbrack(?![A-Za-z])", "]"),
+    (r"\\[lr]vert(?![A-Za-z])", "|"),
+    (r"\\(?:leq|leqslant|leqq)(?![A-Za-z])|<=|=<", r"\\le "),
+    (r"\\(?:geq|geqslant|geqq)(?![A-Za-z])|>=", r"\\ge "),
+    (r"\\lt(?![A-Za-z])", "<"),
+    (r"\\gt(?![A-Za-z])", ">"),
+    (r"\\neq(?![A-Za-z])|\\not\s*=|!=", r"\\ne "),
+    (r":=|==", "="),
+    (r"\\(?:approxeq|simeq|doteq)(?![A-Za-z])", r"\\approx "),
+    (r"\\(?:wedge|land)(?![A-Za-z])", r"\\text{ and }"),
+    (r"\\(?:vee|lor)(?![A-Za-z])", r"\\text{ or }"),
+    (r"\\varnothing(?![A-Za-z])", r"\\emptyset "),
+    (r"\\(?:R|reals)(?![A-Za-z])", r"\\mathbb{R}"),
+    (r"\\mathbb\s+([A-Z])", r"\\mathbb{\1}"),
+    (r"\\div(?![A-Za-z])", "/"),
+    (r"\\cent(?![A-Za-z])", r"\\text{ cents}"),
+    (r"\\%|\\text\{\s*\\?%\s*\}|\\text\{\s*(?:per\s?cent|percentage|pct)\.?\s*\}", "%"),
+    (r"(?<![A-Za-z\\])(?:per\s?cent|percentage|pct)(?![A-Za-z])\.?", "%"),
+    (r"(?<![A-Za-z\\])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+    (r"(?<![A-Za-z\\])sqrt\s*(?=\d|\{|\[)", r"\\sqrt "),
+    (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+    (r"\\sqrt\s+(?=\d)", r"\\sqrt"),
+    (r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi "),
+    (r"(?<![A-Za-z\\])(?:infinity|infty|oo)(?![A-Za-z])", r"\\infty "),
+    (r"\+\s*\\infty", r"\\infty"),
+    (r"\*\*", "^"),
+    (r"\*", r"\\cdot "),
+    (r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r"\\times "),
+    (r"\^\s*\(\s*([-+]?\s*[\w.]+(?:\s*/\s*\w+)?)\s*\)", r"^{\1}"),
+    (r"(?<![A-Za-z\\])(?:negative|minus)\s+(?=[\d.\\])", "-"),
+    (r"(?<=\})\s*\\over(?![A-Za-z])\s*(?=\{)", "/"),
+    (r"\{\s*([^{}]*?)\s*\\over(?![A-Za-z])\s*([^{}]*?)\s*\}", r"\\frac{\1}{\2}"),
+    (r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}"),
+    (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
+    (r"\\frac\s*\{([^{}]*)\}\s*(\d|[a-zA-Z])", r"\\frac{\1}{\2}"),
+    (r"\\sqrt(\d)", r"\\sqrt{\1}"),
+]
+# Removed from both ends, as often as they are there.
+ENDS = re.compile(
+    r"^(?:\s|\\\\|\*\*|__)+|(?:\s|\\\\(?!\w)|(?<!\\)[,;:]|(?<!\.)\.(?!\.)|\*\*|__|\\text\s*\{\s*[.,;]\s*\})+$"
+)
+MATH = re.compile(r"(?<!\\)\$\$?((?:[^$\\]|\\.)+)\$\$?|\\\(((?:[^\\]|\\[^()])*)\\\)|\\\[((?:[^\\]|\\[^\[\]])*)\\\]")
+MONEY = re.compile(r"\\\$|\$")
+WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+PLAIN = re.compile(r"-?\d+(?:\.\d*)?|[A-Za-z]", re.ASCII)  # nothing to do
+BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
+
+
+def unicode_to_latex(text: str) -> str:
+    """The text in ASCII where there is LaTeX for it: minus signs, fractions, powers, roots, digits of any script."""
+    text = SQUARED.sub(r"\\text{ \1}\2", text)
+    text = RAISED.sub(lambda found: "^{" + "".join(SUPERSCRIPTS[sign] for sign in found[0]) + "}", text)
+    text = LOWERED.sub(lambda found: "_{" + "".join(SUBSCRIPTS[sign] for sign in found[0]) + "}", text)
+    text = text.translate(TABLE)
+    if text.isascii():
+        return text
+    text = ROOT.sub(lambda found: r"\sqrt{" + found[1].strip("(){}") + "}", text)
+    letters = []
+    for letter in text:
+        if letter.isascii():
+            letters.append(letter)
+        elif 0xFF01 <= ord(letter) <= 0xFF5E:  # full width
+            letters.append(chr(ord(letter) - 0xFEE0))
+        elif (digit := unicodedata.decimal(letter, None)) is not None:
+            letters.append(str(digit))
+        elif unicodedata.decomposition(letter).startswith("<fraction>"):
+            top, _, bottom = unicodedata.normalize("NFKC", letter).partition("⁄")
+            letters.append(rf"\frac{{{top}}}{{{bottom}}}")
+        else:
+            letters.append(letter)
+    return "".join(letters)
+
+
+def without_math_signs(text: str) -> str:
+    """Formulas without their `$` or `\\(`; prose around them as `\\text`, so that it is not taken for letters."""
+    if "$" not in text and "\\(" not in text and "\\[" not in text:
+        return text
+    parts, place = [], 0
+    for found in MATH.finditer(text):
+        if words := text[place : found.start()]:
+            parts.append(words)
+        parts.append(found)
+        place = found.end()
+    if place < len(text):
+        parts.append(text[place:])
+    formulas = [part for part in parts if not isinstance(part, str)]
+    prose = any(isinstance(part, str) and re.search(r"[A-Za-z]{2}", part) and "\\" not in part for part in parts)
+    whole = []
+    for part in parts:
+        if not isinstance(part, str):
+            whole.append(part[1] or part[2] or part[3] or "")
+        elif formulas and prose and re.search("[A-Za-z]", part) and "\\" not in part and "{" not in part:
+            whole.append(rf"\text{{{part}}}")
+        else:
+            whole.append(part)
+    return "".join(whole)
+
+
+@cache
+def replacements() -> list[tuple[re.Pattern, str]]:
+    """`REPLACED`, compiled when the first answer comes and not when the module is imported."""
+    return [(re.compile(pattern), new) for pattern, new in REPLACED]
+
+
+@lru_cache(maxsize=20_000)
+def tidy(text: str) -> str:
+    """The answer in one spelling; see above."""
+    if not text.isascii():
+        text = unicode_to_latex(text)
+    if found := BOX.match(text.strip()):
+        inner, rest = inside(text.strip()[found.end() - 1 :])
+        text = inner if inner is not None and not rest.strip(" .$") else text
+    text = without_math_signs(text).strip().strip("*")
+    if PLAIN.fullmatch(text):
+        return text.rstrip(".")
+    text = ALIGNED.sub(lambda found: re.sub(r"\\\\(?!\w)", ", ", found[2].replace("&", "")), text)
+    for pattern, new in replacements():
+        text = pattern.sub(new, text)
+    before = None
+    while before != text:
+        before = text
+        text = ENDS.sub("", text)
+        if text.startswith("{") and (found := inside(text))[0] is not None and not found[1].strip():
+            text = found[0]
+    return " ".join(text.split())
+
+
+def inside(text: str) -> tuple[str | None, str]:
+    """What stands in the braces that open at the beginning, and what comes after; (None, text) if they do not close."""
+    depth, place = 0, 0
+    while place < len(text):
+        letter = text[place]
+        if letter == "\\":
+            place += 2
+            continue
+        depth += (letter == "{") - (letter == "}")
+        if depth == 0:
+            return text[1:place], text[place + 1 :]
+        place += 1
+    return None, text

@@ -1,0 +1,249 @@
+"""What stands for the answer in a worked solution, as it is written there; how it is compared is another question.
+
+The last box that holds something counts, and boxes that follow one another count together. A box that is never closed
+is no answer, and nothing is read in its place. Without a box, what is announced last counts (`#### 18`, `A: 18`, `the
+answer is 18`): the formula after it, over lines too, else the rest of its sentence. Else it is the last formula or
+number of the text.
+
+All patterns take time in proportion to the text, whatever it is.
+"""
+
+import re
+from collections import deque
+from itertools import pairwise
+
+from largek.answer_kinds import CHANGING, FUNCTIONS
+from largek.answer_units import unit
+
+BOX = re.compile(r"\\f?box(?:ed)?(?![A-Za-z])")
+PLACEHOLDER = re.compile(
+    r"[\s.…_?$*]*|\\[lc]?dots|(?:\\text(?:bf)?\{)?\s*(?:your |the |my |final |insert )*(?:final )?"
+    r"(?:answer|result|value|solution|number|letter|expression)(?: here)?\s*\}?|\s*\\(?:square|Box|qquad|quad)\s*",
+    re.IGNORECASE,
+)
+BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+BETWEEN_BOXES = re.compile(r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b)*")
+ANNOUNCED = re.compile(
+    r"(?:####|^[^\S\n]*A:|\banswers?(?:[*_\s]{0,4}:|[^\S\n]+(?:is|are|=)\b(?![^\S\n]+(?:incorrect|wrong)\b)"
+    r"|\s{0,2}\*\*\s{0,2}(?=\n))|\bfinal answer\b(?=[*_\s]*\n))",
+    re.IGNORECASE | re.MULTILINE,
+)
+MARKS = " \t*_:>"  # between what announces an answer and the answer
+FORMULA = re.compile(
+    r"\$\$((?:[^$]|\$(?!\$))+)\$\$|\\\[((?:[^\\]|\\[^\[\]])+)\\\]|\\\(((?:[^\\]|\\[^()])+)\\\)"
+    r"|\\begin\{(?:equation|align|gather|displaymath)\*?\}((?:[^\\]|\\(?!begin|end))+)\\end\{"
+    r"|(?<![\\$])\$(?!\s*[\d.,]+\s+(?:[a-z]{2}|a\b))(?![\s\d.,]+(?:$|[;:]))((?:[^$\n\\]|\\.)+)\$(?!\d)"
+)
+REASON = re.compile(
+    r"[,;]?\s+(?:because|since|where|when|which|as|so|given|if|for|whereas|although|but|I hope|which is)\b|,\s+not\b"
+    r"|\s+or so\b|\s*\(?\bI hope\b",
+    re.IGNORECASE,
+)
+SENTENCE = re.compile(r"(?<![.\d\s])[.!?](?=\s+[A-Z(\\$*]|\s*$)|(?<=\d)\.(?=\s|$)|\.\s*I hope|(?<=[.\d\s])\.\s*$")
+LETTER = re.compile(
+    r"(?:the\s+)?(?:correct\s+)?(?:option|choice|answer|letter)?\s*[*_]*\(?\s*[*_]*([A-J])[*_]*\s*"
+    r"(?:[).:]|$|(?=[,;]\s)|(?=\s+(?:because|since|as)\b))[*_]*(.*)",
+    re.DOTALL,
+)
+REMARK = re.compile(
+    r"(?<=\S)\s+\((?:(?:since|because|as|see|which|where|check)\b[^()]*|([^()]*[A-Za-z]{3}[^()]*))\)\s*$"
+)
+# words with which a number can be given without another thing being said of it
+LEADING = re.compile(
+    r"(?:that|it|there|is|are|was|were|will|be|the|total|sum|value|number|result|approximately|about|roughly|around|equal"
+    r"|equals|to|therefore|thus|hence|then|simply|just|exactly|only|final|a|an|we|have|get|has|he|she|they|you|of|[:=]|,)\s+",
+    re.IGNORECASE,
+)
+DECIMAL = r"(?:\d{1,3}(?: \d{3})+(?![\d,.])|\d+(?:,\d+)*(?:\.\d+)?|\.\d+)"
+MINUS = r"(?:(?<![\w)\]}])(?:[-+–—]|−\s?)(?=[\d.])|\b(?:negative|minus)\s+(?=[\d.]))?"
+ONE = rf"{DECIMAL}(?:[eE][-+]?\d+(?![A-Za-z]))?(?: \d+/\d+)?"
+# a sum, product or quotient counts as a whole, so that 4/9 is not read from 11 + 4/9
+TERM = rf"{ONE}(?:\s?(?:[-+*/×·÷−]|\\times|\\cdot)\s?{ONE})*"
+LAST_NUMBER = re.compile(
+    rf"{MINUS}(?<![\d.]){TERM}(?:(?:,| and| or|, and|, or)\s{MINUS}{TERM})*"
+    r"(?:\s?(?:\\?%|per\s?cent\b|pct\b)|:\d\d\b)?"
+)
+BRACKETS = re.compile(r"[\[(](?=[^()\[\]\n]*,)[^()\[\]\n]{1,80}[\])]")
+STUCK = re.compile(r"[A-Za-z^_!√π∞²³{\\(]")  # right after a number: it is a part of something else
+BARE_FRACTION = re.compile(r"-?\s?\\[dtc]?frac\s?\{[^{}]*\}\s?\{[^{}]*\}")
+
+
+def boxed(text: str) -> str | None:
+    """The content of the last `\\boxed{...}` or `\\fbox{...}` that is not empty, or of several with nothing but `and`
+    or a comma between them, as a list. "" if there are only empty ones, None if there is none or the last never closes.
+    `\\boxed 7` gives the next word."""
+    found: list[str] = []
+    empty, after = None, len(text)  # where the box that was taken before begins
+    for start in reversed(list(BOX.finditer(text))):
+        content, end = _content(text, start.end(), after)
+        if found and (end is None or not BETWEEN_BOXES.fullmatch(text, end, after)):
+            break
+        if content is None:
+            if end is None:  # never closed
+                return None
+            continue  # only spoken of, as in "in a \\boxed."
+        if PLACEHOLDER.fullmatch(content):
+            if found:
+                break
+            empty = ""
+            continue
+        if content not in found:
+            found.append(content)
+        after = start.start()
+    return ", ".join(reversed(found)) if found else empty
+
+
+def _content(text: str, place: int, limit: int) -> tuple[str | None, int | None]:
+    """What stands in a box and where it ends, before `limit`; its end is None where the braces never close."""
+    ahead = text[place : min(place + 100, limit)]
+    place += len(ahead) - len(ahead.lstrip())
+    if text[place : place + 1] == "{":
+        end = _end(text, place, limit)
+        return (None, None) if end is None else (text[place + 1 : end - 1].strip(), end)
+    word = ahead.partition("$")[0].split()
+    if word and re.fullmatch(r"[-+]?\.?\d\S*|\\\S+|[A-Za-z][.,]?", word[0]):
+        return word[0], place + len(word[0])
+    return None, place
+
+
+def _end(text: str, place: int, limit: int) -> int | None:
+    """Where the braces that open at the place have closed; None if they never do. `\\{` is no brace that counts."""
+    depth = 0
+    for found in BRACE.finditer(text, place, limit):
+        depth += (found[0] == "{") - (found[0] == "}")
+        if depth == 0:
+            return found.end()
+    return None
+
+
+def extract(text: str) -> str | None:
+    """The final answer as it is written, or None."""
+    text = text.rpartition("</think>")[2]
+    if BOX.search(text):
+        if found := boxed(text):
+            return found
+        if found is None and any(
+            text[start.end() : start.end() + 20].lstrip()[:1] == "{" for start in BOX.finditer(text)
+        ):
+            return None
+        text = BOX.sub(" ", text)
+    for announced in reversed(deque(ANNOUNCED.finditer(text), 20)):
+        if (found := after(text[announced.end() : announced.end() + 4000])) and not PLACEHOLDER.fullmatch(found):
+            return found
+    if (
+        len(text) <= 100
+        and "\n" not in text.strip()
+        and not re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+", "", text))
+    ):
+        return text.strip() or None  # nothing but an answer
+    return last(text[-20_000:])
+
+
+def after(text: str) -> str | None:
+    """What is announced: the formula, choice or number at the beginning of the text."""
+    text = re.sub(r"^[\s*_:>]*\n\s*[-•*]\s+", "", text).lstrip(MARKS + "\n")  # without the mark of a list
+    if (formula := FORMULA.match(text)) and formula.lastindex < 5:  # displayed: may be over lines
+        return clean(formula[formula.lastindex])
+    line = text.partition("\n")[0].strip()
+    if not line:
+        return None
+    if found := LETTER.fullmatch(SENTENCE.split(line)[0].strip().rstrip(".")) or re.fullmatch(
+        r"[*_]*\(([A-J])\)[*_]*(.*)", line, re.DOTALL
+    ):
+        rest = found[2].strip(" .*_")
+        return f"({found[1]}) {rest}" if (rest and found.re is not LETTER) or rest else found[1]
+    formulas = list(FORMULA.finditer(line))
+    if formulas:
+        return among(line, formulas)
+    return plain(line)
+
+
+def clean(formula: str) -> str:
+    return formula.strip().strip("&").strip().removesuffix("\\\\").strip()
+
+
+def among(line: str, formulas: list[re.Match]) -> str:
+    """The formula that is meant: the last one of the sentence, before any reason for it; all in a list of them."""
+    stop = REASON.search(line, formulas[0].end())
+    sentence = next(
+        (end for end in SENTENCE.finditer(line, formulas[0].end()) if not inside(end.start(), formulas)), None
+    )
+    limit = min(found.start() for found in (stop, sentence) if found) if stop or sentence else len(line)
+    formulas = [found for found in formulas if found.start() < limit] or formulas[:1]
+    contents = [clean(found[found.lastindex]) for found in formulas]
+    between = [line[one.end() : two.start()] for one, two in pairwise(formulas)]
+    chain = [contents[-1]]
+    for content, words in zip(reversed(contents[:-1]), reversed(between)):
+        if not re.fullmatch(r"\s*,?\s*(?:and|or|,|;)\s*", words):
+            break
+        chain.insert(0, content)
+    if len(chain) > 1:
+        return ", ".join(chain)
+    rest = line[formulas[-1].end() : limit]
+    if re.match(r"\s*(?:is|are|=|equals|be|to)\b", rest) and LAST_NUMBER.search(rest):  # the largest $n$ is 34
+        return plain(rest) or contents[-1]
+    tail = re.match(r"\s*(?:\\?%|percent\b)", line[formulas[-1].end() :])
+    return contents[-1] + (r"\%" if tail else "")
+
+
+def inside(place: int, formulas: list[re.Match]) -> bool:
+    return any(found.start() <= place < found.end() for found in formulas)
+
+
+def plain(line: str) -> str | None:
+    """An announced answer without a formula: the rest of its sentence, without what only leads to it."""
+    sentence = re.sub(r"(?<!\w)(?:\*\*|__|`)|(?:\*\*|__|`)(?!\w)", "", line)
+    if end := SENTENCE.search(sentence):
+        sentence = sentence[: end.start()]
+    if (reason := REASON.search(sentence)) and reason.start() > 0:
+        sentence = sentence[: reason.start()]
+    sentence = sentence.strip(" \t*_`\"'").rstrip(".,;:").strip(" *_`\"'")
+    if (remark := REMARK.search(sentence)) and not re.search(r"\d|\bmod\b|\bbase\b|\bnot\b", remark[1] or ""):
+        sentence = sentence[: remark.start()]
+    whole = sentence
+    while found := LEADING.match(sentence):
+        sentence = sentence[found.end() :]
+    numbers = [found for found in LAST_NUMBER.finditer(sentence) if found[0].strip()]
+    if len(numbers) != 1:
+        return sentence or whole or None
+    return stripped(sentence, numbers[0])
+
+
+def stripped(sentence: str, found: re.Match) -> str:
+    """The only number of a sentence, where the words around it only say what is counted; else the sentence."""
+    before, behind = sentence[: found.start()], sentence[found.end() :]
+    if before.strip(" $€£¥*_(\"'") and not re.fullmatch(r"[A-Za-z ,:'$€£¥()*_-]*", before):
+        return sentence
+    if STUCK.match(behind) or not re.fullmatch(r"[A-Za-z ,:;'\".)$€£¥*_-]*", behind):
+        return sentence
+    words = re.findall("[a-z]+", f"{before} {behind}".lower())
+    if set(words) & (CHANGING | FUNCTIONS) or any(len(word) == 1 and word not in "a" for word in words):
+        return sentence
+    if re.search(r"[-+*/^=]\s*$", before) or re.match(r"\s*[-+*/^=<>](?!\w*-)", behind):
+        return sentence
+    if not before.strip(" $*_") and len(behind.split()) <= 2 and unit(behind.strip(" .*_")):
+        return sentence.strip(" *_.")
+    return found[0].strip()
+
+
+def last(text: str) -> str | None:
+    """The last formula or number of a text that announces nothing."""
+    formula = next(iter(deque(FORMULA.finditer(text), 1)), None)
+    for fraction in BARE_FRACTION.finditer(text):
+        if formula is None or fraction.start() >= formula.end():
+            formula = fraction
+    number = next(iter(deque(LAST_NUMBER.finditer(text), 1)), None)
+    if formula and (number is None or number.start() < formula.end()):
+        content = clean(formula[formula.lastindex] if formula.lastindex else formula[0])
+        if re.search(r"\d|\\(?:pi|infty|sqrt|text)", content) or number is None:
+            return content or None
+    if number is None:
+        return None
+    for group in BRACKETS.finditer(text, max(0, number.start() - 100)):
+        if group.start() < number.start() and number.end() < group.end():
+            return group[0]  # a tuple or an interval, not its last number
+    if STUCK.match(text, number.end()) or text[: number.start()].endswith(("^", "_", "^{", "_{", "√")):
+        before = re.search(r"\S{0,100}$", text[: number.start()])[0].lstrip("*_(\"'")
+        word = before + re.compile(r"\S{1,100}").match(text, number.start())[0]
+        return word.strip("*_.,;:!?)\"'") or number[0].strip()
+    return number[0].strip()

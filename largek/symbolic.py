@@ -1,0 +1,263 @@
+"""Mathematics on expressions, by sympy and Math-Verify. Everything here runs in a worker process, under its limits.
+
+Math-Verify's reader of LaTeX is used, which reads by a grammar and evaluates no text; of its normalisation all but the
+removal of units, which takes letters for them. Its comparison is used for sets only: it holds tiny numbers for equal,
+equations without a variable too, and any number for its percentage.
+"""
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from largek.answer_compare import plainly, same
+from largek.answer_kinds import (
+    TRIGONOMETRIC,
+    Based,
+    Choice,
+    Clock,
+    Expression,
+    Matrix,
+    Quantity,
+    Relation,
+    Text,
+    Union,
+    read,
+)
+from largek.answer_numbers import Number, close
+from largek.answer_votes import spelling
+
+PRECISION = 120  # digits to which numbers are evaluated
+POINTS = ((2, 7), (-3, 5), (13, 11), (-17, 3), (29, 8))  # where expressions are tried, shifted for every variable
+
+
+def load(*_) -> None:
+    """Imports what the functions below need; done before a worker's time counts."""
+    import logging
+
+    import latex2sympy2_extended  # noqa: F401
+    import math_verify  # noqa: F401
+    import sympy  # noqa: F401
+
+    logging.disable(logging.CRITICAL)
+
+
+@lru_cache(maxsize=10_000)
+def parsed(latex: str):
+    """The sympy object that a LaTeX text says, decimals as exact numbers; None where it cannot be read."""
+    from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
+    from math_verify.grader import should_treat_as_complex
+    from sympy import Float, I, Rational, nan, zoo
+
+    normal = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
+    if "'" in latex or "\\prime" in latex:  # which the reader leaves out
+        return None
+    if TRIGONOMETRIC.search(latex):
+        latex = re.sub(r"(\d+(?:\.\d+)?) ?\\degree", r"(\\frac{\1 \\cdot \\pi}{180})", latex)
+    latex = re.sub(r"\\gamma(?![A-Za-z])", r"\\varrho ", latex)  # which is read as a function or Euler's constant
+    text = normalize_latex(latex.replace("\\degree", ""), normal)
+    try:
+        found = latex2sympy(
+            text, is_real=not should_treat_as_complex(text), convert_degrees=False, normalization_config=None
+        )
+    except Exception:  # the reader raises Exception itself
+        return None
+    if hasattr(found, "has") and found.has(zoo, nan):
+        return None
+    if hasattr(found, "free_symbols"):  # which the reader leaves a symbol
+        found = found.xreplace({name: I for name in found.free_symbols if name.name == "i"})
+    if hasattr(found, "atoms") and (floats := found.atoms(Float)):
+        found = found.xreplace({value: Rational(str(value)) for value in floats})
+    return found
+
+
+def equivalent(gold: str, answer: str) -> str:
+    """`correct` or `wrong`."""
+    return "correct" if same(read(gold), read(answer), mathematically) else "wrong"
+
+
+def mathematically(gold: tuple, answer: tuple) -> bool:
+    """Whether two leaves say the same; what cannot be shown is False."""
+    if (found := plainly(gold, answer)) is not None:
+        return found
+    one, two = meaning(gold), meaning(answer)
+    if one is None or two is None:
+        return False
+    from sympy import Expr, MatrixBase, MatrixExpr, Set
+    from sympy.core.relational import Relational
+    from sympy.logic.boolalg import BooleanFunction
+
+    for written, other in ((gold, two), (answer, one)):
+        if isinstance(written, Number) and written.places and isinstance(other, Expr) and not other.free_symbols:
+            value = exactly(other)
+            if value is not None and close(written, value):
+                return True
+    if isinstance(one, Expr) and isinstance(two, Expr):
+        return equal(one, two)
+    if isinstance(one, Relational) and isinstance(two, Relational):
+        return same_relation(one, two)
+    if isinstance(one, MatrixBase | MatrixExpr) and isinstance(two, MatrixBase | MatrixExpr):
+        one, two = (value.doit().as_explicit() for value in (one, two))
+        return one.shape == two.shape and all(equal(a, b) for a, b in zip(one, two))
+    if isinstance(one, Set | BooleanFunction | Relational) and isinstance(two, Set | BooleanFunction | Relational):
+        return same_set(one, two)
+    return False
+
+
+def meaning(value: tuple):
+    """The sympy object of what was read; None for what is none."""
+    from sympy import Eq, FiniteSet, Ge, Gt, Interval, Le, Lt, Ne, Rational, Tuple
+    from sympy import Matrix as SympyMatrix
+    from sympy import Union as SympyUnion
+
+    if isinstance(value, Number):
+        scale = 100 if value.percent else 1
+        return Rational(value.value.numerator, value.value.denominator * scale)
+    if isinstance(value, Expression):
+        return None if value.opaque else parsed(value.latex)
+    if isinstance(value, Choice):
+        return parsed(value.letter)
+    if isinstance(value, Quantity):
+        return meaning(value.value)
+    if isinstance(value, Text | Clock | Based):
+        return None
+    if isinstance(value, Relation):
+        kinds = {"=": Eq, "<": Lt, ">": Gt, "\\le": Le, "\\ge": Ge, "\\ne": Ne}
+        sides = [meaning(side) for side in value.sides]
+        if len(sides) < 2 or any(side is None for side in sides) or any(sign not in kinds for sign in value.signs):
+            return None
+        if set(value.signs) == {"="}:
+            return Eq(sides[0], sides[-1], evaluate=False)
+        if len(sides) == 2:
+            return kinds[value.signs[0]](*sides, evaluate=False)
+        return None
+    if isinstance(value, Matrix):
+        rows = [[meaning(cell) for cell in row] for row in value.rows]
+        return None if any(cell is None for row in rows for cell in row) else SympyMatrix(rows)
+    items = [meaning(item) for item in value.items]
+    if any(item is None for item in items):
+        return None
+    if isinstance(value, Union):
+        return SympyUnion(*items)
+    if value.opening == "\\{" or not value.opening:
+        return FiniteSet(*items)
+    if len(items) == 2 and value.opening in "([" and value.closing in ")]":
+        return Interval(*items, left_open=value.opening == "(", right_open=value.closing == ")")
+    return Tuple(*items)
+
+
+def exactly(value) -> Fraction | None:
+    """A real number to `PRECISION` digits."""
+    from sympy import N, Rational
+
+    found = N(value.doit(), PRECISION)
+    if not found.is_real or not found.is_finite:
+        return None
+    found = Rational(found)
+    return Fraction(int(found.p), int(found.q))
+
+
+def equal(one, two) -> bool:
+    """Whether two expressions are equal for all values of their variables."""
+    from sympy import Rational, nan, simplify, zoo
+
+    if one == two:
+        return True
+    one, two = one.doit(), two.doit()
+    if one.has(nan, zoo) or two.has(nan, zoo):
+        return False
+    if one == two:
+        return True
+    if isinstance(one, Rational) and isinstance(two, Rational):
+        return False
+    if one.free_symbols != two.free_symbols and (one.is_number or two.is_number):
+        return (
+            (one - two).equals(0) is True if one.free_symbols and two.free_symbols else bool(simplify(one - two) == 0)
+        )
+    tried = [same_value(one.subs(place), two.subs(place)) for place in places(one, two)]
+    if False in tried:
+        return False
+    if tried.count(True) >= 3 or (True in tried and not one.free_symbols | two.free_symbols):
+        return True
+    return bool(simplify(one - two) == 0)
+
+
+def places(one, two) -> list[dict]:
+    """Values for the variables at which the expressions are tried."""
+    from sympy import Rational
+
+    names = sorted(one.free_symbols | two.free_symbols, key=str)
+    if not names:
+        return [{}]
+    return [{name: Rational(p + 3 * i, q + i) for i, name in enumerate(names)} for p, q in POINTS]
+
+
+def same_value(one, two) -> bool | None:
+    """Whether two numbers are equal to far more digits than chance explains, in proportion to their size; None where
+    either has no value."""
+    from sympy import Abs, N
+
+    try:
+        first, second = N(one, PRECISION), N(two, PRECISION)
+        if not (first.is_number and second.is_number) or not (first.is_finite and second.is_finite):
+            return None
+        size = max(Abs(first), Abs(second))
+        if size == 0:
+            return True
+        return bool(Abs(first - second) <= size * 10 ** -(PRECISION - 20))
+    except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
+        return None
+
+
+def same_relation(one, two) -> bool:
+    """Equations and inequalities that are one another up to a factor, positive for inequalities."""
+    from sympy import Eq, Ge, Gt, Le, Lt, Ne, simplify
+
+    if isinstance(one, Gt | Ge):
+        one = {Gt: Lt, Ge: Le}[type(one)](one.rhs, one.lhs, evaluate=False)
+    if isinstance(two, Gt | Ge):
+        two = {Gt: Lt, Ge: Le}[type(two)](two.rhs, two.lhs, evaluate=False)
+    if type(one) is not type(two):
+        return False
+    if not all(
+        hasattr(side, "free_symbols") and side.is_number is not None for side in (one.lhs, one.rhs, two.lhs, two.rhs)
+    ):
+        return False
+    first, second = one.lhs - one.rhs, two.lhs - two.rhs
+    if not first.free_symbols or not second.free_symbols or first.free_symbols != second.free_symbols:
+        return equal(one.lhs, two.lhs) and equal(one.rhs, two.rhs)
+    factor = simplify(first / second)
+    if factor.free_symbols or not factor.is_finite or factor == 0:
+        return False
+    return isinstance(one, Eq | Ne) or bool(factor > 0)
+
+
+def same_set(one, two) -> bool:
+    """Whether two sets, or a set and a condition for one variable, are equal."""
+    from sympy import Set
+
+    if any(not isinstance(value, Set) and len(value.free_symbols) != 1 for value in (one, two)):
+        return False
+    sets = [value if isinstance(value, Set) else value.as_set() for value in (one, two)]
+    if sets[0] == sets[1]:
+        return True
+    return bool(sets[0].symmetric_difference(sets[1]).is_empty)
+
+
+def normal_form(answer: str) -> str | None:
+    """The answer as text that is the same for answers that say the same; see `canonical` in `math_answers`."""
+    return spelling(read(answer), normal)
+
+
+def normal(value: Expression) -> str | None:
+    """An expression evaluated and expanded by sympy; constants that are not rational to 12 digits."""
+    from sympy import Expr, N, Rational, expand
+
+    found = parsed(value.latex)
+    if found is None:
+        return None
+    found = found.doit()
+    if isinstance(found, Expr):
+        found = expand(found)
+        if found.is_number and not isinstance(found, Rational):
+            found = N(found, 12)
+    return str(found)
