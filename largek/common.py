@@ -17,6 +17,10 @@ class InputError(Exception):
     """Wrong input from the user. Commands print it as one line and exit with status 2."""
 
 
+class DamagedStore(InputError):
+    """A file of a store is not what largek has written; the message names it and says what to do."""
+
+
 @contextlib.contextmanager
 def without_collector():
     """For the time in which libraries are imported and models loaded. What they make stays, and the garbage collector
@@ -88,6 +92,9 @@ def exit_on_bad_input(program: str) -> Iterator[None]:
         yield
     except InputError as error:
         sys.exit(_complain(program, error))
+    except KeyboardInterrupt as stopped:  # and SIGTERM where a command heeds it
+        print(f"{program}: {stopped or 'stopped'}", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit complains
         sys.exit(1)
@@ -156,6 +163,11 @@ def read_jsonl(path: str | Path, fields: Iterable[str] = ()) -> list[dict]:
             raise InputError(f"{path}, line {number}: expected the field {missing[0]!r}, found {', '.join(row)}")
         rows.append(row)
     return rows
+
+
+def readable(text: str) -> str:
+    """The text as one that UTF-8 can hold: halves of characters that belong together are joined, others replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def derive_seed(*parts: object) -> int:

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from largek import math_answers
-from largek.common import InputError, Progress, read_jsonl, whole_file
-from largek.store import read_samples
+from largek.common import InputError, Progress, whole_file
+from largek.store import read_problems, read_samples
 from largek.tasks import read_tasks
-from largek.verify import OUTCOMES, Verdict, Verifier, judge, load_verifier, version
+from largek.verify import OUTCOMES, Verdict, Verifier, is_finished, judge, load_verifier, version
 
 # what is carried over from the samples, so that tables are made from grades alone
 CARRIED = ["model", "task", "split", "problem", "sample", "tokens", "entropy"]
@@ -44,7 +44,7 @@ def run(
     if Path(samples).is_dir():
         table, output = read_samples(samples), output or str(Path(samples, "grades.parquet"))
         stored = Path(samples, "problems.jsonl")  # empty for a model that has no weights
-        rows = {row["id"]: row for row in (read_tasks(tasks, tasks_file) if tasks else read_jsonl(stored))}
+        rows = {row["id"]: row for row in (read_tasks(tasks, tasks_file) if tasks else read_problems(Path(samples)))}
         tasks = tasks or [str(stored)]
     elif tasks is None or output is None:
         if not Path(samples).exists():
@@ -80,7 +80,7 @@ def run(
                 text = text or ""
                 keys.append(_key(start[problem], finish, text))
                 if keys[-1] not in known:
-                    new[keys[-1]] = (verifiers[names[problem]], text, rows[problem], finish == "length")
+                    new[keys[-1]] = (verifiers[names[problem]], text, rows[problem], not is_finished(finish))
             works = list(new.items())
             parts = -(-len(works) // SLICE)  # neighbours in different ones: what hangs comes in rows
             known.update(chain.from_iterable(threads.map(_judge, [works[first::parts] for first in range(parts)])))

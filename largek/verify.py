@@ -19,6 +19,9 @@ from typing import NamedTuple
 from largek.common import InputError
 
 OUTCOMES = ("correct", "wrong", "no_answer", "truncated", "gave_up")
+# Words of engines and endpoints for an answer that the model has ended itself, in small letters. All others, among them
+# length, max_tokens, content_filter, abort and error, and none at all, are of answers that may have been broken off.
+FINISHED = ("stop", "stop_sequence", "eos", "eos_token", "end_turn", "complete", "completed", "finished")
 
 
 class Verdict(NamedTuple):
@@ -67,6 +70,11 @@ def load_verifier(name: str) -> Verifier:
     if not callable(verify):
         raise InputError(f"--verifier {name}: expected a function, found {type(verify).__name__}")
     return verify
+
+
+def is_finished(finish: str | None) -> bool:
+    """Whether an answer is known to be one that its model has ended; `finish` is the word that came with it."""
+    return finish is not None and finish.lower() in FINISHED
 
 
 def judge(verify: Verifier, text: str, problem: dict, truncated: bool) -> Verdict:
