@@ -1,6 +1,7 @@
 """The command line: `largek sample | grade | passk | compare | report | loss | rank`. Each imports what it needs."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -191,6 +192,9 @@ def without_pandas() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the locale cannot write ends nothing
+            stream.reconfigure(errors="backslashreplace")
     args = parser().parse_args(argv)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     with exit_on_bad_input(f"largek {args.command}"):

@@ -1,6 +1,6 @@
 """Sampling through an OpenAI-compatible endpoint, such as `vllm serve`.
 
-In come chunks, out comes each answer by itself as soon as it is there, with a seed that follows from the run's seed, the
+In come chunks, out comes each answer by itself as soon as it is there. Its seed follows from the seed of the run, the
 model's name, the problem and the sample index alone. What endpoints do, and what is done about it:
 
     busy or broken (408, 409, 425, 429, 5xx), cut off, or    asked again, `retries` times, later each time

@@ -236,7 +236,9 @@ def packed(value: object) -> str:
 
 def page(summary: dict, texts: Iterable[list]) -> str:
     """The whole page. Only its own script and style, known by their hashes, may run, and nothing may be fetched."""
-    html, style, script = (Path(__file__).with_name(f"report.{kind}").read_text() for kind in ("html", "css", "js"))
+    html, style, script = (
+        Path(__file__).with_name(f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
+    )
     data = [f'<script type="application/json" id="summary">{packed(summary)}</script>']
     data += [f'<script type="application/json" class="texts">{packed(shard)}</script>' for shard in texts]
     parts = {"style": style, "script": script, "data": "\n".join(data)}

@@ -6,6 +6,7 @@ missing and ends with the same records, and raising the number of samples makes 
 """
 
 import json
+import math
 import shutil
 import time
 from collections import Counter
@@ -180,6 +181,9 @@ def fill_store(store: Store, chunks: list[Chunk], sampler, settings: dict, batch
     progress.update(done)
     try:
         for chunk, answers in sampler.sample(chunks, settings, batch_size):
+            if any(answer.logprob is not None and not math.isfinite(answer.logprob) for answer in answers):
+                why = "it has diverged in training, or its weights are damaged"
+                raise InputError(f"{settings['name']}: its probabilities are no numbers (NaN or inf): {why}")
             records = list(records_of(chunk, answers, settings["name"]))
             if single:
                 store.add(*records)
