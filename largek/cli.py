@@ -198,6 +198,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     with exit_on_bad_input(f"largek {args.command}"):
+        given = getattr(args, "output", None)
+        for output in [given] if isinstance(given, str) else given or []:
+            if os.path.isdir(output):  # said before the work and not after it
+                raise InputError(f"--output {output}: expected a file, this is a folder")
         if args.command in ("sample", "grade"):
             without_pandas()
         if args.command == "sample":

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from largek import math_answers
 from largek.common import InputError, Progress, whole_file
-from largek.store import read_problems, read_samples
+from largek.store import digest_of_problems, read_problems, read_samples
 from largek.tasks import read_tasks
 from largek.verify import OUTCOMES, Verdict, Verifier, is_finished, judge, load_verifier, version
 
@@ -41,8 +41,11 @@ def run(
     """
     if verifier is not None:
         load_verifier(verifier)  # says what is wrong with it before anything is read
+    of = {}
     if Path(samples).is_dir():
         table, output = read_samples(samples), output or str(Path(samples, "grades.parquet"))
+        if not tasks:  # so that it is noticed when the store has changed since
+            of = {"problems": digest_of_problems(Path(samples)), "records": len(table)}
         stored = Path(samples, "problems.jsonl")  # empty for a model that has no weights
         rows = {row["id"]: row for row in (read_tasks(tasks, tasks_file) if tasks else read_problems(Path(samples)))}
         tasks = tasks or [str(stored)]
@@ -90,10 +93,10 @@ def run(
     for place, (name, kind) in enumerate(zip(Verdict._fields, (pa.string(), pa.string(), pa.bool_(), pa.string()))):
         graded = graded.append_column(name, pa.array([verdict[place] for verdict in verdicts], kind))
     graded = graded.append_column("key", pa.array(keys, pa.string()))
-    about = json.loads((table.schema.metadata or {}).get(b"largek", b"{}")) | {"verifier": versions}
+    about = json.loads((table.schema.metadata or {}).get(b"largek", b"{}")) | {"verifier": versions} | of
     graded = graded.replace_schema_metadata({"largek": json.dumps(about, sort_keys=True)})
     with whole_file(output) as temporary:
-        pq.write_table(graded, temporary, compression="zstd")
+        pq.write_table(graded, temporary, compression="zstd", write_page_checksum=True)
     print(summary(graded, sum(key in before for key in keys)), flush=True)
     return graded
 
@@ -130,7 +133,7 @@ def _key(start, finish: str | None, text: str) -> str:
 def _read_verdicts(path: str) -> dict[str, Verdict]:
     """Verdicts of earlier grades by their keys, without those that gave up. None if there are no such grades."""
     try:
-        columns = pq.read_table(path, columns=["key", *Verdict._fields]).to_pydict()
+        columns = pq.read_table(path, columns=["key", *Verdict._fields], page_checksum_verification=True).to_pydict()
     except (OSError, pa.ArrowException):
         return {}
     if columns.keys() != {"key", *Verdict._fields}:  # of an earlier version

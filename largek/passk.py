@@ -264,4 +264,5 @@ def run(
         print(show(table.loc[np.array(main, bool)]))
         return table
     write_csv(output, table, digits=None)
+    print(f"{output}: {len(table):,} rows", flush=True)
     return table

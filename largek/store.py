@@ -15,6 +15,7 @@ DamagedStore that names it.
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -256,6 +257,35 @@ def read_problems(folder: Path) -> list[dict]:
             return rows
         reason = f"{path}: a problem is there twice" if wrong is None else f"{path}: not a row of it: {wrong!r:.80}"
     raise DamagedStore(f"{reason}; remove the file, and the same `largek sample` command writes it anew")
+
+
+def digest_of_problems(folder: Path) -> str:
+    """A digest of what decides verdicts: the problems without the numbers of samples asked for."""
+    path = folder / PROBLEMS
+    if not path.exists():
+        raise DamagedStore(f"{path}: no such file; the same `largek sample` command adds it")
+    rows = re.sub(rb', "samples": [0-9]+\}\n', b"}\n", path.read_bytes())
+    return hashlib.sha256(rows).hexdigest()
+
+
+def number_of_records(folder: Path) -> int:
+    """How many records there are, without reading them. Raises DamagedStore."""
+    number = len(read_arrived(folder))
+    for path in chunk_files(folder):
+        try:
+            number += pq.read_metadata(path).num_rows
+        except (OSError, pa.ArrowException):
+            number += len(read_file(path, KEY))
+    return number
+
+
+def each_chunk(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """The records of one file after the other, then those in none. Raises DamagedStore."""
+    arrived = read_arrived(folder)
+    for path in chunk_files(folder):
+        yield read_file(path, columns)
+    if arrived:
+        yield pa.Table.from_pylist(arrived, SCHEMA).select(columns)
 
 
 def chunk_files(folder: Path) -> list[Path]:

@@ -82,7 +82,8 @@ def test_a_store_is_graded_into_itself(store, capsys):
         ("p2", 1, "no_answer", None),
     ]
     about = json.loads(table.schema.metadata[b"largek"])
-    assert about == SETTINGS | {"asked": [["sums", "all", 6]], "verifier": {"math": version("math")}}
+    of = {"problems": about["problems"], "records": 6}
+    assert about == SETTINGS | {"asked": [["sums", "all", 6]], "verifier": {"math": version("math")}} | of
     assert "m: 6 answers: 3 correct, 1 wrong, 1 no answer, 1 truncated, 0 gave up\n" in capsys.readouterr().out
     assert all(path.read_bytes() == old for path, old in before.items())
 
