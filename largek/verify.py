@@ -94,6 +94,10 @@ def judge(verify: Verifier, text: str, problem: dict, truncated: bool) -> Verdic
         raise InputError(f"problem {problem.get('id')!r}: the verifier failed ({reason})") from error
     if not isinstance(verdict, Verdict) or verdict.outcome not in OUTCOMES:
         raise InputError(f"problem {problem.get('id')!r}: expected a largek.verify.Verdict, got {verdict!r:.80}")
+    for field, kind in (("extracted", str), ("vote", str), ("sound", bool)):
+        if not isinstance(value := getattr(verdict, field), kind | None):
+            expected = f"expected {kind.__name__} or None as {field} of a Verdict"
+            raise InputError(f"problem {problem.get('id')!r}: {expected}, got {value!r:.80}")
     if verdict.vote is None and verdict.outcome in ("correct", "wrong"):
         return verdict._replace(vote=verdict.extracted)
     return verdict

@@ -213,7 +213,7 @@ def test_grades_that_no_longer_fit_are_said(whole, tmp_path, capsys):
         command()
         assert capsys.readouterr().out.startswith(f"{line}\n")
     rename(other)
-    compare.run([str(folder), str(other)], [1])
+    compare.run([str(folder), str(other)], [1], None)
     assert line in capsys.readouterr().out
     grade.run(str(folder))
     assert stale(str(folder)) == []

@@ -18,7 +18,7 @@ from conftest import run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from largek import grade, gym_answers
+from largek import grade, gym_answers, workers
 from largek.common import InputError, write_jsonl
 from largek.gym_answers import entry, extract, gym, harmless, problems
 from largek.math_answers import start_workers
@@ -122,6 +122,8 @@ def verifier_file(folder: Path, monkeypatch, body: str) -> None:
     )
     for name in ("own_checker", "own_words"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+    workers._stop()  # they have imported what was there before
+    workers._fill()
 
 
 def test_own_verifiers_and_their_versions(store, judged, tmp_path, monkeypatch):
@@ -141,11 +143,53 @@ def test_own_verifiers_and_their_versions(store, judged, tmp_path, monkeypatch):
 
 
 def test_what_gave_up_is_tried_again(store, tmp_path, monkeypatch):
-    verifier_file(tmp_path, monkeypatch, "return Verdict('gave_up' if len(TRIES) <= 5 else 'wrong', 'x')")
+    mark = tmp_path / "mark"
+    body = f"import os; return Verdict('wrong' if os.path.exists({str(mark)!r}) and text == 'hm' else 'gave_up', 'x')"
+    verifier_file(tmp_path, monkeypatch, body)
     first = grade.run(store, verifier="own_checker:check").to_pylist()
     assert [row["vote"] for row in first] == [None] * 6
+    mark.touch()
     second = grade.run(store, verifier="own_checker:check").to_pylist()
-    assert [row["outcome"] for row in second].count("wrong") == 5
+    assert [row["outcome"] for row in second].count("wrong") == 1
+
+
+@pytest.mark.parametrize(
+    "body", ["while True: pass", "import os; os._exit(3)", "import os; os.abort()", "return [0] * 10**12"]
+)
+def test_a_verifier_that_hangs_or_dies_gives_up_on_that_answer_alone(store, tmp_path, monkeypatch, body):
+    monkeypatch.setattr(grade, "SECONDS", 1.0)
+    lines = ["if text == 'hm':", *(f"    {line}" for line in body.split("; ")), "return Verdict('wrong', 'x')"]
+    verifier_file(tmp_path, monkeypatch, "\n    ".join(lines))
+    if "10**12" in body:
+        with pytest.raises(InputError, match=r"problem 'p2': the verifier failed \(MemoryError"):
+            grade.run(store, verifier="own_checker:check")
+        return
+    rows = grade.run(store, verifier="own_checker:check").to_pylist()
+    assert [row["outcome"] for row in rows] == ["wrong", "wrong", "wrong", "truncated", "wrong", "gave_up"]
+
+
+def test_a_verifier_may_use_the_math_verify_of_its_thread(store, tmp_path, monkeypatch):
+    """Which refuses to run outside the main thread: most rewards that people have are built on it."""
+    lines = ["from math_verify import parse, verify", "right = verify(parse('7'), parse(text))"]
+    verifier_file(tmp_path, monkeypatch, "\n    ".join([*lines, "return Verdict('correct' if right else 'wrong')"]))
+    rows = grade.run(store, verifier="own_checker:check").to_pylist()
+    assert [row["outcome"] for row in rows].count("correct") == 1
+
+
+@pytest.mark.parametrize("body", ["raise KeyError(text)", "import sys; sys.exit(5)", "return Verdict('wrong', 7)"])
+def test_what_was_graded_before_a_verifier_failed_is_kept(store, tmp_path, monkeypatch, judged, body):
+    monkeypatch.setattr(grade, "BATCH", 1)
+    mark = tmp_path / "mark"
+    lines = ["import os", f"if text == 'hm' and not os.path.exists({str(mark)!r}):"]
+    lines += [*(f"    {line}" for line in body.split("; ")), "return Verdict('wrong', 'x')"]
+    verifier_file(tmp_path, monkeypatch, "\n    ".join(lines))
+    with pytest.raises(InputError, match=r"^problem 'p2': "):
+        grade.run(store, verifier="own_checker:check")
+    assert Path(store, "grades.parquet.partial").exists() and not Path(store, "grades.parquet").exists()
+    mark.touch()
+    judged.clear()
+    assert len(grade.run(store, verifier="own_checker:check")) == 6 and judged == ["hm"]
+    assert not Path(store, "grades.parquet.partial").exists()
 
 
 def test_a_verifier_that_fails_leaves_the_old_grades(store, tmp_path, monkeypatch):
