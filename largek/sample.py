@@ -241,8 +241,24 @@ def load_engine(
 
 
 def identity(model: str, engine: str) -> str:
-    """What tells models apart: the content of a local folder, or the name on the hub or at the endpoint."""
-    return content(model) if engine != "openai" and Path(model).is_dir() else model
+    """What tells models apart: the content of a local folder, the name and the commit on the hub, or the name at the
+    endpoint."""
+    if engine == "openai" or not model:
+        return model
+    if Path(model).is_dir():
+        return content(model)
+    commit = commit_of(model)
+    return f"{model}@{commit}" if commit else model
+
+
+def commit_of(model: str) -> str | None:
+    """The commit that a name on the hub stands for now; None where nobody can say."""
+    try:
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(model, "config.json")).parent.name  # of the snapshot, which the commit names
+    except Exception:  # it is said when the model is loaded
+        return None
 
 
 def was_made(output: str, about: dict) -> bool:

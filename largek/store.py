@@ -144,7 +144,7 @@ def open_store(
         for left in (folder / "samples").glob(".*"):  # half-written when a process was killed
             left.unlink()
         known = read_settings(folder) if (folder / SETTINGS).exists() else {}
-        if not settings.keys() <= known.keys():
+        if any(key not in known or known[key] != value for key, value in settings.items()):
             write_json(folder / SETTINGS, known | settings)
         store = Store(folder)
         _add_problems(folder, problems)
@@ -193,6 +193,8 @@ def _difference(folder: Path, settings: dict, problems: list[dict]) -> str:
         return "its settings.json is missing" if _has_samples(folder) else ""
     stored = read_settings(folder)
     stored.pop("info", None)
+    if str(settings.get("model")).startswith(f"{stored.get('model')}@"):  # of before commits were kept
+        stored["model"] = settings["model"]
     known = settings.keys() - (LATER - stored.keys())
     differing = [
         key for key in settings | stored if key in known | stored.keys() and settings.get(key) != stored.get(key)
