@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from largek import __version__
-from largek.common import InputError, exit_on_bad_input, quick_exit
+from largek.common import INTERRUPTED, InputError, exit_on_bad_input, quick_exit
 from largek.completion import SHELLS, PrintCompletion
 
 
@@ -167,7 +167,14 @@ def for_each(what: str, work: Callable, arguments: Iterable[tuple]) -> None:
 def command() -> None:
     """The program `largek`."""
     with quick_exit():
-        main()
+        try:
+            main()
+        except SystemExit as end:
+            if end.code == INTERRUPTED:  # what is stored is stored; threads that wait for a worker are not waited for
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(INTERRUPTED)
+            raise
 
 
 class NoPandas:

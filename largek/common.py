@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+INTERRUPTED = 130  # exit status after Ctrl-C
+
 
 class InputError(Exception):
     """Wrong input from the user. Commands print it as one line and exit with status 2."""
@@ -87,14 +89,14 @@ def quick_exit() -> Iterator[None]:
 
 @contextlib.contextmanager
 def exit_on_bad_input(program: str) -> Iterator[None]:
-    """Turn InputError and a full disk into one line on standard error and exit status 2."""
+    """Turn InputError and a full disk into one line on standard error and exit status 2, and Ctrl-C into one line."""
     try:
         yield
     except InputError as error:
         sys.exit(_complain(program, error))
     except KeyboardInterrupt as stopped:  # and SIGTERM where a command heeds it
-        print(f"{program}: {stopped or 'stopped'}", file=sys.stderr)
-        sys.exit(130)
+        print(f"{program}: {str(stopped) or 'stopped'}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit complains
         sys.exit(1)

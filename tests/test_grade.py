@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import run
+from conftest import BIN, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,6 +167,18 @@ def test_a_verifier_that_hangs_or_dies_gives_up_on_that_answer_alone(store, tmp_
         return
     rows = grade.run(store, verifier="own_checker:check").to_pylist()
     assert [row["outcome"] for row in rows] == ["wrong", "wrong", "wrong", "truncated", "wrong", "gave_up"]
+
+
+def test_ctrl_c_ends_a_verifier_that_hangs(store, tmp_path):
+    (tmp_path / "hanging.py").write_text("import time\ndef verify(text, row):\n    time.sleep(1000)\n")
+    words = [str(BIN / "largek"), "grade", store, "--verifier", "hanging:verify"]
+    command = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not subprocess.run(["pgrep", "-P", str(command.pid)], capture_output=True).stdout:
+        time.sleep(0.05)
+    time.sleep(1)
+    command.send_signal(signal.SIGINT)
+    _, said = command.communicate(timeout=20)
+    assert command.returncode == 130 and said == "largek grade: stopped\n"
 
 
 def test_a_verifier_may_use_the_math_verify_of_its_thread(store, tmp_path, monkeypatch):
