@@ -1,11 +1,13 @@
 """The command line: `largek sample | grade | passk | compare | report | loss | rank`. Each imports what it needs."""
 
 import argparse
+import io
 import os
 import sys
+from collections.abc import Callable, Iterable
 
 from largek import __version__
-from largek.common import InputError, exit_on_bad_input, quick_exit
+from largek.common import INTERRUPTED, InputError, exit_on_bad_input, quick_exit
 from largek.completion import SHELLS, PrintCompletion
 
 
@@ -31,6 +33,12 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    return int(text)
+
+
 def yes_or_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise argparse.ArgumentTypeError(f"expected yes or no, got {text!r}")
@@ -49,6 +57,10 @@ def sampling_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--gpu-memory", type=float, metavar="SHARE", help="of a GPU, what vLLM takes (default: 0.9)")
     command.add_argument("--tensor-parallel", type=positive, metavar="GPUS", help="of vLLM (default: 1)")
     command.add_argument("--base-url", metavar="URL", help="of the endpoint (default: $OPENAI_BASE_URL)")
+    again = "how often to ask an endpoint again for an answer that it fails to give (default: %(default)s)"
+    command.add_argument("--retries", type=whole, default=6, metavar="N", help=again)
+    limit = "of an endpoint for one answer, in seconds (default: %(default)g)"
+    command.add_argument("--timeout", type=positive, default=1800, metavar="SECONDS", help=limit)
     command.add_argument("--temperature", type=float, default=1.0, help="default: %(default)s")
     command.add_argument("--top-p", type=float, default=1.0, help="default: %(default)s")
     command.add_argument("--max-tokens", type=positive, default=1024, help="of one answer (default: %(default)s)")
@@ -58,7 +70,7 @@ def sampling_options(command: argparse.ArgumentParser) -> None:
 
 # what both hand on to `largek.sample.run`
 SAMPLING = ("tasks_file", "prompt", "chat_template", "engine", "base_url", "temperature", "top_p", "max_tokens")
-SAMPLING += ("batch_size", "seed", "gpu_memory", "tensor_parallel")
+SAMPLING += ("batch_size", "seed", "gpu_memory", "tensor_parallel", "retries", "timeout")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -136,10 +148,33 @@ def one_each(option: str, given: list[str] | None, of: str, those: list[str]) ->
     return given
 
 
+def for_each(what: str, work: Callable, arguments: Iterable[tuple]) -> None:
+    """`work` with each of several arguments, whose first names it. One that fails keeps none of the others from being
+    done; InputError says so at the end."""
+    failed, arguments = 0, list(arguments)
+    for each in arguments:
+        try:
+            work(*each)
+        except InputError as error:
+            if len(arguments) == 1:
+                raise
+            print(f"largek: error: {each[0]}: {error}", file=sys.stderr, flush=True)
+            failed += 1
+    if failed:
+        raise InputError(f"{failed} of {len(arguments)} {what} failed, see above; the others are done")
+
+
 def command() -> None:
     """The program `largek`."""
     with quick_exit():
-        main()
+        try:
+            main()
+        except SystemExit as end:
+            if end.code == INTERRUPTED:  # what is stored is stored; threads that wait for a worker are not waited for
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(INTERRUPTED)
+            raise
 
 
 class NoPandas:
@@ -164,9 +199,16 @@ def without_pandas() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the locale cannot write ends nothing
+            stream.reconfigure(errors="backslashreplace")
     args = parser().parse_args(argv)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     with exit_on_bad_input(f"largek {args.command}"):
+        given = getattr(args, "output", None)
+        for output in [given] if isinstance(given, str) else given or []:
+            if os.path.isdir(output):  # said before the work and not after it
+                raise InputError(f"--output {output}: expected a file, this is a folder")
         if args.command in ("sample", "grade"):
             without_pandas()
         if args.command == "sample":
@@ -176,13 +218,19 @@ def main(argv: list[str] | None = None) -> None:
             outputs = one_each("--output", args.output, "--model", args.model)
             names = one_each("--name", args.name, "--model", args.model)
             how = {key: getattr(args, key) for key in SAMPLING}
-            for model, store, output, name in zip(args.model, stores, outputs, names):
+
+            def sample_one(model: str, store: str | None, output: str | None, name: str | None) -> None:
                 sample.run(model, args.tasks, args.samples, store=store, output=output, name=name, **how)
+
+            for_each("models", sample_one, zip(args.model, stores, outputs, names))
         elif args.command == "grade":
             from largek import grade
 
-            for samples, output in zip(args.samples, one_each("--output", args.output, "SAMPLES", args.samples)):
+            def grade_one(samples: str, output: str | None) -> None:
                 grade.run(samples, args.tasks, output, args.verifier, args.tasks_file)
+
+            outputs = one_each("--output", args.output, "SAMPLES", args.samples)
+            for_each("files of samples", grade_one, zip(args.samples, outputs))
         elif args.command == "passk":
             from largek import passk
 

@@ -12,9 +12,15 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+INTERRUPTED = 130  # exit status after Ctrl-C
+
 
 class InputError(Exception):
     """Wrong input from the user. Commands print it as one line and exit with status 2."""
+
+
+class DamagedStore(InputError):
+    """A file of a store is not what largek has written; the message names it and says what to do."""
 
 
 @contextlib.contextmanager
@@ -83,11 +89,14 @@ def quick_exit() -> Iterator[None]:
 
 @contextlib.contextmanager
 def exit_on_bad_input(program: str) -> Iterator[None]:
-    """Turn InputError and a full disk into one line on standard error and exit status 2."""
+    """Turn InputError and a full disk into one line on standard error and exit status 2, and Ctrl-C into one line."""
     try:
         yield
     except InputError as error:
         sys.exit(_complain(program, error))
+    except KeyboardInterrupt as stopped:  # and SIGTERM where a command heeds it
+        print(f"{program}: {str(stopped) or 'stopped'}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit complains
         sys.exit(1)
@@ -113,13 +122,17 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())  # else a power cut may leave the name with nothing in it
         os.replace(temporary, path)
+    except OSError as error:
+        if error.strerror and error.filename in (None, str(temporary)):  # of a full disk: say what was being written
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: object) -> None:
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_csv(path: str | Path, table, digits: int | None = 6) -> None:
@@ -130,24 +143,34 @@ def write_csv(path: str | Path, table, digits: int | None = 6) -> None:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[dict]) -> None:
-    with whole_file(path) as temporary, temporary.open("w") as file:
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row) + "\n")
 
 
 def read_jsonl(path: str | Path, fields: Iterable[str] = ()) -> list[dict]:
-    """The rows of a JSONL file. Raises InputError naming file, line and field where one is broken or missing."""
+    """The rows of a JSONL file; lines without anything are skipped. Raises InputError naming file, line and field where
+    one is broken or missing."""
     try:
-        lines = Path(path).read_text().rstrip("\n").split("\n")  # not splitlines: texts hold U+2028 and the like
+        text = Path(path).read_text(encoding="utf-8-sig")  # a byte order mark is no part of the text
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: expected lines of JSON, found no text") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected lines of JSON in UTF-8, found no text in it ({error})") from None
     rows = []
-    for number, line in enumerate(lines if lines != [""] else [], 1):
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: texts hold U+2028 and the like
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+            if "\\ud" in line.lower():
+                json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            raise InputError(
+                f"{path}, line {number}: {half!r} is half of a character, which no text can hold"
+            ) from None
+        except (ValueError, RecursionError) as error:  # numbers of too many digits, and brackets in brackets, too
             raise InputError(f"{path}, line {number}: not JSON ({error})") from None
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: expected a JSON object")
@@ -156,6 +179,11 @@ def read_jsonl(path: str | Path, fields: Iterable[str] = ()) -> list[dict]:
             raise InputError(f"{path}, line {number}: expected the field {missing[0]!r}, found {', '.join(row)}")
         rows.append(row)
     return rows
+
+
+def readable(text: str) -> str:
+    """The text as one that UTF-8 can hold: halves of characters that belong together are joined, others replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def derive_seed(*parts: object) -> int:

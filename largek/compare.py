@@ -143,6 +143,7 @@ def run(paths: list[str], ks: list[int] | None, output: str | None, max_tokens: 
     table = pd.concat([compare(reference, other, ks) for _, other in others], ignore_index=True)
     if output:
         write_csv(output, table, digits=None)
+        print(f"{output}: {len(table):,} rows", flush=True)
     pooled = table[table["task"] == "mean"]
     for (model, split), rows in pooled.groupby(["model", "split"], sort=False):
         for row in rows.iloc[[0, -1]].drop_duplicates("k").itertuples():

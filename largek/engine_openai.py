@@ -1,73 +1,345 @@
-"""Sampling through an OpenAI-compatible endpoint, such as `vllm serve`."""
+"""Sampling through an OpenAI-compatible endpoint, such as `vllm serve`.
 
+In come chunks, out comes each answer by itself as soon as it is there. Its seed follows from the seed of the run, the
+model's name, the problem and the sample index alone. What endpoints do, and what is done about it:
+
+    busy or broken (408, 409, 425, 429, 5xx), cut off, or    asked again, `retries` times, later each time
+    without an answer in it, such as a page or an error
+    a parameter is refused (400, 422)                        left out or renamed from then on, see `RENAMED`
+    a problem is refused (400, 403, 413, 422), or asking     not asked again in this run; the others go on, and the run
+    again has not helped                                     ends with an error that names it
+    everything is refused (401, 402, 404, a used-up          nothing more is asked; what is in flight is waited for and
+    quota), or nobody is there any more                      stored, then the run ends with an error
+"""
+
+import asyncio
+import json
 import os
+import random
+import re
+import signal
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from urllib.parse import urlsplit, urlunsplit
 
-from largek.common import InputError, derive_seed
+from largek.common import InputError, derive_seed, readable
 from largek.sample import Answer, Chunk
 from largek.store import prompt_of
+
+AGAIN = {408, 409, 425, 429}  # and all from 500 on
+OF_THE_PROBLEM = {400, 403, 413, 422}
+QUOTA = "insufficient_quota"  # a 429 that no waiting helps
+LONGEST_PAUSE = 30.0  # seconds between two tries, and at most ten times as much where the endpoint says so
+STRANGER = 3  # tries after the first where nobody has ever answered: more likely a wrong address than a short absence
+GONE = 3  # problems in a row for which asking again has not helped: the endpoint answers nothing any more
+
+# what refused parameters are called instead; None: left out. Temperature and top-p only where they are 1, which is what
+# is sampled without them.
+RENAMED = {"max_tokens": "max_completion_tokens", "seed": None, "temperature": None, "top_p": None}
+REFUSED = re.compile(
+    r"(?i)unsupported|not (?:be )?(?:supported|permitted|allowed|accepted|recognized)|does(?: not|n't) support"
+    r"|unrecogni[sz]ed|unknown|unexpected|extra_forbidden|extra (?:fields|inputs)|no such|deprecated"
+)
+
+
+class NoAnswer(Exception):
+    """A reply with status 200 that is no completion. `status_code` is that of an error inside of it, if it has one."""
+
+    def __init__(self, message: str, status_code: int | None = None):
+        super().__init__(message)
+        self.status_code = status_code
 
 
 class OpenAI:
     """One request an answer, each with its own seed: servers cache the prefill of a prompt, and not all know `n`.
 
-    With a chat template requests go to /chat/completions, without one to /completions; the server tokenises.
+    With a chat template requests go to /chat/completions, without one to /completions; the server tokenises. `timeout`
+    is how long one try at an answer may take, in seconds.
     """
 
-    def __init__(self, model: str, chat_template: bool | None, base_url: str | None):
+    def __init__(
+        self, model: str, chat_template: bool | None, base_url: str | None, retries: int = 6, timeout: float = 1800
+    ):
         try:
             import openai
         except ImportError as error:
             raise InputError(f"{error}; install largek[openai]") from None
         if chat_template is None:
             raise InputError("--engine openai: say --chat-template yes (chat/completions) or no (completions)")
-        self.model, self.chat_template = model, chat_template
-        key = os.environ.get("OPENAI_API_KEY", "none")  # a server of one's own asks for none
-        self.client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=5, timeout=1800)
+        self.url, self.address = read_url(base_url)
+        self.model, self.chat_template, self.retries, self.timeout = model, chat_template, retries, timeout
+        key = os.environ.get("OPENAI_API_KEY", "").strip() or "none"  # a server of one's own asks for none
+        how = {"base_url": self.url, "api_key": key, "max_retries": 0, "timeout": openai.Timeout(None, connect=30)}
+        self.connect = lambda: openai.AsyncOpenAI(**how)
+        self.info: dict[str, list] = {}  # what the endpoint said of itself and what it refused, for settings.json
 
     def sample(self, chunks: list[Chunk], settings: dict, batch_size: int) -> Iterator[tuple[Chunk, list[Answer]]]:
-        """Each chunk with its answers, as they finish; chunks hold one problem, `batch_size` requests are in flight."""
-        import openai
+        """Each answer in a chunk of its own, as they finish; `batch_size` requests are in flight.
 
-        with ThreadPoolExecutor(batch_size) as threads:
-            try:
-                places = {}
-                for number, chunk in enumerate(chunks):
-                    for place, index in enumerate(chunk.indices[0]):
-                        future = threads.submit(self.ask, chunk.rows[0], derive_seed(chunk.seed, index), settings)
-                        places[future] = number, place
-                answers: list[dict[int, Answer]] = [{} for _ in chunks]
-                failed = None
-                for future in as_completed(places):
-                    number, place = places.pop(future)
-                    try:
-                        answers[number][place] = future.result()
-                    except openai.OpenAIError as error:  # what is in flight is finished and stored first
-                        failed = failed or error
-                        threads.shutdown(wait=False, cancel_futures=True)
-                    except CancelledError:
+        SIGINT and SIGTERM are heeded between two answers, so that what has come is handed on before KeyboardInterrupt.
+        """
+        wanted = sum(len(each) for chunk in chunks for each in chunk.indices)
+        works = ((row, i) for chunk in chunks for row, each in zip(chunk.rows, chunk.indices) for i in each)
+        self.failed: dict[str, str] = {}  # why, by the problem's id
+        self.fatal, self.in_a_row, self.answered, self.heard = None, set(), 0, 0
+        with asyncio.Runner() as runner:
+            self.came, self.stopping, tasks = asyncio.Queue(), asyncio.Event(), set()
+            interruptible(runner.get_loop(), lambda: self.came.put_nowait(None))
+            self.client = self.connect()
+            while True:
+                while len(tasks) < batch_size and not self.fatal and (work := next(works, None)):
+                    if work[0]["id"] not in self.failed:
+                        tasks.add(runner.get_loop().create_task(self.work(*work, settings)))
+                if not tasks:
+                    break
+                interrupted = False
+                for place in [runner.run(self.came.get()), *drained(self.came)]:
+                    if place is None:
+                        interrupted = True
                         continue
-                    if len(answers[number]) == len(chunks[number].indices[0]):
-                        found, answers[number] = answers[number], {}
-                        yield chunks[number], [found[place] for place in sorted(found)]
-                if failed:
-                    reason = " ".join(str(failed).split())
-                    raise InputError(f"{self.client.base_url}: {type(failed).__name__} ({reason})")
-            finally:
-                threads.shutdown(wait=False, cancel_futures=True)
+                    task, row, index, seed, found = place
+                    tasks.discard(task)
+                    if isinstance(found, Answer):
+                        self.answered += 1
+                        yield Chunk([row], [[index]], seed), [found]
+                    else:
+                        self.give_up(row, found)
+                if interrupted:
+                    raise KeyboardInterrupt
+            runner.run(self.client.close())
+        if self.failed or self.fatal:
+            raise InputError(self.complaint(wanted))
 
-    def ask(self, row: dict, seed: int, settings: dict) -> Answer:
-        options = {"model": self.model, "seed": seed % 2**31, "max_tokens": settings["max_tokens"]}
-        options |= {"temperature": settings["temperature"], "top_p": settings["top_p"]}
+    async def work(self, row: dict, index: int, settings: dict) -> None:
+        """Ask for one answer, and put into the queue what came of it."""
+        seed = derive_seed(settings["seed"], settings["name"], row["id"], index)
+        try:
+            found = await self.ask(row, seed, settings)
+        except Exception as error:  # whatever it is, the answers beside it are not lost by it
+            found = error
+        self.came.put_nowait((asyncio.current_task(), row, index, seed, found))
+
+    async def ask(self, row: dict, seed: int, settings: dict) -> Answer:
+        """The answer, after some tries if need be. Raises what the last of them ended in."""
+        tries, heard, prompt = 0, self.heard, prompt_of(row)
+        while True:
+            options = self.options(seed, settings)
+            try:
+                answer = self.read(await self.post(prompt, options))
+                self.in_a_row.clear()
+                return answer
+            except Exception as error:
+                status = getattr(error, "status_code", None)
+                if status in OF_THE_PROBLEM and self.adapt(error, options):
+                    continue
+                if not may_help(error):
+                    raise
+                most = self.retries if self.heard else min(self.retries, STRANGER)
+                if isinstance(error, TimeoutError):
+                    most = min(most, 1)  # what was being written has its price
+                if tries >= most or self.stopping.is_set():
+                    if self.heard == heard:
+                        self.stop(error)  # nobody has said anything since
+                    raise
+                pause = max(asked_to_wait(error), min(LONGEST_PAUSE, 2**tries / 2) * random.uniform(0.75, 1))
+                tries += 1
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), pause)
+
+    async def post(self, prompt: str, options: dict) -> bytes:
+        """The body of the endpoint's reply. Read by `read`, since the client's own objects expect well-formed ones."""
         if self.chat_template:
-            messages = [{"role": "user", "content": prompt_of(row)}]
-            reply = self.client.chat.completions.create(messages=messages, **options)
-            message = reply.choices[0].message
-            reasoning = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-            text = f"<think>{reasoning}</think>{message.content or ''}" if reasoning else message.content or ""
+            messages = [{"role": "user", "content": prompt}]
+            create, more = self.client.chat.completions.with_raw_response.create, {"messages": messages}
         else:
-            reply = self.client.completions.create(prompt=prompt_of(row), **options)
-            text = reply.choices[0].text
-        tokens = reply.usage.completion_tokens if reply.usage else None
-        return Answer(text, tokens, reply.choices[0].finish_reason)
+            create, more = self.client.completions.with_raw_response.create, {"prompt": prompt}
+        try:
+            async with asyncio.timeout(self.timeout):
+                reply = await create(model=self.model, **more, extra_body=options)
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {self.timeout:g} s") from None
+        except Exception as error:
+            self.heard += hasattr(error, "status_code")
+            raise
+        self.heard += 1
+        return reply.http_response.content
+
+    def options(self, seed: int, settings: dict) -> dict:
+        """The parameters of a request, as far as the endpoint takes them."""
+        options = {"max_tokens": settings["max_tokens"], "temperature": settings["temperature"]}
+        options |= {"top_p": settings["top_p"], "seed": seed % 2**31}
+        for name in self.info.get("refused", []):
+            value, other = options.pop(name), RENAMED[name]
+            options |= {other: value} if other else {}
+        return options
+
+    def adapt(self, error: Exception, options: dict) -> bool:
+        """Whether a request with other parameters may be answered; then they are other from now on."""
+        name = refused_parameter(error, options)
+        if name is None:
+            return False
+        refused = self.info.setdefault("refused", [])
+        if name in refused:  # another request has found out while this one was under way
+            return True
+        if name not in RENAMED or (name in ("temperature", "top_p") and options[name] != 1):
+            hint = f": take --{name.replace('_', '-')} 1" if name in RENAMED else ", without which answers have no cap"
+            self.stop(InputError(f"refuses the parameter {name} ({said(error)}){hint}"))
+            return False
+        refused.append(name)
+        instead = f"asked with {RENAMED[name]} instead" if RENAMED[name] else "asked without it"
+        print(f"{self.address}: refuses the parameter {name}, {instead}", flush=True)
+        return True
+
+    def read(self, body: bytes) -> Answer:
+        """The answer in a reply. Raises NoAnswer if there is none."""
+        try:
+            reply = json.loads(body)
+        except (ValueError, RecursionError):
+            raise NoAnswer(f"expected a completion, got {body[:200]!r}") from None
+        choices = reply.get("choices") if isinstance(reply, dict) else None
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        finish = choice.get("finish_reason") if isinstance(choice, dict) else None
+        message = choice.get("message") if isinstance(choice, dict) and self.chat_template else choice
+        if not isinstance(message, dict) and not (isinstance(choice, dict) and isinstance(finish, str)):
+            raise NoAnswer(f"expected a completion, got {body[:200]!r}", status_inside(reply))
+        message = message if isinstance(message, dict) else {}  # null where a filter left nothing
+        if self.chat_template:
+            text, thought = text_of(message.get("content"))
+            text = text or text_of(message.get("refusal"))[0]
+            thought = text_of(message.get("reasoning_content") or message.get("reasoning"))[0] or thought
+            text = f"<think>{thought}</think>{text}" if thought else text
+        else:
+            text = text_of(message.get("text"))[0]
+        for name in ("model", "system_fingerprint"):
+            if isinstance(reply.get(name), str) and reply[name] not in self.info.get(name, []):
+                self.info.setdefault(name, []).append(reply[name])
+        usage = reply.get("usage")
+        tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+        counted = isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens < 2**31
+        finish = None if finish is None else readable(str(finish))
+        return Answer(readable(text), tokens if counted else None, finish)
+
+    def give_up(self, row: dict, error: Exception) -> None:
+        """A problem that is not asked again in this run."""
+        self.failed.setdefault(row["id"], said(error))
+        if may_help(error):
+            self.in_a_row.add(row["id"])
+            if len(self.in_a_row) >= GONE:
+                self.stop(error)
+        elif getattr(error, "status_code", None) not in OF_THE_PROBLEM:
+            self.stop(error)
+
+    def stop(self, error: Exception) -> None:
+        """Ask nothing more. What is in flight may still come."""
+        self.fatal = self.fatal or said(error)
+        self.stopping.set()
+
+    def complaint(self, wanted: int) -> str:
+        """What is missing and why, in one line."""
+        missing = f"{wanted - self.answered} of {wanted} answers did not come"
+        rest = "what came is stored, and the same command asks for the rest"
+        if self.fatal:
+            return f"{self.address}: {self.fatal}; {missing}; {rest}"
+        (first, why), more = next(iter(self.failed.items())), len(self.failed) - 1
+        others = f" and {more} other problem{'s' if more > 1 else ''}" if more else ""
+        return f"{self.address}: problem {first!r}{others} failed, {why}; {missing}; {rest}"
+
+
+def read_url(base_url: str | None) -> tuple[str, str]:
+    """The endpoint's URL, and the same without what may be secret, for messages and settings. Raises InputError."""
+    url = base_url or os.environ.get("OPENAI_BASE_URL") or ""
+    if not url:  # the client would take that of OpenAI, and prompts would leave the machine for a forgotten option
+        raise InputError(
+            "--engine openai: give --base-url, or OPENAI_BASE_URL (https://api.openai.com/v1 for OpenAI's)"
+        )
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname and f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        where = f"{host}:{parts.port}" if parts.port else host
+    except ValueError as error:
+        raise InputError(f"--base-url {url}: {error}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise InputError(f"--base-url {url}: expected http://host:port/v1 or the like")
+    return url, urlunsplit((parts.scheme, where, parts.path.rstrip("/"), "", ""))
+
+
+def interruptible(loop: asyncio.AbstractEventLoop, stop) -> None:
+    """Call `stop` in the loop on signals that end a program, but those that are ignored, as under nohup."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            with suppress(ValueError, RuntimeError):  # outside the main thread
+                loop.add_signal_handler(number, stop)
+
+
+def drained(queue: asyncio.Queue) -> Iterator:
+    """What else is in the queue by now."""
+    with suppress(asyncio.QueueEmpty):
+        while True:
+            yield queue.get_nowait()
+
+
+def may_help(error: Exception) -> bool:
+    """Whether to ask again. Not where an endpoint says that a request is wrong."""
+    import openai
+
+    status = getattr(error, "status_code", None)
+    if status is None:
+        return isinstance(error, NoAnswer | TimeoutError | openai.APIConnectionError)
+    return (status in AGAIN or status >= 500) and QUOTA not in words_of(error)
+
+
+def asked_to_wait(error: Exception) -> float:
+    """Seconds that a reply asks to wait for before the next request."""
+    try:
+        return min(10 * LONGEST_PAUSE, max(0.0, float(error.response.headers["retry-after"])))
+    except (AttributeError, KeyError, ValueError):
+        return 0.0
+
+
+def refused_parameter(error: Exception, options: dict) -> str | None:
+    """The parameter of `options` that an error says is not taken, if that is what it says."""
+    body, text = getattr(error, "body", None), words_of(error)
+    if not REFUSED.search(text):
+        return None
+    if isinstance(body, dict) and body.get("param") in options:
+        return body["param"]
+    places = {name: re.search(rf"\b{name}\b", text) for name in options}
+    named = {name: found.start() for name, found in places.items() if found}
+    return min(named, key=named.get, default=None)
+
+
+def words_of(error: Exception) -> str:
+    """All that an endpoint says of an error, codes and names of parameters too."""
+    return f"{error} {json.dumps(getattr(error, 'body', None), default=str)}"
+
+
+def status_inside(reply: object) -> int | None:
+    """The status of an error in a reply with status 200, as proxies hand it on."""
+    error = reply.get("error") if isinstance(reply, dict) else None
+    status = error.get("code", error.get("status")) if isinstance(error, dict) else None
+    return status if isinstance(status, int) and 400 <= status < 600 else None
+
+
+def text_of(content: object) -> tuple[str, str]:
+    """(text, thought) of a message's content, which may come in parts, and parts in parts."""
+    if isinstance(content, str):
+        return content, ""
+    text, thought = "", ""
+    for part in content if isinstance(content, list) else []:
+        if isinstance(part, str):
+            text += part
+        elif isinstance(part, dict) and part.get("type") in ("thinking", "reasoning"):
+            thought += text_of(part.get("thinking") or part.get("text") or part.get("content"))[0]
+        elif isinstance(part, dict):
+            more = text_of(part.get("text") or part.get("content") or part.get("refusal"))
+            text, thought = text + more[0], thought + more[1]
+    return text, thought
+
+
+def said(error: Exception) -> str:
+    """An error in one line."""
+    words = " ".join(str(error).split())
+    cause = " ".join(str(error.__cause__ or "").split())
+    name = "" if isinstance(error, InputError) else f"{type(error).__name__} "
+    said = f"{name}({words}{': ' + cause if cause and cause not in words else ''})" if name else words
+    return readable(said if len(said) <= 300 else f"{said[:300]}...")

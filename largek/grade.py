@@ -3,22 +3,28 @@
 import hashlib
 import json
 import os
+import pickle
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from largek.common import InputError, Progress, read_jsonl, whole_file
-from largek.store import read_samples
+from largek.common import InputError, Progress, whole_file
+from largek.store import digest_of_problems, read_problems, read_samples
 from largek.tasks import read_tasks
-from largek.verify import OUTCOMES, Verdict, Verifier, judge, load_verifier, version
+from largek.verify import NAMED, OUTCOMES, Verdict, Verifier, is_finished, judge, load_verifier, version
+from largek.workers import PREPARATION, allow, call
 
 # what is carried over from the samples, so that tables are made from grades alone
 CARRIED = ["model", "task", "split", "problem", "sample", "tokens", "entropy"]
+KINDS = dict(zip(Verdict._fields, (pa.string(), pa.string(), pa.bool_(), pa.string())))
 BATCH = 1000  # answers that are graded between two looks at the clock
+SECONDS = 20.0  # CPU time that a verifier of one's own may take for an answer
+KEEP = 60.0  # seconds after which the verdicts so far are written down
 SLICE = 20  # answers that a thread takes at a time: handing over each by itself takes longer than most verdicts
 
 
@@ -40,10 +46,13 @@ def run(
     """
     if verifier is not None:
         load_verifier(verifier)  # says what is wrong with it before anything is read
+    of = {}
     if Path(samples).is_dir():
         table, output = read_samples(samples), output or str(Path(samples, "grades.parquet"))
+        if not tasks:  # so that it is noticed when the store has changed since
+            of = {"problems": digest_of_problems(Path(samples)), "records": len(table)}
         stored = Path(samples, "problems.jsonl")  # empty for a model that has no weights
-        rows = {row["id"]: row for row in (read_tasks(tasks, tasks_file) if tasks else read_jsonl(stored))}
+        rows = {row["id"]: row for row in (read_tasks(tasks, tasks_file) if tasks else read_problems(Path(samples)))}
         tasks = tasks or [str(stored)]
     elif tasks is None or output is None:
         if not Path(samples).exists():
@@ -63,6 +72,7 @@ def run(
     if nameless := [rows[name]["task"] for name in ids if names[name] is None]:
         raise InputError(f"the task {nameless[0]!r} names no verifier: give --verifier")
     verifiers = {name: load_verifier(name) for name in dict.fromkeys(names.values())}
+    own = {name for name in verifiers if name not in NAMED}
     if "math" in verifiers and not Path(output).exists():
         from largek.math_answers import number, start_workers  # not at the top: other verifiers need none of it
 
@@ -71,30 +81,44 @@ def run(
     versions = {name: version(name) for name in verifiers}
 
     start = {name: _start(names[name], versions[names[name]], row) for name, row in rows.items()}
-    known, keys = _read_verdicts(output), []
-    before, progress = set(known), Progress(Path(samples).stem, len(table), "answers")
+    partial = Path(f"{output}.partial")
+    known, keys = _read_verdicts(str(partial)) | _read_verdicts(output), []
+    before, kept, progress = set(known), time.monotonic(), Progress(Path(samples).stem, len(table), "answers")
     # Threads, since a verifier may wait for a worker process.
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    threads = ThreadPoolExecutor(os.cpu_count())
+    try:
         for batch in table.select(["problem", "text", "finish"]).to_batches(max_chunksize=BATCH):
             new = {}
             for problem, text, finish in zip(*(column.to_pylist() for column in batch.columns)):
                 text = text or ""
                 keys.append(_key(start[problem], finish, text))
                 if keys[-1] not in known:
-                    new[keys[-1]] = (verifiers[names[problem]], text, rows[problem], finish == "length")
+                    by = names[problem] if names[problem] in own else verifiers[names[problem]]
+                    new[keys[-1]] = (by, text, rows[problem], not is_finished(finish))
             works = list(new.items())
             parts = -(-len(works) // SLICE)  # neighbours in different ones: what hangs comes in rows
-            known.update(chain.from_iterable(threads.map(_judge, [works[first::parts] for first in range(parts)])))
+            for verdicts in threads.map(_judge, [works[first::parts] for first in range(parts)]):
+                known.update(verdicts)
             progress.update(len(keys))
+            if time.monotonic() - kept > KEEP:
+                _write_verdicts(partial, known)
+                kept = time.monotonic()
+    except BaseException:  # Ctrl-C too: the next command goes on with these
+        if known.keys() - before:
+            _write_verdicts(partial, known)
+        raise
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
     graded, verdicts = table.select(CARRIED), [known[key] for key in keys]
-    for place, (name, kind) in enumerate(zip(Verdict._fields, (pa.string(), pa.string(), pa.bool_(), pa.string()))):
+    for place, (name, kind) in enumerate(KINDS.items()):
         graded = graded.append_column(name, pa.array([verdict[place] for verdict in verdicts], kind))
     graded = graded.append_column("key", pa.array(keys, pa.string()))
-    about = json.loads((table.schema.metadata or {}).get(b"largek", b"{}")) | {"verifier": versions}
+    about = json.loads((table.schema.metadata or {}).get(b"largek", b"{}")) | {"verifier": versions} | of
     graded = graded.replace_schema_metadata({"largek": json.dumps(about, sort_keys=True)})
     with whole_file(output) as temporary:
-        pq.write_table(graded, temporary, compression="zstd")
+        pq.write_table(graded, temporary, compression="zstd", write_page_checksum=True)
+    partial.unlink(missing_ok=True)
     print(summary(graded, sum(key in before for key in keys)), flush=True)
     return graded
 
@@ -110,8 +134,80 @@ def summary(graded: pa.Table, reused: int = 0) -> str:
     return "\n".join(lines) or "0 answers"
 
 
-def _judge(works: list[tuple[str, tuple[Verifier, str, dict, bool]]]) -> list[tuple[str, Verdict]]:
-    return [(key, judge(*work)) for key, work in works]
+def _judge(works: list[tuple[str, tuple[Verifier | str, str, dict, bool]]]) -> list[tuple[str, Verdict]]:
+    """Keys and their verdicts. A verifier of the user's own is given by its name, and runs in a worker process."""
+    found = []
+    for by, group in groupby(works, key=lambda work: work[1][0]):
+        group = list(group)
+        if isinstance(by, str):
+            verify = replay(in_worker(by, [(text, row) for _, (_, text, row, truncated) in group if not truncated]))
+            found += [(key, judge(verify, *rest)) for key, (_, *rest) in group]
+        else:
+            found += [(key, judge(*work)) for key, work in group]
+    return found
+
+
+def replay(results: list) -> Verifier:
+    """A verifier that gives what one in a worker has given, in the same order, errors too."""
+    waiting = iter(results)
+
+    def verify(text: str, problem: dict):
+        result = next(waiting)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    return verify
+
+
+def in_worker(name: str, works: list[tuple[str, dict]]) -> list:
+    """What a verifier of the user's own says of texts: a Verdict, or the exception that it ended in. What takes more
+    than SECONDS of CPU time an answer, or ends its process, gives up."""
+    if not works:
+        return []
+    try:
+        results = call(apply, name, works, SECONDS, seconds=SECONDS, prepare=get_ready)
+    except RuntimeError as error:
+        raise InputError(f"--verifier {name}: {error}") from None
+    if results is not None:
+        return results
+    if len(works) == 1:
+        return [Verdict("gave_up")]
+    return [result for work in works for result in in_worker(name, [work])]
+
+
+def get_ready(name: str, works: list, seconds: float) -> None:
+    """In a worker: import a verifier."""
+    allow(10 * PREPARATION)
+    load_verifier(name)
+
+
+def apply(name: str, works: list[tuple[str, dict]], seconds: float) -> list:
+    """In a worker: a verdict or an exception for each text."""
+    verify, results = load_verifier(name), []
+    for text, problem in works:
+        allow(seconds)
+        try:
+            results.append(verify(text, problem))
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}"
+            results.append(
+                InputError(f"problem {problem.get('id')!r}: the verifier failed ({' '.join(reason.split())})")
+            )
+    try:
+        pickle.dumps(results)
+    except Exception:  # something of the user's own in place of a verdict: its text will do to say so
+        results = [each if isinstance(each, Verdict | Exception) else repr(each) for each in results]
+    return results
+
+
+def _write_verdicts(path: Path, known: dict[str, Verdict]) -> None:
+    """Keep verdicts beside the file to be made, for the next try."""
+    table = pa.table({"key": list(known)})
+    for place, (name, kind) in enumerate(KINDS.items()):
+        table = table.append_column(name, pa.array([verdict[place] for verdict in known.values()], kind))
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def _start(name: str, digest: str, row: dict):
@@ -131,7 +227,7 @@ def _key(start, finish: str | None, text: str) -> str:
 def _read_verdicts(path: str) -> dict[str, Verdict]:
     """Verdicts of earlier grades by their keys, without those that gave up. None if there are no such grades."""
     try:
-        columns = pq.read_table(path, columns=["key", *Verdict._fields]).to_pydict()
+        columns = pq.read_table(path, columns=["key", *Verdict._fields], page_checksum_verification=True).to_pydict()
     except (OSError, pa.ArrowException):
         return {}
     if columns.keys() != {"key", *Verdict._fields}:  # of an earlier version

@@ -1,14 +1,15 @@
 """Grades: read from a file or a store, counted by problem, scored under a smaller cap; how many answers are missing."""
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 import pyarrow
 import pyarrow.parquet as pq
 
-from largek.common import InputError, read_jsonl
-from largek.store import asked
+from largek.common import InputError
+from largek.store import asked, digest_of_problems, number_of_records, read_problems
 
 COUNT_COLUMNS = ["model", "task", "split", "problem"]
 Asked = dict[tuple[str, str, str], int]  # answers asked for, by model, task and split
@@ -23,11 +24,11 @@ def read_grades(path: str, columns: list[str] | None = None, max_tokens: int | N
     """
     file = grades_file(path)
     try:
-        frame = pd.read_parquet(file, columns=columns)
+        frame = pq.read_table(file, columns=columns, page_checksum_verification=True).to_pandas()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        raise InputError(f"{path}: expected grades in parquet ({error})") from None
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(unreadable(path, file, error)) from None
     missing = [name for name in ([] if columns else [*COUNT_COLUMNS, "sample", "outcome"]) if name not in frame]
     if missing:
         raise InputError(f"{path}: expected the column {missing[0]!r}, found {', '.join(frame.columns)}")
@@ -40,6 +41,14 @@ def read_grades(path: str, columns: list[str] | None = None, max_tokens: int | N
     if max_tokens > sampled:
         raise InputError(f"{path}: --max-tokens {max_tokens} is above the {sampled} the answers were sampled under")
     return capped
+
+
+def unreadable(path: str, file: Path, error: Exception) -> str:
+    """What to do about a file of grades that cannot be read."""
+    why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    if file == Path(path):
+        return f"{path}: expected grades in parquet ({why})"
+    return f"{file}: damaged ({why}); run: largek grade {path}"
 
 
 def grades_file(path: str) -> Path:
@@ -55,10 +64,29 @@ def grades_file(path: str) -> Path:
 def read_settings(path: str) -> dict:
     """What a file of grades says of its making: `max_tokens`, `asked` and more; nothing in old files. A store may have
     grown since it was graded, so what was asked for is read from its problems."""
-    about = json.loads((pq.read_schema(grades_file(path)).metadata or {}).get(b"largek", b"{}"))
+    file = grades_file(path)
+    try:
+        about = json.loads((pq.read_schema(file).metadata or {}).get(b"largek", b"{}"))
+        if not isinstance(about, dict):
+            raise ValueError("its metadata are no JSON object")
+    except (OSError, pyarrow.ArrowException, ValueError) as error:
+        raise InputError(unreadable(path, file, error)) from None
     if Path(path).is_dir():
-        about["asked"] = asked(read_jsonl(Path(path, "problems.jsonl")))
+        about["asked"] = asked(read_problems(Path(path)))
     return about
+
+
+def stale(path: str) -> list[str]:
+    """A line for each way in which a store has changed since it was graded; nothing for a file, or for old grades."""
+    if not Path(path).is_dir():
+        return []
+    about, lines = read_settings(path), []
+    if "problems" in about and about["problems"] != digest_of_problems(Path(path)):
+        lines.append(f"{path}: graded before the problems changed, run: largek grade {path}")
+    elif "records" in about and about["records"] != (there := number_of_records(Path(path))):
+        held = f"{about['records']} answers, now it holds {there}"
+        lines.append(f"{path}: graded when it held {held}, run: largek grade {path}")
+    return lines
 
 
 def count(grades: pd.DataFrame) -> pd.DataFrame:
@@ -107,14 +135,18 @@ def asked_for(counts: pd.DataFrame, known: Asked | None = None) -> Asked:
 def read_all(paths: list[str], max_tokens: int | None = None) -> tuple[pd.DataFrame, Asked | None]:
     """The grades of several files or stores, and how many answers were asked for. Raises InputError on an answer that
     is there twice, as when two models have one name."""
+    for line in chain.from_iterable(map(stale, paths)):
+        print(line, flush=True)
     frames = [read_grades(path, max_tokens=max_tokens) for path in paths]
     grades = pd.concat(frames, ignore_index=True)
     repeated = grades[grades.duplicated([*COUNT_COLUMNS, "sample"])]
     if len(repeated):
         row = repeated.iloc[0]
+        within = [path for path, frame in zip(paths, frames) if frame.duplicated([*COUNT_COLUMNS, "sample"]).any()]
+        advice = f"in {within[0]}" if within else "sample with --name to give models names of their own"
         raise InputError(
             f"{', '.join(paths)}: sample {row['sample']} of problem {row['problem']!r} is there twice for "
-            f"{row['model']!r}; sample with --name to give models names of their own"
+            f"{row['model']!r}; {advice}"
         )
     return grades, read_asked(paths, frames)
 

@@ -35,37 +35,55 @@ def run(
     Raises InputError.
     """
     name = name or model
-    sets = {Path(path).stem: read_jsonl(path, ("problem", "solution")) for path in examples}
+    sets = {Path(path).stem: read_examples(path) for path in examples}
     if len(sets) < len(examples):
         raise InputError(f"{', '.join(examples)}: expected files of different names, since their losses go by them")
-    for path, rows in zip(examples, sets.values()):
-        if not rows:
-            raise InputError(f"{path}: expected at least one example")
     found = {"model": name, "losses": dict.fromkeys(sets)}
     if not (Path(model) / "failed.json").exists():
         with without_collector():
-            network, tokenizer = load(model)
+            network, tokenizer, limit = load(model)
             chat_template = decide_chat_template(tokenizer, model, chat_template)
         progress, done, start = Progress(name, sum(map(len, sets.values())), "examples"), 0, time.monotonic()
-        for key, rows in sets.items():
+        for path, (key, rows) in zip(examples, sets.items()):
             encoded = [encode(tokenizer, row, chat_template, prompt) for row in rows]
-            found["losses"][key] = measure(network, encoded, batch_size, progress, done)
+            for number, (_, ids) in enumerate(encoded, 1):
+                if limit and len(ids) > limit:
+                    raise InputError(f"{path}, example {number}: {len(ids)} tokens are more than the model's {limit}")
+            try:
+                found["losses"][key] = measure(network, encoded, batch_size, progress, done)
+            except InputError as error:
+                raise InputError(f"{model}: {path}, {error}") from None
             done += len(rows)
         found["seconds"] = round(time.monotonic() - start, 3)
     if output:
         write_json(output, found)
+        print(f"{output}: losses of {name}", flush=True)
     return found
 
 
+def read_examples(path: str) -> list[dict]:
+    """The rows of a file of {problem, solution}, which are texts. Raises InputError."""
+    rows = read_jsonl(path, ("problem", "solution"))
+    if not rows:
+        raise InputError(f"{path}: expected at least one example")
+    for number, row in enumerate(rows, 1):
+        for field in ("problem", "solution", "prompt"):
+            if field in row and not (isinstance(row[field], str) and row[field].strip()):
+                raise InputError(f"{path}, example {number}, {field}: expected text, got {row[field]!r:.80}")
+    return rows
+
+
 def load(model: str):
-    """(network, tokenizer): a `largek.decode.Decoder` where it computes the architecture, else a transformers model."""
+    """(network, tokenizer, how many positions it has): a `largek.decode.Decoder` where it computes the architecture,
+    else a transformers model."""
     try:
         from largek.decode import Decoder
     except ImportError as error:
         raise InputError(f"{error}; install largek[transformers]") from None
     tokenizer = read_tokenizer(model)
     network, decodes = load_for_decoder(model)
-    return Decoder(network) if decodes else network, tokenizer
+    limit = getattr(network.config, "max_position_embeddings", None)
+    return Decoder(network) if decodes else network, tokenizer, limit
 
 
 def encode(tokenizer, row: dict, chat_template: bool, prompt: str | None = None) -> tuple[int, list[int]]:
@@ -86,13 +104,18 @@ def encode(tokenizer, row: dict, chat_template: bool, prompt: str | None = None)
 
 def measure(network, encoded: list[tuple[int, list[int]]], batch_size: int, progress: Progress, before=0) -> dict:
     """Losses of one set of examples, from (length of the prompt, tokens); equal whatever `batch_size` is, to
-    the rounding of the model's own type."""
-    ordered = sorted(encoded, key=lambda pair: len(pair[1]))
+    the rounding of the model's own type. Raises InputError if a loss is no number."""
+    places = sorted(range(len(encoded)), key=lambda place: len(encoded[place][1]))
+    ordered = [encoded[place] for place in places]
     losses = losses_by_decoder if hasattr(network, "read") else losses_by_transformers
     per_example, lengths = [], []
     for first in range(0, len(ordered), batch_size):
         batch = ordered[first : first + batch_size]
         sums = losses(network, batch)
+        for place, total in zip(places[first:], sums):
+            if not math.isfinite(total):
+                why = "the weights have diverged in training, or are damaged"
+                raise InputError(f"example {place + 1}: its loss is {total}: {why}")
         per_example += sums
         lengths += [len(ids) - start for start, ids in batch]
         progress.update(before + first + len(batch))

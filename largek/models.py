@@ -13,7 +13,7 @@ LOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.
 # what must stand in a Llama model's config.json for `load_weights`: no default is guessed
 NEEDED = {"model_type", "dtype", "vocab_size", "hidden_size", "head_dim", "num_hidden_layers", "num_attention_heads"}
 NEEDED |= {"num_key_value_heads", "rms_norm_eps", "rope_parameters", "hidden_act", "attention_bias", "mlp_bias"}
-NEEDED |= {"tie_word_embeddings", "max_position_embeddings"}
+NEEDED |= {"tie_word_embeddings", "max_position_embeddings", "intermediate_size"}
 
 # what may stand in a tokenizer's settings for `PlainTokenizer`, and the files beside them that would change it
 FAST = ("TokenizersBackend", "PreTrainedTokenizerFast")  # transformers' class for any tokenizer.json, by both names
@@ -47,12 +47,56 @@ def load_weights(model: str) -> SimpleNamespace | None:
     folder = Path(model)
     if not all((folder / name).exists() for name in ("config.json", "model.safetensors")):
         return None
-    config = json.loads((folder / "config.json").read_text())
+    config = read_json(folder / "config.json")
     if not config.keys() >= NEEDED or config["dtype"] != "float32":
         return None
     from safetensors.torch import load_file
 
-    return SimpleNamespace(config=SimpleNamespace(**config), state_dict=lambda: load_file(folder / "model.safetensors"))
+    refuse_adapter(folder)
+    try:
+        weights = load_file(folder / "model.safetensors")
+    except Exception as error:  # of a file that is cut or empty
+        raise InputError(cannot_load(folder / "model.safetensors", error)) from None
+    return SimpleNamespace(config=SimpleNamespace(**config), state_dict=lambda: weights)
+
+
+def read_json(path: Path) -> dict:
+    """A JSON file of a model folder. Raises InputError."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return value
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Raises InputError for a folder of an adapter: transformers would put it onto whatever it names as its base."""
+    path = folder / "adapter_config.json"
+    if path.exists():
+        base = read_json(path).get("base_model_name_or_path")
+        raise InputError(f"{folder}: an adapter of {base}; merge it into that first (merge_and_unload of peft)")
+
+
+def refuse_missing(model: str, missing: set[str], unexpected: set[str], expected: int) -> None:
+    """Raises InputError if weights lack tensors: they would be made up at random."""
+    if not missing:
+        return
+    first = min(missing)
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    what = f"{model}: its weights lack the tensor {first!r}{more} of {expected}"
+    prefix = next((name.removesuffix(first) for name in sorted(unexpected) if name.endswith(first)), None)
+    if prefix:
+        how = "; a compiled model is saved so, its part _orig_mod is not" if "_orig_mod" in prefix else ""
+        what += f"; there is {prefix + first!r}: take {prefix!r} off the names{how}"
+    raise InputError(what)
+
+
+def cannot_load(model: object, error: Exception) -> str:
+    why = (str(error).splitlines() or [""])[0]
+    kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
+    return f"{model}: not a model that transformers can load ({kind}{why})"
 
 
 def load_for_decoder(model: str):
@@ -66,31 +110,65 @@ def load_for_decoder(model: str):
     network = load_weights(model) if on_cpu else None
     if network is None or not supports(network.config):
         network = load_network(model)
+    elif shapes(network.config) != (there := {name: tuple(each.shape) for name, each in network.state_dict().items()}):
+        wanted = shapes(network.config)
+        refuse_missing(model, wanted.keys() - there.keys(), there.keys() - wanted.keys(), len(wanted))
+        for name, shape in wanted.items():
+            if there[name] != shape:
+                raise InputError(f"{model}: the tensor {name!r} is {there[name]}, by config.json it is {shape}")
     return network, on_cpu and supports(network.config)
+
+
+def shapes(config) -> dict[str, tuple[int, ...]]:
+    """The tensors of a Llama model without biases."""
+    width, inner, size = config.hidden_size, config.intermediate_size, config.head_dim
+    heads, kv_heads = config.num_attention_heads * size, config.num_key_value_heads * size
+    layer = {"input_layernorm": (width,), "post_attention_layernorm": (width,)}
+    layer |= {"self_attn.q_proj": (heads, width), "self_attn.k_proj": (kv_heads, width)}
+    layer |= {"self_attn.v_proj": (kv_heads, width), "self_attn.o_proj": (width, heads)}
+    layer |= {"mlp.gate_proj": (inner, width), "mlp.up_proj": (inner, width), "mlp.down_proj": (width, inner)}
+    layers = range(config.num_hidden_layers)
+    found = {f"model.layers.{i}.{name}.weight": shape for i in layers for name, shape in layer.items()}
+    found |= {"model.embed_tokens.weight": (config.vocab_size, width), "model.norm.weight": (width,)}
+    return found if config.tie_word_embeddings else found | {"lm_head.weight": (config.vocab_size, width)}
 
 
 def load_network(model: str):
     """The model without its tokenizer; see `load`."""
     import torch
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    return pretrained(model, dtype="float32" if device == "cpu" else "auto").to(device).eval()
+
+
+def pretrained(model: str, **options):
+    """A transformers model all of whose weights are those of the folder or of the hub. Raises InputError."""
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    refuse_adapter(Path(model))
+    said = logging.get_verbosity()
+    logging.set_verbosity_error()  # a table of what is missing, which is an error here
     try:
-        network = AutoModelForCausalLM.from_pretrained(model, dtype="float32" if device == "cpu" else "auto")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{model}: not a model that transformers can load ({str(error).splitlines()[0]})") from None
-    return network.to(device).eval()
+        network, found = AutoModelForCausalLM.from_pretrained(model, output_loading_info=True, **options)
+    except Exception as error:  # of files that are cut, empty, or of another form
+        raise InputError(cannot_load(model, error)) from None
+    finally:
+        logging.set_verbosity(said)
+    refuse_missing(model, set(found["missing_keys"]), set(found["unexpected_keys"]), len(network.state_dict()))
+    return network
 
 
 def load_tokenizer(model: str):
     """The tokenizer, which pads on the left. Raises InputError where there is no model."""
+    refuse_adapter(Path(model))
     if Path(model).is_dir() and not (Path(model) / "config.json").exists():
         raise InputError(f"{model}: expected a model folder with config.json")
     settings, kind = Path(model) / "tokenizer_config.json", None
     if settings.exists() and (Path(model) / "tokenizer.json").exists():
-        kind = json.loads(settings.read_text()).get("tokenizer_class")
+        kind = read_json(settings).get("tokenizer_class")
     try:
         if kind in FAST:  # what Auto would find, after a long import
             from transformers import PreTrainedTokenizerFast as Tokenizer
@@ -100,8 +178,8 @@ def load_tokenizer(model: str):
         raise InputError(f"{error}; install largek[transformers]") from None
     try:
         tokenizer = Tokenizer.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{model}: not a model that transformers can load ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # of files that are cut, empty, or of another form
+        raise InputError(cannot_load(f"{model}, tokenizer", error)) from None
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -141,14 +219,18 @@ def read_tokenizer(model: str):
     folder, names = Path(model), ("config.json", "tokenizer.json", "tokenizer_config.json")
     if not all((folder / name).exists() for name in names) or any((folder / name).exists() for name in OTHERS):
         return load_tokenizer(model)
-    settings = json.loads((folder / "tokenizer_config.json").read_bytes())
+    settings = read_json(folder / "tokenizer_config.json")
     if settings.get("tokenizer_class") not in FAST or not settings.keys() <= HARMLESS:
         return load_tokenizer(model)
-    rules = json.loads((folder / "tokenizer.json").read_bytes())
-    plain = {token["content"] for token in rules["added_tokens"] if token.items() >= PLAIN.items()}
-    named = [settings[name] for name in SPECIAL if settings.get(name) is not None]
-    size = len(rules["model"]["vocab"]) + len(rules["added_tokens"])
-    if rules["truncation"] or rules["padding"] or size > REPAIRED or not all(token in plain for token in named):
+    rules = read_json(folder / "tokenizer.json")
+    try:
+        plain = {token["content"] for token in rules["added_tokens"] if token.items() >= PLAIN.items()}
+        named = [settings[name] for name in SPECIAL if settings.get(name) is not None]
+        size = len(rules["model"]["vocab"]) + len(rules["added_tokens"])
+        bare = not rules["truncation"] and not rules["padding"] and size <= REPAIRED
+    except (KeyError, TypeError, AttributeError):  # of another form: it will be said what is wrong with it
+        return load_tokenizer(model)
+    if not bare or not all(token in plain for token in named):
         return load_tokenizer(model)
     return PlainTokenizer(folder / "tokenizer.json", settings)
 
@@ -182,13 +264,15 @@ def end_ids(model: str, tokenizer) -> list[int]:
     """All tokens that end an answer: the tokenizer's, and those of the model's generation settings."""
     listed, path = None, Path(model) / "generation_config.json"
     if path.exists():
-        listed = json.loads(path.read_text()).get("eos_token_id")
+        listed = read_json(path).get("eos_token_id")
     elif not Path(model).is_dir():
         from transformers import GenerationConfig
 
         with contextlib.suppress(OSError):
             listed = GenerationConfig.from_pretrained(model).eos_token_id
     listed = listed if isinstance(listed, list) else [listed]
+    if not all(token is None or (type(token) is int and token >= 0) for token in listed):
+        raise InputError(f"{path}: expected numbers of tokens in eos_token_id, got {listed!r:.80}")
     return sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
 
 

@@ -17,6 +17,11 @@ One row of the table is a model, task, split and k; the task "mean" is the unwei
 lo and hi: 95 % percentile intervals of one bootstrap over problems within tasks.
 """
 
+import math
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
@@ -25,6 +30,9 @@ from largek.grades import COUNT_COLUMNS, Asked, asked_for, count, missing, read_
 
 RESAMPLES = 2000
 DRAWS = 256  # orders of a problem's answers that maj@k is averaged over, at most
+FEW = 12  # answers to a problem up to which maj@k is counted exactly
+MANY = 5000  # problems from which the bootstrap's weights are not held but made when they are used
+ROWS = 64  # resampled sets in a block of Resamples
 BLOCK = 128  # ks that are summarized at a time: a table of (RESAMPLES, BLOCK) numbers fits the caches
 
 PASSK_COLUMNS = ["model", "task", "split", "n", "k", "estimate", "lo", "hi"]
@@ -69,10 +77,11 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
     k are drawn without replacement; t tied answers, if the correct one is among them, count 1/t; no votes count 0.
     Raises ValueError unless 1 <= k <= n.
 
-    Averaged over the first k answers of random orders, which follow from `seed` and the numbers alone: DRAWS of them,
-    or for n below DRAWS the largest multiple of n up to it, more than half as many. maj@1, which is c / n, and maj@n
-    are exact. Between them the standard error is at most 0.5 / sqrt(DRAWS) = 0.031 for a problem, with half of the
-    orders 0.044, and sqrt(problems) times less for a mean over problems.
+    Up to FEW answers it is counted exactly. Else it is averaged over the first k answers of random orders, which
+    follow from `seed` and the numbers alone: DRAWS of them, or for n below DRAWS the largest multiple of n up to it,
+    more than half as many. maj@1, which is c / n, and maj@n are exact. Between them the standard error is at most
+    0.5 / sqrt(DRAWS) = 0.031 for a problem, with half of the orders 0.044, and sqrt(problems) times less for a mean
+    over problems.
     """
     ks = np.asarray(ks)
     sizes = [correct, *sorted(wrong, reverse=True), silent]
@@ -81,6 +90,8 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
         raise ValueError(f"maj@k needs 1 <= k <= n = {n}, got k from {ks.min()} to {ks.max()}")
     if not correct or not ks.size:
         return np.zeros(len(ks))
+    if n <= FEW:
+        return np.array(exact_majk(tuple(sizes)))[ks - 1]
     rng = np.random.default_rng(derive_seed("maj", seed))
     draws = DRAWS // n * n if n <= DRAWS else DRAWS  # each answer comes first equally often
     kind = np.repeat(np.arange(len(sizes)), sizes)  # of the answers: correct, each wrong answer, silent
@@ -102,6 +113,31 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
     return np.array([won[k] for k in ks.tolist()])
 
 
+@cache
+def exact_majk(sizes: tuple[int, ...]) -> list[float]:
+    """maj@k for k = 1, ..., n, of as many answers as `sizes` says: correct, each wrong answer, silent.
+
+    Counts the choices of k answers by what matters of them: how many, the correct votes among them, the most votes for
+    one wrong answer and how many wrong answers have that many.
+    """
+    correct, *wrong, silent = sizes
+    ways = {(votes, votes, 0, 0): math.comb(correct, votes) for votes in range(correct + 1)}
+    for size in wrong:
+        more: Counter = Counter()
+        for (taken, right, most, level), number in ways.items():
+            for votes in range(size + 1):
+                tied = 1 if votes > most else level + (votes == most > 0)
+                more[taken + votes, right, max(most, votes), tied] += number * math.comb(size, votes)
+        ways = more
+    won = [0.0] * (sum(sizes) + 1)
+    for (taken, right, most, level), number in ways.items():
+        if right >= most and right:
+            share = 1.0 if right > most else 1 / (level + 1)
+            for quiet in range(silent + 1):
+                won[taken + quiet] += share * number * math.comb(silent, quiet)
+    return [total / math.comb(sum(sizes), k) for k, total in enumerate(won) if k]
+
+
 def resample_weights(strata: np.ndarray, resamples: int, seed: object) -> np.ndarray:
     """Weights of a bootstrap over problems within tasks: (resamples, problems), each row summing to 1.
 
@@ -118,12 +154,33 @@ def resample_weights(strata: np.ndarray, resamples: int, seed: object) -> np.nda
     return weights
 
 
-def summarize(values: np.ndarray, tasks: np.ndarray, weights: np.ndarray) -> np.ndarray:
+class Resamples:
+    """The same weights for many problems, in blocks of rows that are made anew, and equal, each time they are gone
+    through: drawing problem by problem is quicker than counts, and no more than a block is in memory."""
+
+    def __init__(self, strata: np.ndarray, resamples: int, seed: object):
+        self.resamples, self.seed, self.size = resamples, derive_seed("bootstrap of many", seed), len(strata)
+        names, task_of = np.unique(strata, return_inverse=True)
+        self.tasks = [np.flatnonzero(task_of == task) for task in range(len(names))]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        rng = np.random.default_rng(self.seed)
+        for start in range(0, self.resamples, ROWS):
+            block = np.empty((min(ROWS, self.resamples - start), self.size), np.float32)
+            for row in block:
+                for members in self.tasks:
+                    drawn = rng.integers(0, len(members), len(members), dtype=np.uint32)
+                    counts = np.bincount(drawn, minlength=len(members))
+                    row[members] = counts / (len(members) * len(self.tasks))
+            yield block
+
+
+def summarize(values: np.ndarray, tasks: np.ndarray, weights: "np.ndarray | Resamples") -> np.ndarray:
     """Mean over tasks of the means over problems, with its 95 % percentile interval: shape (3, ks), mean, lo, hi.
 
     `values` is (problems, ks); a NaN leaves its problem out at that k, and a task without any problem makes the mean
-    NaN. `weights` is (resamples, problems) from `resample_weights`; the interval is without draws in which some task
-    has no problem left.
+    NaN. `weights` is (resamples, problems) from `resample_weights`, or Resamples; the interval is without draws in
+    which some task has no problem left.
     """
     result = np.empty((3, values.shape[1]))
     for start in range(0, values.shape[1], BLOCK):
@@ -132,25 +189,34 @@ def summarize(values: np.ndarray, tasks: np.ndarray, weights: np.ndarray) -> np.
     return result
 
 
-def _summarize_block(values: np.ndarray, tasks: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _summarize_block(values: np.ndarray, tasks: np.ndarray, weights: "np.ndarray | Resamples") -> np.ndarray:
     known = ~np.isnan(values)
     filled = np.where(known, values, 0.0)
-    point, draws = 0.0, 0.0
-    names = np.unique(tasks)
+    point, groups = 0.0, [tasks == name for name in np.unique(tasks)]
     with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a task without problems
-        for name in names:
-            rows = tasks == name
-            point = point + filled[rows].sum(0) / known[rows].sum(0) / len(names)
-            if not known.all():
-                drawn = weights[:, rows]
-                draws = draws + (drawn @ filled[rows]) / (drawn @ known[rows]) / len(names)
-    if known.all():  # as always without a cap, and four times faster
-        draws = weights @ values
+        for rows in groups:
+            point = point + filled[rows].sum(0) / known[rows].sum(0) / len(groups)
+    blocks = [weights]
+    if isinstance(weights, Resamples):
+        blocks, filled = weights, filled.astype(np.float32)
+    draws = np.concatenate([_drawn(block, filled, known, groups) for block in blocks])
     result = np.full((3, values.shape[1]), np.nan)
     some = ~np.isnan(point)
     quantile = np.nanquantile if np.isnan(draws[:, some]).any() else np.quantile
     result[0], result[1:, some] = point, quantile(draws[:, some], [0.025, 0.975], axis=0)
     return result
+
+
+def _drawn(weights: np.ndarray, filled: np.ndarray, known: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
+    """The mean over tasks in each row of `weights`."""
+    if known.all():  # as always without a cap, and four times faster
+        return weights @ filled
+    draws = 0.0
+    with np.errstate(invalid="ignore"):
+        for rows in groups:
+            part = weights[:, rows]
+            draws = draws + (part @ filled[rows]) / (part @ known[rows].astype(part.dtype)) / len(groups)
+    return draws
 
 
 def grid_of(model: str, split: str, n: pd.Series, ks: list[int] | None) -> np.ndarray:
@@ -185,6 +251,9 @@ def estimate(
         values["finished"] = passk_where_enough(n - group["truncated"].to_numpy(), correct, grid)
         wanted = {t: answers for (m, t, s), answers in asked.items() if (m, s) == (model, split)}
         for task in [*sorted(set(tasks)), "mean"]:
+            if task == "mean" and len(set(tasks)) == 1 and len(tasks) >= MANY:
+                tables.append(tables[-1].assign(task="mean"))
+                continue
             rows = np.ones(len(tasks), bool) if task == "mean" else tasks == task
             total = sum(wanted.values()) if task == "mean" else wanted[task]
             columns = {"model": model, "task": task, "split": split, "n": int(n.min()), "k": grid}
@@ -192,9 +261,14 @@ def estimate(
             columns["mean"] = pd.Series((correct / n)[rows]).groupby(tasks[rows]).mean().mean()
             key = (split, task, tuple(tasks[rows]))  # models are mostly of the same problems
             if key not in drawn:
-                drawn[key] = resample_weights(tasks[rows], RESAMPLES, (seed, split, task))
-            for name, curves in values.items():
-                point, lo, hi = summarize(curves[rows], tasks[rows], drawn[key])
+                resample = Resamples if rows.sum() >= MANY else resample_weights
+                drawn[key] = resample(tasks[rows], RESAMPLES, (seed, split, task))
+            if isinstance(drawn[key], Resamples):  # made once for all curves
+                together = summarize(np.hstack([curves[rows] for curves in values.values()]), tasks[rows], drawn[key])
+                found = np.split(together, len(values), axis=1)
+            else:
+                found = [summarize(curves[rows], tasks[rows], drawn[key]) for curves in values.values()]
+            for name, (point, lo, hi) in zip(values, found):
                 columns |= {name: point, f"{name}_lo": lo, f"{name}_hi": hi}
             columns["finished_problems"] = (~np.isnan(values["finished"][rows])).sum(0)
             tables.append(pd.DataFrame(columns).rename(columns={"estimate_lo": "lo", "estimate_hi": "hi"}))
@@ -264,4 +338,5 @@ def run(
         print(show(table.loc[np.array(main, bool)]))
         return table
     write_csv(output, table, digits=None)
+    print(f"{output}: {len(table):,} rows", flush=True)
     return table

@@ -6,8 +6,10 @@ loss is a loss per token above the median, so nothing is dropped without held-ou
 recipe is applied to resampled data, and what it picks most often comes first.
 """
 
+import contextlib
 import hashlib
 import json
+import math
 import subprocess
 import sys
 import time
@@ -17,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from largek import grade
-from largek.common import InputError, clock, derive_seed, digest, read_jsonl, write_csv, write_json
+from largek.common import InputError, clock, derive_seed, digest, write_csv, write_json
 from largek.grades import count, read_grades
+from largek.loss import read_examples
 from largek.models import content
 from largek.passk import RESAMPLES, passk, resample_weights
 from largek.tasks import read_tasks
@@ -69,6 +72,12 @@ def rank(counts: pd.DataFrame, k: int, losses: dict[str, dict] | None = None, se
             draws[number], row[name] = weights @ values, plain @ values
             row[f"{name}_lo"], row[f"{name}_hi"] = np.quantile(draws[number], [0.025, 0.975])
         loss = (losses or {}).get(model) or {}
+        if loss and None in (loss.get("per_token"), loss.get("per_token_se")):
+            raise InputError(
+                f"{model}: expected the loss of two held-out examples or more: the spread of one is unknown"
+            )
+        if not all(math.isfinite(value) for value in (loss.get("per_token", 0.0), loss.get("per_token_se", 0.0))):
+            raise InputError(f"{model}: its loss is {loss['per_token']}: it has diverged in training; leave it out")
         row |= {"loss": loss.get("per_token"), "loss_se": loss.get("per_token_se")}
         held_out[number] = rng.normal(row["loss"] or 0, row["loss_se"] or 0, RESAMPLES)
         rows.append(row | {"truncated": plain @ (table["truncated"] / table["n"])})
@@ -121,8 +130,8 @@ def run(
             raise InputError(f"the task {row['task']!r} names no verifier: give --verifier")
     for name in {verifier or row["verifier"] for row in rows}:
         load_verifier(name)
-    if examples and not read_jsonl(examples, ("problem", "solution")):
-        raise InputError(f"{examples}: expected at least one example")
+    if examples:
+        read_examples(examples)
     failed = [model for model in models if Path(model, "failed.json").exists()]
     models = [model for model in models if model not in failed]
     if len({str(Path(model)) for model in models}) < max(2, len(models)):
@@ -157,10 +166,12 @@ def run(
 def measure_loss(model: str, examples: str, output: Path, asked: dict) -> dict:
     """The loss of a model on one file of examples; measured anew only if model, examples or prompt changed."""
     about = {"model": content(model) if Path(model).is_dir() else model, "examples": digest(Path(examples))} | asked
-    if output.exists() and json.loads(output.read_text()).get("about") == about:
-        return json.loads(output.read_text())["loss"]
+    with contextlib.suppress(OSError, ValueError, KeyError, AttributeError):  # not there, or damaged
+        found = json.loads(output.read_bytes())
+        if found.get("about") == about:
+            return found["loss"]
     largek("loss", "--model", model, "--examples", examples, "--output", output, *options(asked))
-    loss = json.loads(output.read_text())["losses"][Path(examples).stem]
+    loss = json.loads(output.read_bytes())["losses"][Path(examples).stem]
     write_json(output, {"about": about, "loss": loss})
     return loss
 
@@ -179,7 +190,10 @@ def largek(*arguments: object) -> None:
     """Run a command of largek in a process of its own. It has said what is wrong if it fails."""
     done = subprocess.run([sys.executable, "-m", "largek", *map(str, arguments)])
     if done.returncode:
-        raise InputError(f"largek {arguments[0]} failed, see above; what is stored stays")
+        named = arguments[arguments.index("--model") + 1]
+        raise InputError(
+            f"{named}: largek {arguments[0]} failed, see above; mend it or leave it out: what is stored stays"
+        )
 
 
 def show(table: pd.DataFrame, k: int) -> str:

@@ -16,15 +16,18 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
-from largek.common import InputError, Progress, derive_seed, read_jsonl, whole_file
-from largek.grades import COUNT_COLUMNS, count, grades_file, missing, read_all, read_settings
+from largek.common import InputError, Progress, derive_seed, whole_file
+from largek.grades import COUNT_COLUMNS, count, missing, read_all, read_grades, read_settings, stale
 from largek.passk import estimate, majority
+from largek.store import chunk_files, each_chunk
+from largek.store import read_problems as store_problems
+from largek.store import read_settings as store_settings
 from largek.verify import OUTCOMES
 
 MOST = 12_000  # samples whose texts are in the page: it opens in a second or two, and is searched in a tenth of one
@@ -65,7 +68,7 @@ def run(stores: list[str], output: str = "report.html") -> None:
         "models": list(models),
         "outcomes": OUTCOMES,
         "stores": [about(store) for store in stores],
-        "notes": missing(counts, asked),
+        "notes": [*chain.from_iterable(map(stale, stores)), *missing(counts, asked)],
         "held": held,
         "bin": width,
         "curves": list(curves(grades, counts, asked, models)),
@@ -84,7 +87,7 @@ def read_problems(stores: list[str], grades: pd.DataFrame) -> dict[tuple[str, st
     """The problems that have answers, by task, split and id, in the order of the stores."""
     found: dict[tuple[str, str, str], tuple[str, dict]] = {}
     for store in stores:
-        for row in read_jsonl(Path(store, "problems.jsonl"), ("id", "task", "split", "problem")):
+        for row in store_problems(Path(store)):
             first, known = found.setdefault((row["task"], row["split"], row["id"]), (store, row))
             if any(known.get(field) != row.get(field) for field in ("problem", "answer")):
                 raise InputError(f"{store}: the problem {row['id']!r} has another text or answer than in {first}")
@@ -100,9 +103,9 @@ def regrade(stores: list[str], what: str) -> str:
 
 def about(store: str) -> dict:
     """How a store was made, for the page's table of stores."""
-    settings = json.loads(Path(store, "settings.json").read_text())
+    settings = store_settings(Path(store))
     verifiers = sorted(read_settings(store).get("verifier", {}))
-    models = pq.read_table(grades_file(store), columns=["model"])["model"].unique().to_pylist()
+    models = read_grades(store, ["model"])["model"].unique().tolist()
     made = {"store": store, "models": models, "verifiers": verifiers}
     return made | {key: settings.get(key) for key in SETTINGS}
 
@@ -187,10 +190,9 @@ def read_texts(stores: list[str], chosen: pd.DataFrame) -> tuple[list[str | list
     place = {key: number for number, key in enumerate(chosen[SAMPLE].itertuples(index=False, name=None))}
     texts: list = [None] * len(place)
     finish: list = [None] * len(place)
-    files = [file for store in stores for file in sorted(Path(store, "samples").glob("*.parquet"))]
-    progress = Progress("texts", len(files), "chunks")
-    for done, file in enumerate(files, 1):
-        chunk = pq.read_table(file, columns=[*SAMPLE, "text", "finish"])
+    progress = Progress("texts", sum(len(chunk_files(Path(store))) for store in stores), "chunks")
+    chunks = chain.from_iterable(each_chunk(Path(store), [*SAMPLE, "text", "finish"]) for store in stores)
+    for done, chunk in enumerate(chunks, 1):
         for row, key in enumerate(zip(*(chunk[name].to_pylist() for name in SAMPLE))):
             if (number := place.get(key)) is not None:
                 texts[number] = clipped(chunk["text"][row].as_py() or "", LONGEST)
@@ -236,7 +238,9 @@ def packed(value: object) -> str:
 
 def page(summary: dict, texts: Iterable[list]) -> str:
     """The whole page. Only its own script and style, known by their hashes, may run, and nothing may be fetched."""
-    html, style, script = (Path(__file__).with_name(f"report.{kind}").read_text() for kind in ("html", "css", "js"))
+    html, style, script = (
+        Path(__file__).with_name(f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
+    )
     data = [f'<script type="application/json" id="summary">{packed(summary)}</script>']
     data += [f'<script type="application/json" class="texts">{packed(shard)}</script>' for shard in texts]
     parts = {"style": style, "script": script, "data": "\n".join(data)}

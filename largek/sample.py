@@ -6,8 +6,10 @@ missing and ends with the same records, and raising the number of samples makes 
 """
 
 import json
+import math
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +21,7 @@ from largek.common import InputError, Progress, derive_seed, whole_file, without
 from largek.models import content
 from largek.store import Store, asked, joined, open_store, prompt_of
 from largek.tasks import read_tasks
+from largek.verify import is_finished
 
 CHUNK = 32  # samples of one problem in a chunk at first, and always for engines that batch by themselves
 ENGINES = ("transformers", "vllm", "openai")
@@ -100,6 +103,8 @@ def run(
     seed: int = 0,
     gpu_memory: float | None = None,
     tensor_parallel: int | None = None,
+    retries: int = 6,
+    timeout: float = 1800,
 ) -> None:
     """Sample answers to every problem of `tasks` (see `largek.tasks.read_tasks`), the sample indices `samples` of each.
 
@@ -108,7 +113,9 @@ def run(
     process that works on it is waited for. Give one of the two. `temperature` 0 is greedy and allows one sample.
     `max_tokens` caps an answer, its end-of-sequence token included. `batch_size` is how many answers are generated at
     once (of `vllm` and `openai`: in flight). `chat_template` None is right for tokenizers that have none. `gpu_memory`
-    is the share of a GPU's memory that `vllm` takes, `tensor_parallel` the number of GPUs it spreads a model over.
+    is the share of a GPU's memory that `vllm` takes, `tensor_parallel` the number of GPUs it spreads a model over. Of
+    `openai`, `retries` is how often an answer that an endpoint fails to give is asked for again, and `timeout` how long
+    one try may take, in seconds.
 
     Raises InputError; records that are stored by then stay.
     """
@@ -133,8 +140,11 @@ def run(
         rows = []
     else:
         with without_collector():
-            sampler = load_engine(engine, model, chat_template, base_url, gpu_memory, tensor_parallel)
+            patience = {"retries": retries, "timeout": timeout}
+            sampler = load_engine(engine, model, chat_template, base_url, gpu_memory, tensor_parallel, **patience)
         settings |= {"chat_template": sampler.chat_template}
+        if engine == "openai":
+            settings |= {"endpoint": sampler.address}
     if output:  # the same command gives the same file, so whatever decides its records is a setting
         settings |= {"samples": [samples.start, samples.stop], "batch_size": batch_size}
         settings["prompts"] = derive_seed(*(part for row in rows for part in (row["id"], row["task"], prompt_of(row))))
@@ -142,14 +152,15 @@ def run(
     folder = store or f"{output}.partial"
     with open_store(folder, settings, rows, wait=bool(output), discard=bool(output)) as opened:
         about = settings | {"asked": asked(rows)}
-        if output and is_finished(output, about):  # by the process that held the lock before
+        if output and was_made(output, about):  # by the process that held the lock before
             shutil.rmtree(folder)
             return
         size = batch_size if engine == "transformers" else None  # the others batch by themselves
         chunks = plan(rows, samples, size, seed, name, opened.present())
-        start = time.monotonic()
+        start, total = time.monotonic(), len(rows) * len(samples)
         if sampler and chunks:
-            fill_store(opened, chunks, sampler, settings, batch_size, len(rows) * len(samples))
+            opened.note(versions=[" ".join(f"{key}={value}" for key, value in versions().items())])
+            fill_store(opened, chunks, sampler, settings, batch_size, total)
         seconds = time.monotonic() - start
         if output:
             table = joined(Path(folder))
@@ -159,19 +170,39 @@ def run(
                 table = table.replace_schema_metadata(table.schema.metadata | made_by)
                 pq.write_table(table, temporary, compression="zstd")
             shutil.rmtree(folder)
+    print(f"{store or output}: {total} of {total} answers are there", flush=True)
 
 
 def fill_store(store: Store, chunks: list[Chunk], sampler, settings: dict, batch_size: int, total: int) -> None:
-    """Sample the chunks and store each as soon as it is done."""
+    """Sample the chunks and store each as soon as it is done; of an endpoint, each answer."""
     todo = sum(len(indices) for chunk in chunks for indices in chunk.indices)
     progress, done, tokens, start = Progress(settings["name"], total, "answers"), total - todo, 0, time.monotonic()
+    single, finish = settings.get("engine") == "openai", Counter()
     progress.update(done)
-    for chunk, answers in sampler.sample(chunks, settings, batch_size):
-        records = list(records_of(chunk, answers, settings["name"]))
-        store.append(records)
-        done += len(records)
-        tokens += sum(record["tokens"] or 0 for record in records)
-        progress.update(done, f"{tokens / (time.monotonic() - start):,.0f} tokens/s")
+    try:
+        for chunk, answers in sampler.sample(chunks, settings, batch_size):
+            if any(answer.logprob is not None and not math.isfinite(answer.logprob) for answer in answers):
+                why = "it has diverged in training, or its weights are damaged"
+                raise InputError(f"{settings['name']}: its probabilities are no numbers (NaN or inf): {why}")
+            records = list(records_of(chunk, answers, settings["name"]))
+            if single:
+                store.add(*records)
+            else:
+                store.append(records)
+            done += len(records)
+            tokens += sum(record["tokens"] or 0 for record in records)
+            finish.update(record["finish"] for record in records)
+            progress.update(done, f"{tokens / (time.monotonic() - start):,.0f} tokens/s")
+    except KeyboardInterrupt:
+        stopped = f"stopped, {done} of {total} answers are stored; the same command goes on"
+        raise KeyboardInterrupt(stopped) from None
+    finally:
+        store.file()
+        store.note(**getattr(sampler, "info", {}))
+    odd = {name: number for name, number in finish.items() if name != "length" and not is_finished(name)}
+    if odd:
+        listed = ", ".join(f"{name or 'no word for it'} ({number})" for name, number in odd.items())
+        print(f"{settings['name']}: answers that ended in another way count as truncated: {listed}", flush=True)
 
 
 def records_of(chunk: Chunk, answers: list[Answer], name: str) -> Iterator[dict]:
@@ -189,6 +220,7 @@ def load_engine(
     base_url: str | None,
     gpu_memory: float | None = None,
     tensor_parallel: int | None = None,
+    **patience,
 ):
     """The engine of that name; each has `chat_template` and `sample(chunks, settings, batch_size)`."""
     if engine == "transformers":
@@ -204,16 +236,32 @@ def load_engine(
     if engine == "openai":
         from largek.engine_openai import OpenAI
 
-        return OpenAI(model, chat_template, base_url)
+        return OpenAI(model, chat_template, base_url, **patience)
     raise InputError(f"--engine {engine}: expected one of {', '.join(ENGINES)}")
 
 
 def identity(model: str, engine: str) -> str:
-    """What tells models apart: the content of a local folder, or the name on the hub or at the endpoint."""
-    return content(model) if engine != "openai" and Path(model).is_dir() else model
+    """What tells models apart: the content of a local folder, the name and the commit on the hub, or the name at the
+    endpoint."""
+    if engine == "openai" or not model:
+        return model
+    if Path(model).is_dir():
+        return content(model)
+    commit = commit_of(model)
+    return f"{model}@{commit}" if commit else model
 
 
-def is_finished(output: str, about: dict) -> bool:
+def commit_of(model: str) -> str | None:
+    """The commit that a name on the hub stands for now; None where nobody can say."""
+    try:
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(model, "config.json")).parent.name  # of the snapshot, which the commit names
+    except Exception:  # it is said when the model is loaded
+        return None
+
+
+def was_made(output: str, about: dict) -> bool:
     """Whether the finished file is there and was made with these settings for these problems."""
     if not Path(output).exists():
         return False

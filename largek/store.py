@@ -1,30 +1,43 @@
 """The store of samples: a folder that only grows.
 
-    settings.json      model and sampling settings, the same for every record in it
+    settings.json      model and sampling settings, the same for every record in it; `info`, which is not compared: what
+                       took part in the sampling, and what an endpoint said of itself
     problems.jsonl     the problems, each with `samples`, how many were asked for
-    samples/*.parquet  records, one file a chunk, each whole or absent
+    samples/*.parquet  records, one file a chunk, each whole or absent, with checksums
+    arrived.log        records that came one by one and are in no such file yet: a line each, its checksum first
     grades.parquet     made by `largek grade`
     lock               held by the one process that samples into it
 
 A record is known by its problem and sample index; the settings say of which model and how. A process that is killed
-leaves whole chunks, and the next one samples what is missing.
+leaves whole chunks and whole lines, and the next one samples what is missing. A file that is not as it was written is a
+DamagedStore that names it.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
 import socket
+import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from largek.common import InputError, read_jsonl, whole_file, write_json, write_jsonl
+from largek.common import DamagedStore, InputError, read_jsonl, readable, whole_file, write_json, write_jsonl
 
+FILED = 256  # answers that came one by one, after which a file is made of them,
+WAIT = 30.0  # or after so many seconds
+SETTINGS, PROBLEMS, ARRIVED = "settings.json", "problems.jsonl", "arrived.log"
+KEY = ["problem", "sample"]
+LATER = {"endpoint"}  # settings that older stores lack; they are taken to have had those of now
 SCHEMA = pa.schema(
     [
         ("model", pa.string()),
@@ -48,19 +61,58 @@ class Store:
     def __init__(self, folder: Path):
         self.folder = folder
         self.chunks = folder / "samples"
-        names = [int(path.stem) for path in self.chunks.glob("*.parquet")]
-        self.next = max(names, default=-1) + 1
+        self.next = max((int(path.stem) for path in chunk_files(folder)), default=-1) + 1
+        self.arrived: list[dict] = []
+        self.log, self.since = None, 0.0
+        self.append(read_arrived(folder))  # of a process that was killed
+        (folder / ARRIVED).unlink(missing_ok=True)
 
     def present(self) -> set[tuple[str, int]]:
-        """(problem, sample index) of every record."""
-        table = read_chunks(self.folder, ["problem", "sample"])
-        return set(zip(table["problem"].to_pylist(), table["sample"].to_pylist()))
+        """(problem, sample index) of every record. Raises DamagedStore if one is there twice."""
+        table = read_chunks(self.folder, KEY)
+        found = keys_of(table)
+        if len(found) < len(table):
+            raise DamagedStore(which_is_there_twice(self.folder))
+        return found
 
     def append(self, records: list[dict]) -> None:
         """Add records in one step: after a crash at any moment all of them are there, or none."""
+        if not records:
+            return
         with whole_file(self.chunks / f"{self.next:06}.parquet") as temporary:
-            pq.write_table(pa.Table.from_pylist(records, SCHEMA), temporary, compression="zstd")
+            table = pa.Table.from_pylist([record | {"text": readable(record["text"])} for record in records], SCHEMA)
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         self.next += 1
+
+    def add(self, record: dict) -> None:
+        """Add a record that came by itself. It is kept at once, and put into a file together with others."""
+        line = json.dumps(record).encode()
+        if self.log is None:
+            self.log, self.since = (self.folder / ARRIVED).open("ab"), time.monotonic()
+        self.log.write(b"%08x %s\n" % (zlib.crc32(line), line))
+        self.log.flush()
+        self.arrived.append(record)
+        if len(self.arrived) >= FILED or time.monotonic() - self.since > WAIT:
+            self.file()
+
+    def file(self) -> None:
+        """Put into a file what has arrived."""
+        if self.log is not None:
+            self.append(self.arrived)
+            self.log.close()
+            self.log, self.arrived = None, []
+            (self.folder / ARRIVED).unlink()
+
+    def note(self, **info: list) -> None:
+        """Keep in settings.json what is worth knowing of how samples were made and decides nothing: lists that grow."""
+        settings = read_settings(self.folder)
+        known = settings.get("info", {})
+        more = {
+            key: [*known.get(key, []), *(each for each in new if each not in known.get(key, []))]
+            for key, new in info.items()
+        }
+        if known | more != known:
+            write_json(self.folder / SETTINGS, settings | {"info": known | more})
 
 
 @contextlib.contextmanager
@@ -76,20 +128,30 @@ def open_store(
     folder = Path(folder)
     lock = _lock(folder, wait)
     try:
-        difference = _difference(folder, settings, problems)
-        if difference and (discard or not any(folder.glob("samples/*.parquet"))):
+        try:
+            difference = _difference(folder, settings, problems)
+        except DamagedStore as damage:
+            if not discard:
+                raise
+            difference = str(damage)
+        if difference and (discard or not _has_samples(folder)):
             shutil.rmtree(folder / "samples", ignore_errors=True)
-            for name in ("problems.jsonl", "settings.json", "grades.parquet"):
+            for name in (PROBLEMS, SETTINGS, ARRIVED, "grades.parquet"):
                 (folder / name).unlink(missing_ok=True)
         elif difference:
             raise InputError(f"{folder}: made with other settings ({difference}); take another --store")
         (folder / "samples").mkdir(exist_ok=True)
         for left in (folder / "samples").glob(".*"):  # half-written when a process was killed
             left.unlink()
-        if not (folder / "settings.json").exists():
-            write_json(folder / "settings.json", settings)
-        _add_problems(folder / "problems.jsonl", problems)
-        yield Store(folder)
+        known = read_settings(folder) if (folder / SETTINGS).exists() else {}
+        if any(key not in known or known[key] != value for key, value in settings.items()):
+            write_json(folder / SETTINGS, known | settings)
+        store = Store(folder)
+        _add_problems(folder, problems)
+        try:
+            yield store
+        finally:
+            store.file()  # whatever ended the block, these answers are there
     finally:
         lock.close()
 
@@ -121,19 +183,33 @@ def _lock(folder: Path, wait: bool):
     return lock
 
 
+def _has_samples(folder: Path) -> bool:
+    return any(folder.glob("samples/*.parquet")) or (folder / ARRIVED).exists()
+
+
 def _difference(folder: Path, settings: dict, problems: list[dict]) -> str:
     """How the store was made differently, or nothing. Samples without settings are of unknown origin."""
-    try:
-        stored = json.loads((folder / "settings.json").read_text())
-    except FileNotFoundError:
-        return "its settings.json is missing" if any(folder.glob("samples/*.parquet")) else ""
-    differing = [key for key in settings | stored if settings.get(key) != stored.get(key)]
+    if not (folder / SETTINGS).exists():
+        return "its settings.json is missing" if _has_samples(folder) else ""
+    stored = read_settings(folder)
+    stored.pop("info", None)
+    if str(settings.get("model")).startswith(f"{stored.get('model')}@"):  # of before commits were kept
+        stored["model"] = settings["model"]
+    known = settings.keys() - (LATER - stored.keys())
+    differing = [
+        key for key in settings | stored if key in known | stored.keys() and settings.get(key) != stored.get(key)
+    ]
     if differing:
-        return ", ".join(f"{key}: {stored.get(key)!r} there, {settings.get(key)!r} now" for key in differing)
-    words = {row["id"]: prompt_of(row) for row in problems}
-    for row in read_jsonl(folder / "problems.jsonl") if (folder / "problems.jsonl").exists() else []:
-        if row["id"] in words and words[row["id"]] != prompt_of(row):
-            return f"problem {row['id']}: {prompt_of(row)[:60]!r} there, {words[row['id']][:60]!r} now"
+        hint = "; if the same model answers there, write it into settings.json" if differing == ["endpoint"] else ""
+        return ", ".join(f"{key}: {stored.get(key)!r} there, {settings.get(key)!r} now" for key in differing) + hint
+    now = {row["id"]: row for row in problems}
+    for row in read_problems(folder):
+        if row["id"] not in now:
+            continue
+        told, asks = ((prompt_of(each), each["task"], each["split"]) for each in (row, now[row["id"]]))
+        for what, there, wanted in zip(("", "task ", "split "), told, asks):
+            if there != wanted:
+                return f"problem {row['id']}: {what}{there[:60]!r} there, {wanted[:60]!r} now"
     return ""
 
 
@@ -142,23 +218,171 @@ def prompt_of(row: dict) -> str:
     return row.get("prompt", row["problem"])
 
 
-def _add_problems(path: Path, problems: list[dict]) -> None:
+def _add_problems(folder: Path, problems: list[dict]) -> None:
     """Add problems, or renew what is known of them; `samples`, the number asked for, only grows."""
-    known = {row["id"]: row for row in read_jsonl(path)} if path.exists() else {}
+    known = {row["id"]: row for row in read_problems(folder)}
     for row in problems:
         asked = max(row["samples"], known.get(row["id"], row)["samples"])
         known[row["id"]] = row | {"samples": asked}
-    write_jsonl(path, known.values())
+    write_jsonl(folder / PROBLEMS, known.values())
+
+
+def read_settings(folder: Path) -> dict:
+    """The settings of a store. Raises DamagedStore."""
+    path = folder / SETTINGS
+    try:
+        settings = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        settings = error
+    if not isinstance(settings, dict) or not isinstance(settings.get("info", {}), dict):
+        why = settings if isinstance(settings, Exception) else "no JSON object"
+        raise DamagedStore(
+            f"{path}: damaged ({why}); a store made by the same command with another --store has the same: copy it"
+        )
+    return settings
+
+
+def read_problems(folder: Path) -> list[dict]:
+    """The problems of a store; none if there is no such file. Raises DamagedStore."""
+    path = folder / PROBLEMS
+    if not path.exists():
+        return []
+    try:
+        rows = read_jsonl(path, ("id", "task", "split", "problem", "answer", "samples"))
+    except InputError as error:
+        reason = error
+    else:
+        texts = ("id", "task", "split", "problem")
+        wrong = next((row for row in rows if not all(isinstance(row[name], str) for name in texts)), None)
+        wrong = wrong or next((row for row in rows if type(row["samples"]) is not int or row["samples"] < 0), None)
+        if wrong is None and len({row["id"] for row in rows}) == len(rows):
+            return rows
+        reason = f"{path}: a problem is there twice" if wrong is None else f"{path}: not a row of it: {wrong!r:.80}"
+    raise DamagedStore(f"{reason}; remove the file, and the same `largek sample` command writes it anew")
+
+
+def digest_of_problems(folder: Path) -> str:
+    """A digest of what decides verdicts: the problems without the numbers of samples asked for."""
+    path = folder / PROBLEMS
+    if not path.exists():
+        raise DamagedStore(f"{path}: no such file; the same `largek sample` command adds it")
+    rows = re.sub(rb', "samples": [0-9]+\}\n', b"}\n", path.read_bytes())
+    return hashlib.sha256(rows).hexdigest()
+
+
+def number_of_records(folder: Path) -> int:
+    """How many records there are, without reading them. Raises DamagedStore."""
+    number = len(read_arrived(folder))
+    for path in chunk_files(folder):
+        try:
+            number += pq.read_metadata(path).num_rows
+        except (OSError, pa.ArrowException):
+            number += len(read_file(path, KEY))
+    return number
+
+
+def each_chunk(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
+    """The records of one file after the other, then those in none. Raises DamagedStore."""
+    arrived = read_arrived(folder)
+    for path in chunk_files(folder):
+        yield read_file(path, columns)
+    if arrived:
+        yield pa.Table.from_pylist(arrived, SCHEMA).select(columns)
+
+
+def chunk_files(folder: Path) -> list[Path]:
+    """The files of records, in the order in which they were made. Raises DamagedStore on one of somebody else's."""
+    files = sorted((folder / "samples").glob("*.parquet"))
+    for path in files:
+        if not re.fullmatch(r"[0-9]{6,}", path.stem):
+            raise DamagedStore(f"{path}: not a file of this store; move it to another folder")
+    return files
+
+
+def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """The records of one file of a store. Raises DamagedStore."""
+    try:
+        table = _read([str(path)], columns)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+    else:
+        if not any(table[name].null_count for name in KEY if name in table.column_names):
+            return table
+        why = "records without a problem or an index"
+    raise DamagedStore(f"{path}: damaged ({why:.200}); remove it and sample again: the answers in it are lost")
+
+
+def _read(files: list[str], columns: list[str] | None) -> pa.Table:
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    checked = ds.ParquetFileFormat(default_fragment_scan_options=options)
+    return ds.dataset(files, schema=SCHEMA, format=checked).to_table(columns)
+
+
+def read_files(folder: Path, columns: list[str] | None = None) -> pa.Table:
+    """Records of a store's files in the order in which they were added. Raises DamagedStore."""
+    files = chunk_files(folder)
+    if not files:
+        return SCHEMA.empty_table().select(columns or SCHEMA.names)
+    try:
+        table = _read(list(map(str, files)), columns)
+    except (OSError, pa.ArrowException):
+        table = None
+    if table is None or any(table[name].null_count for name in KEY if name in table.column_names):
+        for path in files:
+            read_file(path, columns)  # names the one that is damaged
+        raise DamagedStore(f"{folder}/samples: could not be read")
+    return table
+
+
+def read_arrived(folder: Path) -> list[dict]:
+    """Records that came one by one and are in no file yet. A last line that a kill cut off is none of them."""
+    path = folder / ARRIVED
+    try:
+        *lines, _ = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    found = []
+    for number, line in enumerate(lines, 1):
+        checksum, _, record = line.partition(b" ")
+        try:
+            if int(checksum, 16) != zlib.crc32(record):
+                raise ValueError("another checksum")
+            found.append(json.loads(record))
+        except ValueError as error:
+            reason = f"line {number}: {error}"
+            raise DamagedStore(f"{path}: damaged ({reason}); remove that line: its answer is lost") from None
+    filed = keys_of(read_files(folder, KEY)) if found else set()  # killed after they were, and before this was emptied
+    return [record for record in found if (record["problem"], record["sample"]) not in filed]
+
+
+def keys_of(table: pa.Table) -> set[tuple[str, int]]:
+    return set(zip(*(table[name].to_pylist() for name in KEY)))
 
 
 def read_chunks(folder: Path, columns: list[str] | None = None) -> pa.Table:
-    """Records of a store in the order in which they were added."""
-    files = sorted(str(path) for path in (folder / "samples").glob("*.parquet"))
-    return (
-        ds.dataset(files, schema=SCHEMA).to_table(columns)
-        if files
-        else SCHEMA.empty_table().select(columns or SCHEMA.names)
-    )
+    """Records of a store in the order in which they were added. Raises DamagedStore."""
+    arrived = read_arrived(folder)
+    table = read_files(folder, columns)
+    if arrived:
+        more = pa.Table.from_pylist(arrived, SCHEMA)
+        table = pa.concat_tables([table, more.select(table.column_names)])
+    return table
+
+
+def which_is_there_twice(folder: Path) -> str:
+    """What is wrong with a store that has an answer twice, and what to do."""
+    first: dict[tuple, Path] = {}
+    for path in chunk_files(folder):
+        table = read_file(path, KEY)
+        keys = keys_of(table)
+        if twice := keys & first.keys():
+            other = first[min(twice)]
+            what = f"{len(twice)} of its {len(table)} answers are in {other.name} too"
+            return f"{path}: {what}; remove it and sample again: what only it holds is lost"
+        first |= dict.fromkeys(keys, path)
+    return f"{folder}/samples: an answer is there twice in one file"
 
 
 def read_samples(path: str | Path) -> pa.Table:
@@ -166,29 +390,36 @@ def read_samples(path: str | Path) -> pa.Table:
 
     Records of a store come in the order of its problems, then of sample indices, whatever the order in which they were
     sampled. The metadata's key `largek` holds JSON with the settings and `asked`: [task, split,
-    answers asked for]. Raises InputError where there are no samples.
+    answers asked for]. Raises InputError where there are no samples, DamagedStore where a file is not as it was.
     """
     path = Path(path)
     if not path.is_dir():
         try:
-            return pq.read_table(path)
+            return pq.read_table(path, page_checksum_verification=True)
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{path}: expected samples in parquet ({error})") from None
-    if not (path / "settings.json").exists():
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{path}: expected samples in parquet ({str(error).splitlines()[0]})") from None
+    if not (path / SETTINGS).exists():
         raise InputError(f"{path}: expected a store made by `largek sample --store` (it has no settings.json)")
     return joined(path)
 
 
 def joined(folder: Path) -> pa.Table:
     """All records of a store in their final order, with its settings in the metadata."""
-    problems = read_jsonl(folder / "problems.jsonl")
-    place = {row["id"]: number for number, row in enumerate(problems)}
-    table = read_chunks(folder)
-    order = pa.array([place[problem] for problem in table["problem"].to_pylist()], pa.int32())
+    table, problems = read_chunks(folder), read_problems(folder)
+    place = pa.array([row["id"] for row in problems], pa.string())
+    order = pc.index_in(table["problem"], place)
+    if order.null_count:
+        strange = table["problem"].filter(order.is_null())[0].as_py()
+        what = f"{folder / PROBLEMS}: lacks the problem {strange!r}, to which there are answers"
+        raise DamagedStore(f"{what}; the same `largek sample` command adds it")
     table = table.append_column("place", order).sort_by([("place", "ascending"), ("sample", "ascending")])
-    about = json.loads((folder / "settings.json").read_text()) | {"asked": asked(problems)}
+    number = pc.add(pc.multiply(table["place"].cast(pa.int64()), 2**31), table["sample"]).to_numpy()
+    if (number[1:] == number[:-1]).any():
+        raise DamagedStore(which_is_there_twice(folder))
+    about = read_settings(folder) | {"asked": asked(problems)}
+    about.pop("info", None)
     return table.drop_columns("place").replace_schema_metadata({"largek": json.dumps(about, sort_keys=True)})
 
 

@@ -5,6 +5,7 @@ your own, which says where the problems are (`file`, `hub` or `reasoning_gym`), 
 is put to the model, and which verifier reads the answer. The keys of an entry are those of `ENTRY`.
 """
 
+import math
 from pathlib import Path
 
 from largek.common import InputError, read_jsonl
@@ -67,10 +68,45 @@ def is_file(name: str) -> bool:
 
 
 def from_file(path: str) -> list[dict]:
-    """Rows of a JSONL file as they are; `task` (the file's name) and `split` ("all") are filled in where missing."""
-    rows = read_jsonl(path, ("id", "problem", "answer"))
-    fixed = ({"id": str(row["id"]), "problem": str(row["problem"])} for row in rows)
-    return [{"task": Path(path).stem, "split": "all"} | row | own for row, own in zip(rows, fixed)]
+    """Rows of a JSONL file as they are; `task` (the file's name) and `split` ("all") are filled in where missing, and
+    rows are numbered from 0 if none has an `id`."""
+    try:
+        rows = read_jsonl(path, ("problem", "answer"))
+    except InputError as error:
+        hint = "; fields of other names are for --tasks-file" if "expected the field" in str(error) else ""
+        raise InputError(f"{error}{hint}") from None
+    if not any("id" in row for row in rows):
+        rows = [{"id": str(number)} | row for number, row in enumerate(rows)]
+    found = []
+    for number, row in enumerate(rows):
+        where = f"{path}, row {number}"
+        if "id" not in row:
+            raise InputError(f"{where}: expected the field 'id', as in other rows; found {', '.join(row)}")
+        if type(row["id"]) not in (str, int, float) or row["id"] == "":
+            raise InputError(f"{where}, id: expected text or a number, got {row['id']!r:.80}")
+        row = {"task": Path(path).stem, "split": "all"} | row | {"id": str(row["id"])}
+        if isinstance(row["answer"], list) and len(row["answer"]) == 1:
+            row["answer"] = row["answer"][0]
+        check_answer(row["answer"], where)
+        found.append(typed(row, where))
+    return found
+
+
+def typed(row: dict, where: str) -> dict:
+    """The row, if what largek reads of it is text. Raises InputError naming the field."""
+    for field in ("problem", "task", "split", "prompt"):
+        if field in row and not (isinstance(row[field], str) and row[field].strip()):
+            raise InputError(f"{where}, {field}: expected text, got {row[field]!r:.80}")
+    if not isinstance(row.get("verifier"), str | None):
+        raise InputError(f"{where}, verifier: expected the name of one, got {row['verifier']!r:.80}")
+    return row
+
+
+def check_answer(answer: object, where: str) -> None:
+    """Raises InputError if a right answer is neither text nor a number: null, NaN, a list of several and the like."""
+    if type(answer) not in (str, int, float) or answer != answer or answer in (math.inf, -math.inf):
+        more = "; what is no answer goes into fields of other names"
+        raise InputError(f"{where}, answer: expected text or a number, got {answer!r:.80}{more}")
 
 
 def read_entries(tasks_file: str | None) -> dict[str, dict]:
@@ -80,7 +116,7 @@ def read_entries(tasks_file: str | None) -> dict[str, dict]:
     entries = {}
     for path in (Path(__file__).with_name("tasks.yaml"), *([Path(tasks_file)] if tasks_file else [])):
         try:
-            found = yaml.safe_load(path.read_text())
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -123,7 +159,7 @@ def from_entry(name: str, entry: dict) -> list[dict]:
         if answer_field and row[answer_field] in (None, ""):
             continue
         problem = text_of(row[problem_field], "user")
-        answer = plain_answer(row[answer_field]) if answer_field else ""
+        answer = plain_answer(row[answer_field], f"task {name}, row {number}") if answer_field else ""
         if (mark := entry.get("answer_after")) is not None:
             if mark not in answer:
                 raise InputError(f"task {name}, row {number}: expected {mark!r} in the answer, got {answer[-80:]!r}")
@@ -146,7 +182,7 @@ def from_entry(name: str, entry: dict) -> list[dict]:
             made |= {"reasoning_gym": row["reasoning_gym"], "verifier": "reasoning-gym"}
         if "verifier" in entry:
             made["verifier"] = entry["verifier"]
-        rows.append(made)
+        rows.append(typed(made, f"task {name}, row {number}"))
     if len(rows) < len(source):
         left_out = f"{len(source) - len(rows)} of {len(source)} rows"
         print(f"task {name}: {left_out} have no answer and are left out", flush=True)
@@ -161,10 +197,11 @@ def text_of(value: object, role: str) -> str:
     return str(value)
 
 
-def plain_answer(value: object) -> str:
+def plain_answer(value: object, where: str) -> str:
     """An answer as text: lists of one are unwrapped, and whole numbers that a data set holds as 142.0 are 142."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
+    check_answer(value, where)
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 

@@ -19,6 +19,9 @@ from typing import NamedTuple
 from largek.common import InputError
 
 OUTCOMES = ("correct", "wrong", "no_answer", "truncated", "gave_up")
+# Words of engines and endpoints for an answer that the model has ended itself, in small letters. All others, among them
+# length, max_tokens, content_filter, abort and error, and none at all, are of answers that may have been broken off.
+FINISHED = ("stop", "stop_sequence", "eos", "eos_token", "end_turn", "complete", "completed", "finished")
 
 
 class Verdict(NamedTuple):
@@ -69,6 +72,11 @@ def load_verifier(name: str) -> Verifier:
     return verify
 
 
+def is_finished(finish: str | None) -> bool:
+    """Whether an answer is known to be one that its model has ended; `finish` is the word that came with it."""
+    return finish is not None and finish.lower() in FINISHED
+
+
 def judge(verify: Verifier, text: str, problem: dict, truncated: bool) -> Verdict:
     """The verdict on one answer. This is the one function behind both `largek grade` and the GRPO reward.
 
@@ -86,6 +94,10 @@ def judge(verify: Verifier, text: str, problem: dict, truncated: bool) -> Verdic
         raise InputError(f"problem {problem.get('id')!r}: the verifier failed ({reason})") from error
     if not isinstance(verdict, Verdict) or verdict.outcome not in OUTCOMES:
         raise InputError(f"problem {problem.get('id')!r}: expected a largek.verify.Verdict, got {verdict!r:.80}")
+    for field, kind in (("extracted", str), ("vote", str), ("sound", bool)):
+        if not isinstance(value := getattr(verdict, field), kind | None):
+            expected = f"expected {kind.__name__} or None as {field} of a Verdict"
+            raise InputError(f"problem {problem.get('id')!r}: {expected}, got {value!r:.80}")
     if verdict.vote is None and verdict.outcome in ("correct", "wrong"):
         return verdict._replace(vote=verdict.extracted)
     return verdict

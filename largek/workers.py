@@ -60,7 +60,7 @@ class Worker:
 
 def serve(descriptor: int) -> None:
     """The worker's side: runs what arrives, until the other side is closed."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
     gc.set_threshold(100_000)  # sympy makes many objects that live on; the usual 700 looks for rubbish all the time
@@ -91,6 +91,13 @@ def limited(function: Callable, arguments: tuple, seconds: float):
         return None
     finally:
         resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+
+
+def allow(seconds: float) -> None:
+    """In a worker: so much CPU time from now on, and all the memory there is, for code of the user's own."""
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(time.process_time() + seconds), hard))
+    resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
 
 
 _free: queue.LifoQueue = queue.LifoQueue()

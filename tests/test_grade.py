@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -14,11 +15,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import run
+from conftest import BIN, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from largek import grade, gym_answers
+from largek import grade, gym_answers, workers
 from largek.common import InputError, write_jsonl
 from largek.gym_answers import entry, extract, gym, harmless, problems
 from largek.math_answers import start_workers
@@ -82,7 +83,8 @@ def test_a_store_is_graded_into_itself(store, capsys):
         ("p2", 1, "no_answer", None),
     ]
     about = json.loads(table.schema.metadata[b"largek"])
-    assert about == SETTINGS | {"asked": [["sums", "all", 6]], "verifier": {"math": version("math")}}
+    of = {"problems": about["problems"], "records": 6}
+    assert about == SETTINGS | {"asked": [["sums", "all", 6]], "verifier": {"math": version("math")}} | of
     assert "m: 6 answers: 3 correct, 1 wrong, 1 no answer, 1 truncated, 0 gave up\n" in capsys.readouterr().out
     assert all(path.read_bytes() == old for path, old in before.items())
 
@@ -121,6 +123,8 @@ def verifier_file(folder: Path, monkeypatch, body: str) -> None:
     )
     for name in ("own_checker", "own_words"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+    workers._stop()  # they have imported what was there before
+    workers._fill()
 
 
 def test_own_verifiers_and_their_versions(store, judged, tmp_path, monkeypatch):
@@ -140,11 +144,65 @@ def test_own_verifiers_and_their_versions(store, judged, tmp_path, monkeypatch):
 
 
 def test_what_gave_up_is_tried_again(store, tmp_path, monkeypatch):
-    verifier_file(tmp_path, monkeypatch, "return Verdict('gave_up' if len(TRIES) <= 5 else 'wrong', 'x')")
+    mark = tmp_path / "mark"
+    body = f"import os; return Verdict('wrong' if os.path.exists({str(mark)!r}) and text == 'hm' else 'gave_up', 'x')"
+    verifier_file(tmp_path, monkeypatch, body)
     first = grade.run(store, verifier="own_checker:check").to_pylist()
     assert [row["vote"] for row in first] == [None] * 6
+    mark.touch()
     second = grade.run(store, verifier="own_checker:check").to_pylist()
-    assert [row["outcome"] for row in second].count("wrong") == 5
+    assert [row["outcome"] for row in second].count("wrong") == 1
+
+
+@pytest.mark.parametrize(
+    "body", ["while True: pass", "import os; os._exit(3)", "import os; os.abort()", "return [0] * 10**12"]
+)
+def test_a_verifier_that_hangs_or_dies_gives_up_on_that_answer_alone(store, tmp_path, monkeypatch, body):
+    monkeypatch.setattr(grade, "SECONDS", 1.0)
+    lines = ["if text == 'hm':", *(f"    {line}" for line in body.split("; ")), "return Verdict('wrong', 'x')"]
+    verifier_file(tmp_path, monkeypatch, "\n    ".join(lines))
+    if "10**12" in body:
+        with pytest.raises(InputError, match=r"problem 'p2': the verifier failed \(MemoryError"):
+            grade.run(store, verifier="own_checker:check")
+        return
+    rows = grade.run(store, verifier="own_checker:check").to_pylist()
+    assert [row["outcome"] for row in rows] == ["wrong", "wrong", "wrong", "truncated", "wrong", "gave_up"]
+
+
+def test_ctrl_c_ends_a_verifier_that_hangs(store, tmp_path):
+    (tmp_path / "hanging.py").write_text("import time\ndef verify(text, row):\n    time.sleep(1000)\n")
+    words = [str(BIN / "largek"), "grade", store, "--verifier", "hanging:verify"]
+    command = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not subprocess.run(["pgrep", "-P", str(command.pid)], capture_output=True).stdout:
+        time.sleep(0.05)
+    time.sleep(1)
+    command.send_signal(signal.SIGINT)
+    _, said = command.communicate(timeout=20)
+    assert command.returncode == 130 and said == "largek grade: stopped\n"
+
+
+def test_a_verifier_may_use_the_math_verify_of_its_thread(store, tmp_path, monkeypatch):
+    """Which refuses to run outside the main thread: most rewards that people have are built on it."""
+    lines = ["from math_verify import parse, verify", "right = verify(parse('7'), parse(text))"]
+    verifier_file(tmp_path, monkeypatch, "\n    ".join([*lines, "return Verdict('correct' if right else 'wrong')"]))
+    rows = grade.run(store, verifier="own_checker:check").to_pylist()
+    assert [row["outcome"] for row in rows].count("correct") == 1
+
+
+@pytest.mark.parametrize("body", ["raise KeyError(text)", "import sys; sys.exit(5)", "return Verdict('wrong', 7)"])
+def test_what_was_graded_before_a_verifier_failed_is_kept(store, tmp_path, monkeypatch, judged, body):
+    monkeypatch.setattr(grade, "BATCH", 1)
+    mark = tmp_path / "mark"
+    lines = ["import os", f"if text == 'hm' and not os.path.exists({str(mark)!r}):"]
+    lines += [*(f"    {line}" for line in body.split("; ")), "return Verdict('wrong', 'x')"]
+    verifier_file(tmp_path, monkeypatch, "\n    ".join(lines))
+    with pytest.raises(InputError, match=r"^problem 'p2': "):
+        grade.run(store, verifier="own_checker:check")
+    assert Path(store, "grades.parquet.partial").exists() and not Path(store, "grades.parquet").exists()
+    mark.touch()
+    judged.clear()
+    assert len(grade.run(store, verifier="own_checker:check")) == 6 and judged == ["hm"]
+    assert not Path(store, "grades.parquet.partial").exists()
 
 
 def test_a_verifier_that_fails_leaves_the_old_grades(store, tmp_path, monkeypatch):

@@ -63,7 +63,7 @@ def killed_at_third_chunk(monkeypatch) -> list[int]:
 
 def test_a_run_that_was_killed_ends_with_the_same_records(small_model, problems, tmp_path, killed_at_third_chunk):
     calls = killed_at_third_chunk
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="stopped, 16 of 36 answers are stored; the same command goes on"):
         sampled(small_model, problems, tmp_path / "cut.parquet")
     assert not (tmp_path / "cut.parquet").exists()
     before = len(calls)
@@ -209,6 +209,8 @@ def test_seeds_are_stable():
             "empty: expected a model folder with config.json",
         ),
         ("grade none.parquet --tasks NUMBER --output o", "number.jsonl, line 1: expected a JSON object"),
+        ("report none --output EMPTY", "--output empty: expected a file, this is a folder"),
+        ("grade none.parquet --tasks P --output EMPTY", "--output empty: expected a file, this is a folder"),
         ("grade none.parquet --tasks BINARY --output o", "binary.jsonl: expected lines of JSON"),
     ],
 )

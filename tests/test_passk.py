@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from largek.common import InputError, exit_on_bad_input
 from largek.grades import asked_for, cap, count, read_grades
-from largek.passk import PASSK_COLUMNS, estimate, majk, majority, passk, resample_weights, run, summarize
+from largek.passk import PASSK_COLUMNS, Resamples, estimate, majk, majority, passk, resample_weights, run, summarize
 from largek.verify import exact, judge
 
 
@@ -93,6 +93,33 @@ def test_resampling_keeps_every_task_at_its_size():
     np.testing.assert_allclose(weights[:, 3:].sum(1), 0.5)
 
 
+def test_weights_for_many_problems_are_of_the_same_kind():
+    """In blocks that are equal each time; intervals as by the weights that are held, with and without gaps."""
+    tasks, rng = np.array(["a"] * 300 + ["b"] * 500), np.random.default_rng(0)
+    many = Resamples(tasks, 2000, 0)
+    weights = np.concatenate(list(many))
+    assert weights.shape == (2000, 800) and (weights == np.concatenate(list(many))).all()
+    np.testing.assert_allclose(weights[:, :300].sum(1), 0.5, rtol=1e-5)
+    np.testing.assert_allclose(weights[:, 300:].sum(1), 0.5, rtol=1e-5)
+    values = rng.random((800, 3))
+    for _ in range(2):
+        found, held = (summarize(values, tasks, each) for each in (many, resample_weights(tasks, 2000, 0)))
+        np.testing.assert_allclose(found, held, rtol=0, atol=0.002)
+        values[rng.random(values.shape) < 0.3] = np.nan
+
+
+def test_many_problems_give_the_table_of_few(monkeypatch):
+    counts = table(list(np.random.default_rng(0).binomial(8, 0.3, 400)))
+    few = estimate(counts)
+    monkeypatch.setattr("largek.passk.MANY", 10)
+    many = estimate(counts)
+    assert list(many["task"].unique()) == list(few["task"].unique()) and many.columns.equals(few.columns)
+    for name in ("n", "k", "estimate", "coverage", "mean", "finished", "finished_problems"):
+        np.testing.assert_allclose(many[name], few[name])
+    for name in ("lo", "hi", "finished_lo", "finished_hi"):
+        np.testing.assert_allclose(many[name], few[name], rtol=0, atol=0.004)
+
+
 def test_counts_keep_truncated_apart():
     grades = pd.DataFrame({"outcome": ["correct", "wrong", "truncated", "no_answer"], "problem": list("aabb")})
     rows = count(grades.assign(model="m", task="t", split="s")).set_index("problem")
@@ -120,7 +147,9 @@ def drawn(answers: str, seeds: int) -> np.ndarray:
 @pytest.mark.parametrize(
     "answers", ["+", ".", "a", "+a", "+.", "++aabb", "+++aaab.", "+abcdef", "++......", "++aaab..", "++++abcd", "+aa"]
 )
-def test_maj_equals_the_mean_over_subsets(answers):
+def test_maj_equals_the_mean_over_subsets(answers, monkeypatch):
+    np.testing.assert_allclose(drawn(answers, seeds=1), all_subsets(answers), rtol=0, atol=1e-12)
+    monkeypatch.setattr("largek.passk.FEW", 0)
     found = drawn(answers, seeds=160)  # standard error at most 0.0025
     np.testing.assert_allclose(found, all_subsets(answers), rtol=0, atol=0.008)
     assert found[0] == pytest.approx(answers.count("+") / len(answers), abs=1e-15)
@@ -130,7 +159,7 @@ def test_maj_equals_the_mean_over_subsets(answers):
 @settings(max_examples=30, deadline=None)
 @given(st.text("+++.abc", min_size=1, max_size=9))
 def test_maj_equals_the_mean_over_subsets_of_any_answers(answers):
-    np.testing.assert_allclose(drawn(answers, seeds=10), all_subsets(answers), rtol=0, atol=0.025)
+    np.testing.assert_allclose(drawn(answers, seeds=1), all_subsets(answers), rtol=0, atol=1e-12)
 
 
 def test_maj_of_two_answers_is_a_hypergeometric_tail():
@@ -335,7 +364,7 @@ def test_a_file_without_answers_makes_an_empty_table(tmp_path, capsys):
     run([path], None, str(tmp_path / "out.csv"))
     assert pd.read_csv(tmp_path / "out.csv").columns.tolist() == PASSK_COLUMNS
     run([path], None, None)
-    assert capsys.readouterr().out == "no answers\n"
+    assert capsys.readouterr().out == f"{tmp_path}/out.csv: 0 rows\nno answers\n"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,23 @@ def test_drops_low_accuracy_and_high_loss_together_only():
     assert table.loc["poor", "best"] == 0 and table["best"].sum() == pytest.approx(1)
 
 
+@pytest.mark.parametrize(
+    "loss, message",
+    [
+        (
+            {"per_token": float("nan"), "per_token_se": float("nan")},
+            "poor: its loss is nan: it has diverged in training",
+        ),
+        ({"per_token": float("inf"), "per_token_se": 0.1}, "poor: its loss is inf: it has diverged in training"),
+        ({"per_token": 0.5, "per_token_se": None}, "poor: expected the loss of two held-out examples or more"),
+    ],
+)
+def test_a_loss_that_is_no_number_is_named_and_switches_nothing_off(loss, message):
+    every = pd.concat([counts("good", [8] * 40), counts("poor", [2] * 40), counts("late", [9] * 40)])
+    with pytest.raises(InputError, match=message):
+        rank(every, 8, losses(good=0.5, late=0.8) | {"poor": loss})
+
+
 def test_noise_alone_drops_nobody_for_sure():
     """Two candidates that are the same but for noise: now one is dropped, now the other, and none is picked."""
     draw, sure = np.random.default_rng(3), 0

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from largek.common import InputError, write_jsonl
-from largek.sample import Answer, fill_store, plan
+from largek.sample import Answer, Chunk, fill_store, plan, records_of
 from largek.store import open_store, read_samples
 
 HOW = {"name": "m", "model": "x", "temperature": 1.0, "seed": 5}
@@ -124,6 +124,28 @@ def test_other_settings_are_refused_with_the_difference(tmp_path, change, messag
     with pytest.raises(InputError, match=message), open_store(tmp_path, HOW | change, problems(2)):
         pass
     assert records(tmp_path) == before
+
+
+def test_a_model_of_the_hub_is_known_by_its_commit(small_model, tmp_path):
+    """In a cache as huggingface_hub makes it; a store of before commits were kept goes on, and keeps them then."""
+    cache = tmp_path / "models--org--tiny"
+    for commit in ("a" * 40, "b" * 40):
+        shutil.copytree(small_model, cache / "snapshots" / commit)
+    (cache / "refs").mkdir()
+    found = []
+    for commit in ("a" * 40, "b" * 40):
+        (cache / "refs" / "main").write_text(commit)
+        code = "from largek.sample import identity; print(*(identity(m, 'vllm') for m in ('org/tiny', 'no/such')))"
+        found.append(run("python", "-c", code, env=os.environ | {"HF_HUB_CACHE": str(tmp_path)}).stdout.split())
+    assert found == [[f"org/tiny@{'a' * 40}", "no/such"], [f"org/tiny@{'b' * 40}", "no/such"]]
+    for model in ("org/tiny", *(each[0] for each in found[:1])):
+        with open_store(tmp_path / "s", HOW | {"model": model}, problems(1)) as store:
+            store.append(
+                list(records_of(Chunk(problems(1), [[len(store.present())]], 1), [Answer("x", 1, "stop")], "m"))
+            )
+    other = pytest.raises(InputError, match=r"model: 'org/tiny@a.* there, 'org/tiny@b.* now")
+    with other, open_store(tmp_path / "s", HOW | {"model": found[1][0]}, problems(1)):
+        pass
 
 
 def test_a_problem_in_other_words_is_refused_and_a_new_right_answer_is_taken(tmp_path):

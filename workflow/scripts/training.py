@@ -31,13 +31,13 @@ import torch
 import yaml
 from datasets import disable_progress_bars
 from safetensors import safe_open
-from transformers import AutoConfig, AutoModelForCausalLM, HfArgumentParser, PrinterCallback, TrainerCallback
+from transformers import AutoConfig, HfArgumentParser, PrinterCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 
 from largek.common import InputError, Progress, digest, write_json, write_jsonl
 from largek.compiled import library
-from largek.models import load_tokenizer
+from largek.models import load_tokenizer, pretrained
 
 # The script tabulate.py must not stand in for the package of that name, which torch imports when it exits.
 HERE = str(Path(__file__).parent)
@@ -103,7 +103,7 @@ def own_code() -> dict[str, str]:
 def load_for_training(model: str):
     """(model, tokenizer) with weights in float32, whatever they are stored in: the steps of RL are smaller than
     bfloat16 can tell apart. The trainer moves them; with ZeRO-3 each process gets its part alone."""
-    network = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    network = pretrained(model, dtype="float32")
     network.stored_as = AutoConfig.from_pretrained(model).dtype or torch.float32  # and will be again
     return network, load_tokenizer(model)
 

@@ -1,0 +1,236 @@
+"""Stores one file of which is damaged, and what has changed since they were graded: noticed, named, nothing made up."""
+
+import json
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from test_store import HOW, problems, sample_into
+
+from largek import compare, grade, passk, report
+from largek.common import DamagedStore, InputError
+from largek.grades import stale
+from largek.store import open_store, read_samples
+
+FILES = ("settings.json", "problems.jsonl", "arrived.log", "grades.parquet", "samples/000000.parquet")
+FILES += ("samples/000001.parquet",)
+
+
+def record(problem: str, sample: int) -> dict:
+    row = {"model": "m", "task": "t", "split": "all", "problem": problem, "sample": sample, "seed": 1}
+    return row | {"text": f"late {problem} {sample}", "tokens": 1, "finish": "stop", "entropy": None, "logprob": None}
+
+
+def rows(samples: int = 40) -> list[dict]:
+    return [row | {"samples": samples, "answer": f"late {row['id']} 33", "verifier": "exact"} for row in problems(3)]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A graded store of two files of records, with some in none, as a kill leaves it."""
+    folder = tmp_path_factory.mktemp("whole") / "store"
+    with open_store(folder, HOW, rows()) as store:
+        for number in range(2):
+            store.append([record(f"t{p}", 16 * number + i) for p in range(3) for i in range(16)])
+        for problem in range(3):
+            store.add(record(f"t{problem}", 32 + problem))
+        shutil.copy(folder / "arrived.log", folder.parent)
+    (folder / "samples" / "000002.parquet").unlink()
+    shutil.copy(folder.parent / "arrived.log", folder)
+    grade.run(str(folder))
+    return folder
+
+
+def damage(path: Path, how: str, at: float) -> None:
+    content = path.read_bytes()
+    place = int(at * (len(content) - 1))
+    if how == "cut":
+        path.write_bytes(content[:place])
+    elif how == "flipped":
+        path.write_bytes(
+            content[:place] + bytes([content[place] ^ (1 << random.Random(at).randrange(8))]) + content[place + 1 :]
+        )
+    elif how == "emptied":
+        path.write_bytes(b"")
+    elif how == "removed":
+        path.unlink()
+    elif how == "copied":
+        shutil.copy(
+            path, path.with_name(f"{int(path.stem) + 7:06}.parquet" if path.stem.isdigit() else f"{path.name}.2")
+        )
+    elif how == "copied by hand":
+        shutil.copy(path, path.with_name(f"copy-of-{path.name}"))
+    elif how == "renamed":
+        path.rename(path.with_name(f"old-{path.name}"))
+    elif how == "zeros":
+        path.write_bytes(bytes(len(content)))
+    else:
+        path.write_bytes(content + content[place:])
+
+
+def texts(folder: Path) -> dict:
+    return {(row["problem"], row["sample"]): row["text"] for row in read_samples(folder).to_pylist()}
+
+
+HOWS = ("cut", "flipped", "emptied", "removed", "copied", "copied by hand", "renamed", "zeros", "longer")
+
+
+@settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(st.sampled_from(FILES), st.sampled_from(HOWS), st.floats(0, 1))
+def test_a_damaged_file_is_named_or_does_no_harm(whole, file, how, at):
+    """Every command ends well or with one line, and no answer is ever another than was written."""
+    with tempfile.TemporaryDirectory() as made:
+        folder, page = Path(shutil.copytree(whole, Path(made, "store"))), str(Path(made, "page.html"))
+        before = texts(folder)
+        outcomes = {key: row["outcome"] for key, row in graded(folder).items()}
+        damage(folder / file, how, at)
+        for command in (
+            lambda: texts(folder),
+            lambda: passk.run([str(folder)], [1]),
+            lambda: report.run([str(folder)], page),
+            lambda: sample_into(folder, [row | {"samples": 0} for row in rows()], 32, 32),
+            lambda: grade.run(str(folder)),
+            lambda: passk.run([str(folder)], [1]),
+            lambda: report.run([str(folder)], page),
+        ):
+            try:
+                command()
+            except InputError as error:
+                said = str(error)
+                assert "\n" not in said and str(folder) in said and len(said) < 700, said
+                if isinstance(error, DamagedStore):
+                    assert any(word in said for word in ("remove", "move it", "copy it", "adds it")), said
+        if file in ("settings.json", "problems.jsonl"):
+            return
+        try:
+            after = texts(folder)
+        except DamagedStore:
+            return
+        assert all(before.get(key, text) == text or not text.startswith("late") for key, text in after.items())
+        try:
+            regraded = {key: row["outcome"] for key, row in graded(folder).items()}
+        except (InputError, OSError):
+            return
+        assert all(
+            outcome == outcomes.get(key, outcome) for key, outcome in regraded.items() if after[key] == before.get(key)
+        )
+
+
+def graded(folder: Path) -> dict:
+    table = pq.read_table(folder / "grades.parquet", page_checksum_verification=True)
+    return {(row["problem"], row["sample"]): row for row in table.to_pylist()}
+
+
+@pytest.mark.parametrize(
+    "file, how, message",
+    [
+        ("samples/000001.parquet", "cut", r"samples/000001.parquet: damaged \(.*\); remove it and sample again"),
+        ("samples/000001.parquet", "emptied", r"samples/000001.parquet: damaged \(.*\); remove it and sample again"),
+        ("samples/000000.parquet", "copied", r"000007.parquet: 48 of its 48 answers are in 000000.parquet too; remove"),
+        ("samples/000000.parquet", "copied by hand", r"copy-of-000000.parquet: not a file of this store; move it to"),
+        ("settings.json", "cut", r"settings.json: damaged \(.*\); a store made by the same command .*: copy it"),
+        ("problems.jsonl", "cut", r"problems.jsonl.*; remove the file, and the same `largek sample` command writes"),
+        (
+            "problems.jsonl",
+            "emptied",
+            r"problems.jsonl: lacks the problem 't.', .*; the same `largek sample` command adds",
+        ),
+        ("arrived.log", "zeros", None),
+        ("arrived.log", "longer", r"arrived.log: damaged \(line .*\); remove that line: its answer is lost"),
+    ],
+)
+def test_what_to_do_is_said(whole, tmp_path, file, how, message):
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    damage(folder / file, how, 0.7)
+    if message is None:
+        assert len(texts(folder)) == 96
+        return
+    with pytest.raises(DamagedStore, match=message):
+        texts(folder)
+    if "remove" in message and "line" not in message:
+        name = "000007.parquet" if how == "copied" else Path(file).name
+        next(folder.rglob(name)).unlink()
+    elif "move it" in message:
+        (folder / "samples" / "copy-of-000000.parquet").rename(tmp_path / "copy.parquet")
+    elif "copy it" in message:
+        shutil.copy(whole / "settings.json", folder)
+    elif "line" in message:
+        lines = (folder / "arrived.log").read_bytes().split(b"\n")
+        (folder / "arrived.log").write_bytes(b"\n".join(lines[:3]) + b"\n")
+    sample_into(folder, rows(), 33, 32)
+    assert {key: text for key, text in texts(folder).items() if text.startswith("late")}.items() <= texts(whole).items()
+    assert len(texts(folder)) >= 99
+
+
+def test_one_flipped_bit_anywhere_in_a_file_of_records_changes_no_answer(whole, tmp_path):
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    path, before, noticed = folder / "samples" / "000000.parquet", texts(folder), 0
+    content = path.read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 400)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        try:
+            assert texts(folder) == before
+        except DamagedStore as error:
+            noticed += "000000.parquet" in str(error)
+    assert noticed > 100
+
+
+def test_a_renamed_file_of_problems_is_refused(whole, tmp_path):
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    for change, message in (
+        ({"task": "renamed"}, "task 't' there, 'renamed' now"),
+        ({"split": "x"}, "split 'all' there"),
+    ):
+        with pytest.raises(InputError, match=f"problem t0: {message}"):
+            sample_into(folder, [row | change for row in rows()], 40, 32)
+    assert texts(folder) == texts(whole)
+
+
+def test_grades_that_no_longer_fit_are_said(whole, tmp_path, capsys):
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    assert stale(str(folder)) == []
+    sample_into(folder, rows(), 33, 32)  # the same problems
+    capsys.readouterr()
+    passk.run([str(folder)], [1])
+    line = f"{folder}: graded when it held 99 answers, now it holds 101, run: largek grade {folder}"
+    assert line in capsys.readouterr().out
+    grade.run(str(folder))
+    assert stale(str(folder)) == []
+    mended = [row | {"answer": "late t0 0"} for row in rows()]
+    sample_into(folder, mended, 33, 32)
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    line = f"{folder}: graded before the problems changed, run: largek grade {folder}"
+    capsys.readouterr()
+    for command in (
+        lambda: passk.run([str(folder)], [1]),
+        lambda: report.run([str(folder)], str(tmp_path / "page.html")),
+    ):
+        command()
+        assert capsys.readouterr().out.startswith(f"{line}\n")
+    rename(other)
+    compare.run([str(folder), str(other)], [1], None)
+    assert line in capsys.readouterr().out
+    grade.run(str(folder))
+    assert stale(str(folder)) == []
+
+
+def rename(folder: Path) -> None:
+    """Give the graded model of a store another name."""
+    table = pq.read_table(folder / "grades.parquet")
+    place = table.column_names.index("model")
+    pq.write_table(table.set_column(place, "model", [["other"] * len(table)]), folder / "grades.parquet")
+
+
+def test_settings_keep_what_took_part(tmp_path):
+    with open_store(tmp_path / "s", HOW, rows()) as store:
+        for info in ({"versions": ["a"]}, {"versions": ["a", "b"], "model": []}, {}):
+            store.note(**info)
+    assert json.loads((tmp_path / "s" / "settings.json").read_text())["info"] == {"versions": ["a", "b"], "model": []}
+    with open_store(tmp_path / "s", HOW, rows()):
+        pass
+    assert "info" not in json.loads(read_samples(tmp_path / "s").schema.metadata[b"largek"])

@@ -1,0 +1,403 @@
+"""`--engine openai` against endpoints that do what endpoints do. Every run ends, and keeps what came."""
+
+import json
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from conftest import BIN, ROOT, run
+from endpoint import BEHAVIOURS, ERRORS, Endpoint
+
+from largek import grade, sample
+from largek.common import InputError, write_jsonl
+from largek.engine_openai import read_url, text_of
+from largek.store import read_samples
+
+QUICK = {"engine": "openai", "chat_template": True, "name": "m", "retries": 1, "batch_size": 4}
+HELPED = ["429", "500", "503", "null choices", "no choices", "null choice", "error inside", "page", "half of JSON"]
+HELPED += ["a number", "nothing", "no UTF-8", "deep", "cut", "reset"]
+REFUSED = ["400", "401", "404", "422", "quota", "refusal inside"]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr("largek.engine_openai.LONGEST_PAUSE", 0.02)
+
+
+@pytest.fixture
+def task(tmp_path) -> str:
+    rows = [{"id": name, "problem": f"What is 2+2? {name}", "answer": "4", "verifier": "math"} for name in "abcdef"]
+    write_jsonl(tmp_path / "t.jsonl", rows)
+    return str(tmp_path / "t.jsonl")
+
+
+def ask(endpoint: Endpoint, task: str, store: Path, samples: int = 5, **changes) -> list[dict]:
+    sample.run("m", [task], range(samples), store=str(store), base_url=endpoint.url, **QUICK | changes)
+    return read_samples(store).to_pylist()
+
+
+def command(url: str, task: str, store: Path, samples: int = 5, **changes) -> list[str]:
+    options = {"model": "m", "tasks": task, "samples": samples, "store": store, "engine": "openai", "base-url": url}
+    options |= {"chat-template": "yes", "batch-size": 4, "retries": 1} | changes
+    return ["largek", "sample", *(str(part) for key, value in options.items() for part in (f"--{key}", value))]
+
+
+def places(rows: list[dict]) -> list[tuple[str, int]]:
+    return [(row["problem"], row["sample"]) for row in rows]
+
+
+def all_of(samples: int = 5) -> list[tuple[str, int]]:
+    return [(name, index) for name in "abcdef" for index in range(samples)]
+
+
+def settings_of(store: Path) -> dict:
+    return json.loads((store / "settings.json").read_text())
+
+
+@pytest.mark.parametrize("behaviour", [name for name in BEHAVIOURS if name not in REFUSED])
+@pytest.mark.parametrize("chat", [True, False])
+def test_every_fifth_reply_is_odd_and_all_answers_come(task, tmp_path, behaviour, chat):
+    with Endpoint(lambda number, body: behaviour if number % 5 == 2 else "good") as endpoint:
+        rows = ask(endpoint, task, tmp_path / "s", retries=8, chat_template=chat)
+    assert places(rows) == all_of()
+    assert {row["text"] for row in rows} == set(endpoint.delivered)
+    assert endpoint.paths == {"/v1/chat/completions" if chat else "/v1/completions"}
+    assert (len(endpoint.bodies) > 30) == (behaviour in HELPED)
+    assert {row["tokens"] for row in rows} <= {7, None} and not (tmp_path / "s" / "arrived.log").exists()
+    table = grade.run(str(tmp_path / "s"))
+    outcomes = Counter(table["outcome"].to_pylist())
+    odd = {"null", "filter", "abort", "max", "tools", "null message"}
+    assert outcomes["truncated"] == (6 if behaviour in odd else 0) and outcomes["wrong"] == 0
+    assert outcomes["no_answer"] == (6 if behaviour == "null content" else 0)
+
+
+@pytest.mark.parametrize("behaviour", [*ERRORS, "cut", "reset"])
+@pytest.mark.parametrize("batch_size", [1, 4, 256])
+def test_an_endpoint_that_never_answers_ends_the_run_with_one_line(task, tmp_path, behaviour, batch_size):
+    with Endpoint(lambda number, body: behaviour) as endpoint, pytest.raises(InputError) as error:
+        ask(endpoint, task, tmp_path / "s", batch_size=batch_size)
+    assert "\n" not in str(error.value) and "30 of 30 answers did not come" in str(error.value)
+    assert str(error.value).startswith(endpoint.url) and len(str(error.value)) < 700
+    assert len(endpoint.bodies) <= 60
+
+
+@pytest.mark.parametrize("style", ["openai", "pydantic", "words", "short"])
+@pytest.mark.parametrize("name", ["max_tokens", "seed", "temperature", "top_p"])
+def test_a_refused_parameter_is_left_out_or_renamed_once(task, tmp_path, style, name, capsys):
+    with Endpoint(lambda number, body: f"{style}: {name}") as endpoint:
+        assert places(ask(endpoint, task, tmp_path / "s", retries=0)) == all_of()
+    assert name not in endpoint.bodies[-1] and len(endpoint.bodies) <= 30 + 4
+    assert (name == "max_tokens") == (endpoint.bodies[-1].get("max_completion_tokens") == 1024)
+    said = [line for line in capsys.readouterr().out.splitlines() if "refuses" in line]
+    assert len(said) == 1 and f"refuses the parameter {name}, asked with" in said[0]
+    info = settings_of(tmp_path / "s")["info"]
+    assert info["refused"] == [name] and info["model"] == ["m"] and info["system_fingerprint"] == ["fp"]
+    assert any("openai=" in each for each in info["versions"])
+
+
+@pytest.mark.parametrize(
+    "refused, changes, message",
+    [
+        ("temperature", {"temperature": 0.5}, "refuses the parameter temperature .*: take --temperature 1"),
+        ("top_p", {"top_p": 0.9}, "refuses the parameter top_p .*: take --top-p 1"),
+        ("max", {}, "refuses the parameter max_completion_tokens .*without which answers have no cap"),
+    ],
+)
+def test_a_parameter_that_decides_answers_is_not_left_out(task, tmp_path, refused, changes, message):
+    def behaviour(number: int, body: dict) -> str:
+        name = next(key for key in body if key.startswith("max")) if refused == "max" else refused
+        return f"openai: {name}"
+
+    with Endpoint(behaviour) as endpoint, pytest.raises(InputError, match=message):
+        ask(endpoint, task, tmp_path / "s", **changes)
+    assert len(endpoint.bodies) <= 12
+
+
+@pytest.mark.parametrize("behaviour", ["400", "403 inside", "500", "page"])
+@pytest.mark.parametrize("batch_size", [1, 4, 64])
+def test_one_bad_problem_is_named_and_the_others_go_on(task, tmp_path, behaviour, batch_size):
+    behaviour = "refusal inside" if behaviour == "403 inside" else behaviour
+
+    def one(number: int, body: dict) -> str:
+        return behaviour if body["messages"][0]["content"].endswith("? b") else "good"
+
+    with Endpoint(one) as endpoint, pytest.raises(InputError) as error:
+        ask(endpoint, task, tmp_path / "s", batch_size=batch_size)
+    assert "problem 'b' failed" in str(error.value) and "5 of 30 answers did not come" in str(error.value)
+    assert places(read_samples(tmp_path / "s").to_pylist()) == [place for place in all_of() if place[0] != "b"]
+    with Endpoint(lambda number, body: "good", endpoint.server_address[1]) as again:
+        assert places(ask(again, task, tmp_path / "s")) == all_of()
+    assert len(again.bodies) == 5
+
+
+def test_a_used_up_quota_stops_the_run_and_keeps_what_came(task, tmp_path):
+    with Endpoint(lambda number, body: "good" if number < 9 else "quota") as endpoint:
+        with pytest.raises(InputError, match="exceeded your current quota"):
+            ask(endpoint, task, tmp_path / "s", retries=50)
+        assert len(endpoint.bodies) <= 9 + 4
+    assert {row["text"] for row in read_samples(tmp_path / "s").to_pylist()} == set(endpoint.delivered)
+
+
+def test_an_answer_has_its_own_seed_whatever_was_there_before(task, tmp_path):
+    def seeds(endpoint: Endpoint) -> dict:
+        return {(body["messages"][0]["content"], body["seed"]) for body in endpoint.bodies}
+
+    with Endpoint(lambda number, body: "good") as one:
+        ask(one, task, tmp_path / "a", 9)
+    with Endpoint(lambda number, body: "401" if number == 7 else "good") as two:
+        with suppress(InputError):
+            ask(two, task, tmp_path / "b", 5)
+        for n in (5, 9):
+            rows = ask(two, task, tmp_path / "b", n)
+    assert seeds(one) == seeds(two) and len(seeds(one)) == 54 and len({row["seed"] for row in rows}) == 54
+
+
+def test_a_server_that_is_killed_ends_the_run_and_one_that_comes_back_lets_it_go_on(task, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url, serve = f"http://127.0.0.1:{port}/v1", [sys.executable, ROOT / "tests" / "endpoint.py", str(port), "slow"]
+    server = subprocess.Popen(serve)
+    wait_for(port)
+    words = command(url, task, tmp_path / "s", 8)
+    client = subprocess.Popen([BIN / words[0], *words[1:]], stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: (tmp_path / "s" / "arrived.log").exists())
+    server.kill()
+    server.wait()
+    _, said = client.communicate(timeout=60)
+    assert client.returncode == 2 and said.count("\n") == 1 and "answers did not come" in said, said
+    before = read_samples(tmp_path / "s").to_pylist()
+    assert 0 < len(before) < 48
+    words = command(url, task, tmp_path / "s", 8, retries=20)
+    client = subprocess.Popen([BIN / words[0], *words[1:]], stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(serve)
+    wait_for(port)
+    wait_until(lambda: (tmp_path / "s" / "arrived.log").exists())
+    for _ in range(2):  # restarted while it is asked
+        server.kill()
+        server.wait()
+        server = subprocess.Popen(serve)
+    try:
+        _, said = client.communicate(timeout=120)
+    finally:
+        server.kill()
+    assert client.returncode == 0, said
+    rows = read_samples(tmp_path / "s").to_pylist()
+    assert places(rows) == all_of(8) and all(row in rows for row in before)
+
+
+def wait_for(port: int) -> None:
+    def there() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(there)
+
+
+def wait_until(what, seconds: float = 60) -> None:
+    start = time.monotonic()
+    while not what():
+        assert time.monotonic() - start < seconds
+        time.sleep(0.01)
+
+
+def test_an_answer_that_takes_too_long_is_given_up(task, tmp_path):
+    def one(number: int, body: dict) -> str:
+        return "slow" if body["messages"][0]["content"].endswith("c") else "good"
+
+    late = pytest.raises(InputError, match=r"problem 'c' failed, TimeoutError \(no answer within 0.1 s\)")
+    with Endpoint(one) as endpoint, late:
+        ask(endpoint, task, tmp_path / "s", timeout=0.1, retries=5)
+    assert len(read_samples(tmp_path / "s")) == 25
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_keeps_what_came(task, tmp_path, number):
+    with Endpoint(lambda number, body: "slow") as endpoint:
+        words = command(endpoint.url, task, tmp_path / "s", 20)
+        client = subprocess.Popen([BIN / words[0], *words[1:]], stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: len(endpoint.delivered) > 5)
+        client.send_signal(number)
+        _, said = client.communicate(timeout=30)
+        kept = read_samples(tmp_path / "s").to_pylist()
+    assert client.returncode == 130 and said.count("\n") == 1, said
+    assert f"stopped, {len(kept)} of 120 answers are stored; the same command goes on" in said
+    early = {text for text, when in endpoint.delivered.items() if when < max(endpoint.delivered.values()) - 0.2}
+    assert early <= {row["text"] for row in kept} <= set(endpoint.delivered)
+
+
+def test_a_killed_client_has_kept_every_answer_that_came(task, tmp_path):
+    with Endpoint(lambda number, body: "slow") as endpoint:
+        words = command(endpoint.url, task, tmp_path / "s", 20)
+        client = subprocess.Popen([BIN / words[0], *words[1:]], stdout=subprocess.DEVNULL)
+        wait_until(lambda: len(endpoint.delivered) > 9)
+        killed = time.monotonic()
+        client.kill()
+        client.wait()
+        assert (tmp_path / "s" / "arrived.log").exists()
+        early = {text for text, when in endpoint.delivered.items() if when < killed - 0.1}
+        assert early <= {row["text"] for row in read_samples(tmp_path / "s").to_pylist()}
+        done = run(*command(endpoint.url, task, tmp_path / "s", 20, **{"batch-size": 64}))
+    assert done.returncode == 0, done.stderr
+    rows = read_samples(tmp_path / "s").to_pylist()
+    assert places(rows) == all_of(20) and early <= {row["text"] for row in rows}
+    assert f"{tmp_path}/s: 120 of 120 answers are there" in done.stdout
+    assert not (tmp_path / "s" / "arrived.log").exists()
+
+
+def test_another_address_is_refused_and_named(task, tmp_path):
+    with Endpoint(lambda number, body: "good") as one, Endpoint(lambda number, body: "good") as two:
+        ask(one, task, tmp_path / "s")
+        with pytest.raises(InputError) as error:
+            ask(two, task, tmp_path / "s", 6)
+        assert f"endpoint: '{one.url}' there, '{two.url}' now" in str(error.value)
+        assert "settings.json" in str(error.value) and not two.bodies
+        settings = settings_of(tmp_path / "s")
+        (tmp_path / "s" / "settings.json").write_text(json.dumps(settings | {"endpoint": two.url}))
+        assert len(ask(two, task, tmp_path / "s", 6)) == 36 and len(two.bodies) == 6
+
+
+def test_a_store_of_before_addresses_were_kept_goes_on(task, tmp_path):
+    with Endpoint(lambda number, body: "good") as endpoint:
+        ask(endpoint, task, tmp_path / "s")
+        settings = settings_of(tmp_path / "s")
+        del settings["endpoint"], settings["info"]
+        (tmp_path / "s" / "settings.json").write_text(json.dumps(settings))
+        assert len(ask(endpoint, task, tmp_path / "s", 6)) == 36
+    assert settings_of(tmp_path / "s")["endpoint"] == endpoint.url
+
+
+@pytest.mark.parametrize(
+    "url, message",
+    [
+        (None, "give --base-url, or OPENAI_BASE_URL"),
+        ("localhost:8000/v1", "expected http://host:port/v1"),
+        ("http://", "expected http://host:port/v1"),
+        ("http://host:99999999/v1", "--base-url http://host:99999999/v1"),
+    ],
+)
+def test_an_address_is_needed_and_read(task, tmp_path, monkeypatch, url, message):
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(InputError, match=message):
+        sample.run("m", [task], range(2), store=str(tmp_path / "s"), base_url=url, **QUICK)
+    assert not (tmp_path / "s").exists()
+
+
+def test_what_is_secret_in_an_address_is_not_kept():
+    url = "https://me:secret@Host:8443/v1/?key=secret"
+    assert read_url(url) == (url, "https://host:8443/v1")
+    assert read_url("http://[::1]:8000/v1")[1] == "http://[::1]:8000/v1"
+
+
+def test_nobody_at_the_address_is_one_line(task, tmp_path):
+    done = run(*command("http://127.0.0.1:1/v1", task, tmp_path / "s", **{"retries": 6}), timeout=60)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "APIConnectionError" in done.stderr
+
+
+def test_a_file_is_whole_or_absent(task, tmp_path):
+    with Endpoint(lambda number, body: "quota" if number == 20 else "good") as endpoint:
+        how = {"output": str(tmp_path / "a.parquet"), "base_url": endpoint.url} | QUICK
+        with pytest.raises(InputError):
+            sample.run("m", [task], range(5), **how)
+        assert not (tmp_path / "a.parquet").exists()
+        sample.run("m", [task], range(5), **how)
+    assert places(read_samples(tmp_path / "a.parquet").to_pylist()) == all_of()
+    assert not (tmp_path / "a.parquet.partial").exists() and len(endpoint.bodies) <= 31
+
+
+def test_one_model_of_several_fails_and_the_others_are_done(task, tmp_path):
+    with Endpoint(lambda number, body: "404" if body["model"] == "b" else "good") as endpoint:
+        words = command(endpoint.url, task, "STORES")
+        words[words.index("--model") + 1 : words.index("--model") + 2] = ["a", "b", "c"]
+        words[words.index("STORES") : words.index("STORES") + 1] = [str(tmp_path / name) for name in "abc"]
+        done = run(*words)
+    assert done.returncode == 2 and "error: b: " in done.stderr and "1 of 3 models failed" in done.stderr
+    assert [len(read_samples(tmp_path / name)) for name in "abc"] == [30, 0, 30]
+
+
+@pytest.mark.parametrize(
+    "content, expected",
+    [
+        (None, ("", "")),
+        (7, ("", "")),
+        (["a", {"type": "text", "text": "b"}, None, {"type": "image"}], ("ab", "")),
+        ([{"type": "output_text", "text": "a"}, {"type": "reasoning", "text": "b"}], ("a", "b")),
+        ([{"type": "refusal", "refusal": "no"}], ("no", "")),
+        ({"text": "a"}, ("", "")),
+    ],
+)
+def test_contents_in_parts(content, expected):
+    assert text_of(content) == expected
+
+
+@pytest.mark.long
+def test_two_hundred_runs_against_a_hostile_endpoint(task, tmp_path):
+    """Each behaviour at random moments, and kills of client and server. Whatever the server has sent whole by the
+    moment of a kill is kept; a store that is asked for in the end by a good endpoint is complete."""
+    rng = random.Random(20261127)
+    endings, seen = Counter(), Counter()
+    for number in range(200):
+        store, samples = tmp_path / f"s{number % 40}", 4 + number // 40
+        moods = {"share": rng.choice([0.05, 0.3, 0.7, 1.0]), "kinds": rng.sample(BEHAVIOURS, rng.randint(1, 6))}
+        draw = random.Random(number)
+
+        def behaviour(position: int, body: dict, moods=moods, draw=draw) -> str:
+            if draw.random() > moods["share"]:
+                return "slow" if draw.random() < 0.2 else "good"
+            seen[kind := draw.choice(moods["kinds"])] += 1
+            return kind
+
+        before = texts(store)
+        with Endpoint(behaviour, port(store), reply=f"run {number}") as endpoint:
+            changes = {"batch-size": rng.choice([1, 3, 64])}
+            words = command(endpoint.url, task, store, samples, **changes)
+            client = subprocess.Popen([BIN / words[0], *words[1:]], stderr=subprocess.PIPE, text=True)
+            end = rng.choice(["alone", "alone", "KILL", "TERM", "INT", "server"])
+            if end != "alone":
+                aim, start = rng.randint(0, 20), time.monotonic()
+                while client.poll() is None and len(endpoint.bodies) < aim and time.monotonic() - start < 30:
+                    time.sleep(0.005)
+                if end == "server":
+                    endpoint.shutdown()
+                    endpoint.socket.close()
+                else:
+                    client.send_signal(getattr(signal, f"SIG{end}"))
+            _, said = client.communicate(timeout=180)
+        killed = time.monotonic()
+        endings[end, client.returncode] += 1
+        allowed = {"KILL": (0, 2, -9), "TERM": (0, 2, 130, -15), "INT": (0, 2, 130, -2)}.get(end, (0, 2))
+        assert client.returncode in allowed and "Traceback" not in said, (number, end, said)
+        assert client.returncode < 0 or said.count("\n") == (client.returncode != 0), (number, end, said)
+        late = 0.3 if client.returncode < 0 or client.returncode == 130 else 0
+        sent = {text for text, when in list(endpoint.delivered.items()) if text and when < killed - late - 0.05}
+        kept = texts(store)
+        if end in ("alone", "KILL"):
+            lost = sent - kept.keys()
+            assert not lost or (end == "KILL" and len(lost) <= 3), (number, end, lost)
+        assert not before - kept and all(count == 1 for text, count in kept.items() if "#" in text), number
+    print(dict(endings), dict(seen))
+    assert seen.keys() == set(BEHAVIOURS)
+    for number in range(40):
+        store = tmp_path / f"s{number}"
+        before = texts(store)
+        with Endpoint(lambda *_: "good", port(store), reply="end") as endpoint:
+            rows = ask(endpoint, task, store, 9)
+        assert places(rows) == all_of(9) and not before - texts(store)
+
+
+def texts(store: Path) -> Counter:
+    there = (store / "settings.json").exists()
+    return Counter(read_samples(store)["text"].to_pylist() if there else [])
+
+
+def port(store: Path) -> int:
+    """The port that a store's endpoint had before, or a free one."""
+    there = (store / "settings.json").exists()
+    return int(settings_of(store)["endpoint"].split(":")[2].split("/")[0]) if there else 0
