@@ -14,7 +14,7 @@ One row of the table is a model, task, split and k; the task "mean" is the unwei
     finished           pass@k of the answers that were not truncated, with finished_lo and finished_hi, over problems
                        with at least k of them: the problems differ from k to k, `finished_problems` is their number.
                        Empty where there are none; of "mean", as soon as one task has none
-lo and hi: 95 % percentile intervals of one bootstrap over problems within tasks.
+lo and hi: 95 % intervals over problems within tasks (see intervals.py).
 """
 
 import numpy as np
@@ -22,10 +22,9 @@ import pandas as pd
 
 from largek.common import InputError, derive_seed, write_csv
 from largek.grades import COUNT_COLUMNS, Asked, asked_for, count, missing, read_all
+from largek.intervals import mean_interval
 
-RESAMPLES = 2000
 DRAWS = 256  # orders of a problem's answers that maj@k is averaged over, at most
-BLOCK = 128  # ks that are summarized at a time: a table of (RESAMPLES, BLOCK) numbers fits the caches
 
 PASSK_COLUMNS = ["model", "task", "split", "n", "k", "estimate", "lo", "hi"]
 PASSK_COLUMNS += ["coverage", "mean", "maj", "maj_lo", "maj_hi"]
@@ -102,57 +101,6 @@ def majk(correct: int, wrong: list[int], silent: int, ks: np.ndarray, seed: obje
     return np.array([won[k] for k in ks.tolist()])
 
 
-def resample_weights(strata: np.ndarray, resamples: int, seed: object) -> np.ndarray:
-    """Weights of a bootstrap over problems within tasks: (resamples, problems), each row summing to 1.
-
-    Every task keeps its number of problems and counts the same, so a row applied to per-problem values is one draw of
-    the unweighted mean over tasks.
-    """
-    rng = np.random.default_rng(derive_seed("bootstrap", seed))
-    names, task_of = np.unique(strata, return_inverse=True)
-    weights = np.zeros((resamples, len(strata)))
-    for task in range(len(names)):
-        members = np.flatnonzero(task_of == task)
-        size = len(members)
-        weights[:, members] = rng.multinomial(size, np.full(size, 1 / size), size=resamples) / size / len(names)
-    return weights
-
-
-def summarize(values: np.ndarray, tasks: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over tasks of the means over problems, with its 95 % percentile interval: shape (3, ks), mean, lo, hi.
-
-    `values` is (problems, ks); a NaN leaves its problem out at that k, and a task without any problem makes the mean
-    NaN. `weights` is (resamples, problems) from `resample_weights`; the interval is without draws in which some task
-    has no problem left.
-    """
-    result = np.empty((3, values.shape[1]))
-    for start in range(0, values.shape[1], BLOCK):
-        block = slice(start, start + BLOCK)
-        result[:, block] = _summarize_block(values[:, block], tasks, weights)
-    return result
-
-
-def _summarize_block(values: np.ndarray, tasks: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(values)
-    filled = np.where(known, values, 0.0)
-    point, draws = 0.0, 0.0
-    names = np.unique(tasks)
-    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a task without problems
-        for name in names:
-            rows = tasks == name
-            point = point + filled[rows].sum(0) / known[rows].sum(0) / len(names)
-            if not known.all():
-                drawn = weights[:, rows]
-                draws = draws + (drawn @ filled[rows]) / (drawn @ known[rows]) / len(names)
-    if known.all():  # as always without a cap, and four times faster
-        draws = weights @ values
-    result = np.full((3, values.shape[1]), np.nan)
-    some = ~np.isnan(point)
-    quantile = np.nanquantile if np.isnan(draws[:, some]).any() else np.quantile
-    result[0], result[1:, some] = point, quantile(draws[:, some], [0.025, 0.975], axis=0)
-    return result
-
-
 def grid_of(model: str, split: str, n: pd.Series, ks: list[int] | None) -> np.ndarray:
     """The ks of one model and split: those given, or every k up to the fewest answers `n` of any problem."""
     smallest = int(n.min())
@@ -165,7 +113,6 @@ def grid_of(model: str, split: str, n: pd.Series, ks: list[int] | None) -> np.nd
 def estimate(
     counts: pd.DataFrame,
     ks: list[int] | None = None,
-    seed: object = 0,
     majority: pd.DataFrame | None = None,
     asked: Asked | None = None,
 ) -> pd.DataFrame:
@@ -175,7 +122,7 @@ def estimate(
     `majority` is what the function of that name makes of the grades; without it the cells of maj@k are empty. `asked`
     says how many answers were asked for (default: see `asked_for`). Raises InputError where k > n.
     """
-    tables, asked, drawn = [], asked_for(counts, asked), {}
+    tables, asked = [], asked_for(counts, asked)
     for (model, split), group in counts.groupby(["model", "split"], sort=True):
         n, correct, tasks = (group[name].to_numpy() for name in ("n", "correct", "task"))
         grid = grid_of(model, split, group["n"], ks)
@@ -190,11 +137,8 @@ def estimate(
             columns = {"model": model, "task": task, "split": split, "n": int(n.min()), "k": grid}
             columns["coverage"] = n[rows].sum() / total
             columns["mean"] = pd.Series((correct / n)[rows]).groupby(tasks[rows]).mean().mean()
-            key = (split, task, tuple(tasks[rows]))  # models are mostly of the same problems
-            if key not in drawn:
-                drawn[key] = resample_weights(tasks[rows], RESAMPLES, (seed, split, task))
             for name, curves in values.items():
-                point, lo, hi = summarize(curves[rows], tasks[rows], drawn[key])
+                point, lo, hi = mean_interval(curves[rows], tasks[rows])
                 columns |= {name: point, f"{name}_lo": lo, f"{name}_hi": hi}
             columns["finished_problems"] = (~np.isnan(values["finished"][rows])).sum(0)
             tables.append(pd.DataFrame(columns).rename(columns={"estimate_lo": "lo", "estimate_hi": "hi"}))

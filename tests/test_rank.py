@@ -9,7 +9,7 @@ import pytest
 from conftest import run
 
 from largek.common import InputError, write_jsonl
-from largek.rank import rank, verdict
+from largek.rank import rank, resample_weights, verdict
 
 
 def counts(model: str, correct: list[int], n: int = 16) -> pd.DataFrame:
@@ -20,6 +20,13 @@ def counts(model: str, correct: list[int], n: int = 16) -> pd.DataFrame:
 
 def losses(**values: float) -> dict:
     return {name: {"per_token": value, "per_token_se": 0.01} for name, value in values.items()}
+
+
+def test_resampling_keeps_every_task_at_its_size():
+    tasks = np.array(["a"] * 3 + ["b"] * 5)
+    weights = resample_weights(tasks, 100, 0)
+    np.testing.assert_allclose(weights[:, :3].sum(1), 0.5)
+    np.testing.assert_allclose(weights[:, 3:].sum(1), 0.5)
 
 
 def test_ranks_by_pass_at_large_k_and_not_by_accuracy():
@@ -64,7 +71,8 @@ def test_says_when_candidates_cannot_be_told_apart():
 
 def test_equal_models_share_the_first_place():
     table = rank(pd.concat([counts("a", [1, 2, 3, 0]), counts("b", [1, 2, 3, 0])]), 4)
-    assert table["best"].tolist() == [0.5, 0.5]
+    assert table["best"].tolist() == pytest.approx([0.5, 0.5], abs=0.04)
+    assert table["best"].sum() == 1
 
 
 def test_the_chance_of_being_best_is_calibrated():
