@@ -31,10 +31,10 @@ def mean_interval(values: np.ndarray, tasks: np.ndarray) -> np.ndarray:
     `values` is (problems, ks); a NaN leaves its problem out at that k, and a task without any problem makes all three
     NaN.
     """
-    from scipy.special import betaincinv  # 0.1 s, which other commands need not spend
+    from scipy.special import betaincinv, stdtrit  # 0.1 s, which other commands need not spend
 
     names = np.unique(tasks)
-    mean, middle, variance = np.zeros((3, values.shape[1]))
+    mean, middle, variance, doubt, problems = np.zeros((5, values.shape[1]))
     for name in names:
         part = values[tasks == name]
         missing = np.isnan(part)
@@ -47,8 +47,14 @@ def mean_interval(values: np.ndarray, tasks: np.ndarray) -> np.ndarray:
         spread = (np.einsum("pk,pk->k", part, part) + PSEUDO) / (size + 2 * PSEUDO) - center**2
         mean += total / size / len(names)
         middle += center / len(names)
-        variance += spread / size / len(names) ** 2
+        part_of_variance = spread / size / len(names) ** 2
+        variance += part_of_variance
+        doubt += part_of_variance**2 / (size + 2 * PSEUDO - 1)
+        problems += size
     effective = middle * (1 - middle) / variance
+    # where the task that the variance is from has few of the problems; 1 where there is one task
+    freedom = variance**2 / doubt
+    effective *= (stdtrit(problems + 2 * PSEUDO - 1, 1 - ALPHA / 2) / stdtrit(freedom, 1 - ALPHA / 2)) ** 2
     right = np.clip(mean, 0, 1) * effective
     wrong = effective - right
     lo = betaincinv(right + BETWEEN, wrong + 1 - BETWEEN, ALPHA / 2)
