@@ -47,7 +47,7 @@ def main() -> None:
         axis.set_ylabel("pass@k")
     axes[0, 0].legend(loc="lower right")
     figure.suptitle(
-        f"Outcome problems, mean over tasks; {sizes(runs)}; bands: 95 % bootstrap over problems", fontsize=10
+        f"Outcome problems, mean over tasks; {sizes(runs)}; bands: 95 % intervals over problems", fontsize=10
     )
     save(figure, args.output)
 

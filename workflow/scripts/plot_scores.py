@@ -77,7 +77,7 @@ def main() -> None:
     axes[1, 0].set_ylabel("held-out loss before RL\n(nats a token)")
     axes[1, 0].legend()
     figure.suptitle(
-        f"Before RL (filled) and after (outlined); {sizes(runs)}; bars: 95 % bootstrap over problems", fontsize=10
+        f"Before RL (filled) and after (outlined); {sizes(runs)}; bars: 95 % intervals over problems", fontsize=10
     )
     save(figure, args.output)
 

@@ -44,7 +44,7 @@ def main() -> None:
     ends = np.array([min(runs["pass@1_lo"].min(), runs["post_lo"].min()), runs["post_hi"].max()])
     axis.plot(ends, ends, color="grey", lw=0.8, ls=":", label="no change")
     axis.set(xlabel="pass@1 before RL (base or post-SFT)", ylabel="pass@1 after RL")
-    axis.set_title(f"{len(runs)} runs; {sizes(runs)};\nbars: 95 % bootstrap over problems")
+    axis.set_title(f"{len(runs)} runs; {sizes(runs)};\nbars: 95 % intervals over problems")
     axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), title="SFT data")
     save(figure, args.output)
 
