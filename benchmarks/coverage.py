@@ -208,7 +208,7 @@ def of_rank(sizes: list[int], studies: int) -> pd.DataFrame:
 PARTS = {  # what makes the table; problems; studies a cell; problems and studies of a quick run
     "passk": (of_passk, [3, 10, 30, 100, 500], 1000, [10, 30], 300),
     "compare": (of_compare, [10, 30, 100], 1000, [10], 300),
-    "rank": (of_rank, [5, 30, 100], 100, [5, 30], 20),
+    "rank": (of_rank, [5, 30], 100, [5, 30], 20),
 }
 
 

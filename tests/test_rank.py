@@ -56,6 +56,16 @@ def test_noise_alone_drops_nobody_for_sure():
     assert sure <= 6  # at 95 % about one in twenty either way
 
 
+@pytest.mark.parametrize("problems", [5, 30])
+def test_one_of_two_equal_candidates_is_seldom_taken(problems):
+    """All or nothing, each half of the problems by itself."""
+    draw, taken = np.random.default_rng(4), 0
+    for study in range(50):
+        both = [counts(name, list(16 * draw.integers(0, 2, problems))) for name in ("a", "b")]
+        taken += verdict(rank(pd.concat(both), 8, seed=study), 8).startswith("Take")
+    assert taken <= 7  # 5 expected at most
+
+
 def test_one_problem_a_task_is_refused():
     with pytest.raises(InputError, match="at least two problems a task"):
         rank(pd.concat([counts("a", [1]), counts("b", [2])]), 4)
