@@ -15,7 +15,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 .DEFAULT_GOAL := study
 .PHONY: study setup setup-gpu smoke mislead mislead-rest smollm estimate reference figures power test test-all lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
-.PHONY: $(foreach name,grading passk agreement engine peers,bench-$(name))
+.PHONY: $(foreach name,grading passk coverage agreement engine peers,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
 	snakemake --cores $(CORES)
@@ -168,6 +168,8 @@ bench-grading: setup data/math500_test.jsonl  ## answers graded a second against
 	python benchmarks/grading.py --problems data/math500_test.jsonl
 bench-passk: setup .bench/passk-inference/ready  ## pass@k for every k against the package passk-inference
 	python benchmarks/passk.py --peer .bench/passk-inference
+bench-coverage: setup  ## how often intervals hold, and their length against others: the tables of docs/largek/intervals.md
+	python benchmarks/coverage.py --page docs/largek/intervals.md
 bench-agreement: setup .bench/lm-eval/ready .bench/lighteval/ready data/gsm8k_test.jsonl data/gsm8k_labelled_solutions.jsonl \
     data/smollm2-135m-instruct  ## verdicts on the same answers against lm-evaluation-harness and lighteval
 	python benchmarks/agreement.py --model data/smollm2-135m-instruct --gsm8k data/gsm8k_test.jsonl \

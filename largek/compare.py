@@ -4,18 +4,21 @@ For pass@k the difference of a problem is its pass@k under one model minus that 
 difference for every k with a pointwise interval and a simultaneous band (it holds the whole true curve with 95 %
 confidence), and an exact paired test at k = 1.
 
-The band is mean +- c * se(k), c being the 95 % quantile of the largest studentised deviation over k under a
-multiplier bootstrap over problems (Chernozhukov, Chetverikov, Kato 2013, https://arxiv.org/abs/1212.6906).
+Interval and band are mean +- c * se(k), with the standard error of intervals.py. For the interval c is Student's t; for
+the band it is the 95 % quantile of the largest studentised deviation over k under a multiplier bootstrap over problems
+(Chernozhukov, Chetverikov, Kato 2013, https://arxiv.org/abs/1212.6906), studentised as well.
 """
 
 import math
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from largek.common import InputError, derive_seed, write_csv
 from largek.grades import count, read_all
+from largek.intervals import differences
 from largek.passk import passk
 
 DRAWS = 4000
@@ -56,28 +59,27 @@ def sign_flip_p(differences: list[Fraction]) -> float:
     return float(min(1.0, chances[sums >= float(observed) - 1e-9].sum()))
 
 
-def band(values: np.ndarray, tasks: np.ndarray, seed: object) -> tuple[np.ndarray, np.ndarray, float]:
-    """Mean over tasks, its standard error, and the critical value of the simultaneous band.
+class Band(NamedTuple):
+    mean: np.ndarray  # (ks,): over tasks
+    error: np.ndarray  # (ks,): its standard error
+    point: float  # critical value for one k
+    curve: float  # critical value for all k at once
 
-    `values` is (problems, ks), `tasks` (problems,). Problems are a sample of their task, and the tasks are given, so
-    only the spread within tasks counts. A k at which no problem differs has no width; with a task of one problem
-    nothing is known of the spread, so the errors are NaN.
+
+def band(values: np.ndarray, tasks: np.ndarray, seed: object) -> Band:
+    """Mean difference over tasks from `values`, (problems, ks), and what its interval and band are made of.
+
+    Problems are a sample of their task, and the tasks are given, so only the spread within tasks counts.
     """
-    _, place, sizes = np.unique(tasks, return_inverse=True, return_counts=True)
-    means = np.stack([values[place == task].mean(0) for task in range(len(sizes))])
-    mean, size = means.mean(0), len(values)
-    if sizes.min() < 2:
-        return mean, np.full_like(mean, np.nan), np.nan
-    correction = np.sqrt(sizes / (sizes - 1))
-    spread = (values - means[place]) * (correction / sizes / len(sizes))[place][:, None]
-    error = np.sqrt((spread**2).sum(0))
-    moving = error > 1e-12
-    if not moving.any():
-        return mean, error, 0.0
+    from scipy.special import stdtrit
+
+    found = differences(values, tasks)
     rng = np.random.default_rng(derive_seed("band", seed))
-    noise = rng.standard_normal((DRAWS, size))
-    largest = np.abs(noise @ (spread[:, moving] / error[moving])).max(1)
-    return mean, error, float(np.quantile(largest, 0.95))
+    noise = rng.standard_normal((DRAWS, len(found.parts)))
+    largest = np.abs(noise @ (found.parts / found.error)).max(1)
+    largest /= np.sqrt(rng.chisquare(found.freedom, DRAWS) / found.freedom)
+    point = float(stdtrit(found.freedom, 0.975))
+    return Band(found.mean, found.error, point, max(point, float(np.quantile(largest, 0.95))))
 
 
 def compare(one: pd.DataFrame, two: pd.DataFrame, ks: np.ndarray | None = None, seed: object = 0) -> pd.DataFrame:
@@ -110,15 +112,16 @@ def compare(one: pd.DataFrame, two: pd.DataFrame, ks: np.ndarray | None = None, 
         tasks = rows["task"].to_numpy()
         for task in [*sorted(set(tasks)), "mean"]:
             inside = np.ones(len(tasks), bool) if task == "mean" else tasks == task
-            mean, error, critical = band((curves[1] - curves[0])[inside], tasks[inside], (seed, split, task))
+            found = band((curves[1] - curves[0])[inside], tasks[inside], (seed, split, task))
             # weighting the differences as the mean over tasks does keeps the test exact
             _, place, sizes = np.unique(tasks[inside], return_inverse=True, return_counts=True)
             weighed = [d / int(sizes[p]) for d, p in zip(np.array(exact, dtype=object)[inside], place)]
             p = sign_flip_p(weighed) if 1 in grid else np.nan
             table = {"model": names[1], "reference": names[0], "task": task, "split": split}
-            table |= {"problems": int(inside.sum()), "k": grid, "difference": mean}
-            table |= {"lo": mean - 1.959964 * error, "hi": mean + 1.959964 * error}
-            table |= {"band_lo": mean - critical * error, "band_hi": mean + critical * error}
+            table |= {"problems": int(inside.sum()), "k": grid, "difference": found.mean}
+            for name, critical in (("", found.point), ("band_", found.curve)):
+                table[f"{name}lo"] = np.maximum(found.mean - critical * found.error, -1)
+                table[f"{name}hi"] = np.minimum(found.mean + critical * found.error, 1)
             tables.append(pd.DataFrame(table | {"p": np.where(grid == 1, p, np.nan)}))
     return pd.concat(tables, ignore_index=True)[COLUMNS]
 

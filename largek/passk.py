@@ -14,12 +14,11 @@ One row of the table is a model, task, split and k; the task "mean" is the unwei
     finished           pass@k of the answers that were not truncated, with finished_lo and finished_hi, over problems
                        with at least k of them: the problems differ from k to k, `finished_problems` is their number.
                        Empty where there are none; of "mean", as soon as one task has none
-lo and hi: 95 % percentile intervals of one bootstrap over problems within tasks.
+lo and hi: 95 % intervals over problems within tasks (see intervals.py).
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -27,13 +26,10 @@ import pandas as pd
 
 from largek.common import InputError, derive_seed, write_csv
 from largek.grades import COUNT_COLUMNS, Asked, asked_for, count, missing, read_all
+from largek.intervals import mean_interval
 
-RESAMPLES = 2000
 DRAWS = 256  # orders of a problem's answers that maj@k is averaged over, at most
 FEW = 12  # answers to a problem up to which maj@k is counted exactly
-MANY = 5000  # problems from which the bootstrap's weights are not held but made when they are used
-ROWS = 64  # resampled sets in a block of Resamples
-BLOCK = 128  # ks that are summarized at a time: a table of (RESAMPLES, BLOCK) numbers fits the caches
 
 PASSK_COLUMNS = ["model", "task", "split", "n", "k", "estimate", "lo", "hi"]
 PASSK_COLUMNS += ["coverage", "mean", "maj", "maj_lo", "maj_hi"]
@@ -138,87 +134,6 @@ def exact_majk(sizes: tuple[int, ...]) -> list[float]:
     return [total / math.comb(sum(sizes), k) for k, total in enumerate(won) if k]
 
 
-def resample_weights(strata: np.ndarray, resamples: int, seed: object) -> np.ndarray:
-    """Weights of a bootstrap over problems within tasks: (resamples, problems), each row summing to 1.
-
-    Every task keeps its number of problems and counts the same, so a row applied to per-problem values is one draw of
-    the unweighted mean over tasks.
-    """
-    rng = np.random.default_rng(derive_seed("bootstrap", seed))
-    names, task_of = np.unique(strata, return_inverse=True)
-    weights = np.zeros((resamples, len(strata)))
-    for task in range(len(names)):
-        members = np.flatnonzero(task_of == task)
-        size = len(members)
-        weights[:, members] = rng.multinomial(size, np.full(size, 1 / size), size=resamples) / size / len(names)
-    return weights
-
-
-class Resamples:
-    """The same weights for many problems, in blocks of rows that are made anew, and equal, each time they are gone
-    through: drawing problem by problem is quicker than counts, and no more than a block is in memory."""
-
-    def __init__(self, strata: np.ndarray, resamples: int, seed: object):
-        self.resamples, self.seed, self.size = resamples, derive_seed("bootstrap of many", seed), len(strata)
-        names, task_of = np.unique(strata, return_inverse=True)
-        self.tasks = [np.flatnonzero(task_of == task) for task in range(len(names))]
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        rng = np.random.default_rng(self.seed)
-        for start in range(0, self.resamples, ROWS):
-            block = np.empty((min(ROWS, self.resamples - start), self.size), np.float32)
-            for row in block:
-                for members in self.tasks:
-                    drawn = rng.integers(0, len(members), len(members), dtype=np.uint32)
-                    counts = np.bincount(drawn, minlength=len(members))
-                    row[members] = counts / (len(members) * len(self.tasks))
-            yield block
-
-
-def summarize(values: np.ndarray, tasks: np.ndarray, weights: "np.ndarray | Resamples") -> np.ndarray:
-    """Mean over tasks of the means over problems, with its 95 % percentile interval: shape (3, ks), mean, lo, hi.
-
-    `values` is (problems, ks); a NaN leaves its problem out at that k, and a task without any problem makes the mean
-    NaN. `weights` is (resamples, problems) from `resample_weights`, or Resamples; the interval is without draws in
-    which some task has no problem left.
-    """
-    result = np.empty((3, values.shape[1]))
-    for start in range(0, values.shape[1], BLOCK):
-        block = slice(start, start + BLOCK)
-        result[:, block] = _summarize_block(values[:, block], tasks, weights)
-    return result
-
-
-def _summarize_block(values: np.ndarray, tasks: np.ndarray, weights: "np.ndarray | Resamples") -> np.ndarray:
-    known = ~np.isnan(values)
-    filled = np.where(known, values, 0.0)
-    point, groups = 0.0, [tasks == name for name in np.unique(tasks)]
-    with np.errstate(invalid="ignore"):  # 0 / 0 is the NaN of a task without problems
-        for rows in groups:
-            point = point + filled[rows].sum(0) / known[rows].sum(0) / len(groups)
-    blocks = [weights]
-    if isinstance(weights, Resamples):
-        blocks, filled = weights, filled.astype(np.float32)
-    draws = np.concatenate([_drawn(block, filled, known, groups) for block in blocks])
-    result = np.full((3, values.shape[1]), np.nan)
-    some = ~np.isnan(point)
-    quantile = np.nanquantile if np.isnan(draws[:, some]).any() else np.quantile
-    result[0], result[1:, some] = point, quantile(draws[:, some], [0.025, 0.975], axis=0)
-    return result
-
-
-def _drawn(weights: np.ndarray, filled: np.ndarray, known: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
-    """The mean over tasks in each row of `weights`."""
-    if known.all():  # as always without a cap, and four times faster
-        return weights @ filled
-    draws = 0.0
-    with np.errstate(invalid="ignore"):
-        for rows in groups:
-            part = weights[:, rows]
-            draws = draws + (part @ filled[rows]) / (part @ known[rows].astype(part.dtype)) / len(groups)
-    return draws
-
-
 def grid_of(model: str, split: str, n: pd.Series, ks: list[int] | None) -> np.ndarray:
     """The ks of one model and split: those given, or every k up to the fewest answers `n` of any problem."""
     smallest = int(n.min())
@@ -231,7 +146,6 @@ def grid_of(model: str, split: str, n: pd.Series, ks: list[int] | None) -> np.nd
 def estimate(
     counts: pd.DataFrame,
     ks: list[int] | None = None,
-    seed: object = 0,
     majority: pd.DataFrame | None = None,
     asked: Asked | None = None,
 ) -> pd.DataFrame:
@@ -241,7 +155,7 @@ def estimate(
     `majority` is what the function of that name makes of the grades; without it the cells of maj@k are empty. `asked`
     says how many answers were asked for (default: see `asked_for`). Raises InputError where k > n.
     """
-    tables, asked, drawn = [], asked_for(counts, asked), {}
+    tables, asked = [], asked_for(counts, asked)
     for (model, split), group in counts.groupby(["model", "split"], sort=True):
         n, correct, tasks = (group[name].to_numpy() for name in ("n", "correct", "task"))
         grid = grid_of(model, split, group["n"], ks)
@@ -251,7 +165,7 @@ def estimate(
         values["finished"] = passk_where_enough(n - group["truncated"].to_numpy(), correct, grid)
         wanted = {t: answers for (m, t, s), answers in asked.items() if (m, s) == (model, split)}
         for task in [*sorted(set(tasks)), "mean"]:
-            if task == "mean" and len(set(tasks)) == 1 and len(tasks) >= MANY:
+            if task == "mean" and len(set(tasks)) == 1:
                 tables.append(tables[-1].assign(task="mean"))
                 continue
             rows = np.ones(len(tasks), bool) if task == "mean" else tasks == task
@@ -259,16 +173,8 @@ def estimate(
             columns = {"model": model, "task": task, "split": split, "n": int(n.min()), "k": grid}
             columns["coverage"] = n[rows].sum() / total
             columns["mean"] = pd.Series((correct / n)[rows]).groupby(tasks[rows]).mean().mean()
-            key = (split, task, tuple(tasks[rows]))  # models are mostly of the same problems
-            if key not in drawn:
-                resample = Resamples if rows.sum() >= MANY else resample_weights
-                drawn[key] = resample(tasks[rows], RESAMPLES, (seed, split, task))
-            if isinstance(drawn[key], Resamples):  # made once for all curves
-                together = summarize(np.hstack([curves[rows] for curves in values.values()]), tasks[rows], drawn[key])
-                found = np.split(together, len(values), axis=1)
-            else:
-                found = [summarize(curves[rows], tasks[rows], drawn[key]) for curves in values.values()]
-            for name, (point, lo, hi) in zip(values, found):
+            for name, curves in values.items():
+                point, lo, hi = mean_interval(curves[rows], tasks[rows])
                 columns |= {name: point, f"{name}_lo": lo, f"{name}_hi": hi}
             columns["finished_problems"] = (~np.isnan(values["finished"][rows])).sum(0)
             tables.append(pd.DataFrame(columns).rename(columns={"estimate_lo": "lo", "estimate_hi": "hi"}))

@@ -21,31 +21,69 @@ import pandas as pd
 from largek import grade
 from largek.common import InputError, clock, derive_seed, digest, write_csv, write_json
 from largek.grades import count, read_grades
+from largek.intervals import mean_interval, size_of_pairs
 from largek.loss import read_examples
 from largek.models import content
-from largek.passk import RESAMPLES, passk, resample_weights
+from largek.passk import passk
 from largek.tasks import read_tasks
 from largek.verify import load_verifier
 
 SURE = 0.95
+RESAMPLES = 2000
 EVIDENCE = (
     "Evidence for the recipe: arXiv 2510.01624 reports that held-out loss and pass@large-k predict the score after "
     "GRPO better than pass@1 does, for models of 4 to 12 billion parameters on mathematics. In the reference study of "
-    "this repository (22 recipes and their base model, 0.34 million parameters, short RL) the Spearman correlation with "
-    "the score after GRPO is 0.86 for pass@1, 0.93 for pass@64 (difference 0.07 [-0.07, 0.22]) and 0.76 for minus the "
+    "this repository (22 recipes and their base model, 0.34 million parameters, short RL) the Spearman correlation "
+    "with the score after GRPO is 0.86 for pass@1, 0.93 for pass@64 (difference 0.07 [-0.07, 0.22]) and 0.76 for minus the "
     "held-out loss (difference -0.10 [-0.36, 0.16]): neither difference is established there."
 )
+
+
+def resample_weights(strata: np.ndarray, resamples: int, seed: object) -> np.ndarray:
+    """Weights of a bootstrap over problems within tasks: (resamples, problems), each row summing to 1.
+
+    Every task keeps its number of problems and counts the same, so a row applied to per-problem values is one draw of
+    the unweighted mean over tasks.
+    """
+    rng = np.random.default_rng(derive_seed("bootstrap", seed))
+    names, task_of = np.unique(strata, return_inverse=True)
+    weights = np.zeros((resamples, len(strata)))
+    for task in range(len(names)):
+        members = np.flatnonzero(task_of == task)
+        size = len(members)
+        weights[:, members] = rng.multinomial(size, np.full(size, 1 / size), size=resamples) / size / len(names)
+    return weights
+
+
+def draw_scores(values: np.ndarray, strata: np.ndarray, seed: object) -> np.ndarray:
+    """Scores of models, (models, RESAMPLES), on drawn sets of problems, from values of (models, problems).
+
+    All models are drawn on the same problems. What a bootstrap of few problems lacks is added, so that the difference
+    of two models varies as its interval in intervals.py says: noise for the pseudo-pairs, and Student's t.
+    """
+    weights = resample_weights(strata, RESAMPLES, seed)
+    rng = np.random.default_rng(derive_seed("pseudo-pairs", seed))
+    names, sizes = np.unique(strata, return_counts=True)
+    noise = np.zeros((len(values), RESAMPLES))
+    for name, size in zip(names, sizes):
+        part = values[:, strata == name]
+        unlike = [[size_of_pairs(one - two) for two in np.delete(part, place, 0)] for place, one in enumerate(part)]
+        each = np.mean(unlike, 1)[:, None] / np.sqrt(size * (size + 2)) / len(names)  # exact for two models
+        noise += each * rng.standard_normal(noise.shape)
+    plain = (1 / sizes / len(sizes))[np.searchsorted(names, strata)]
+    score = (values @ plain)[:, None]
+    freedom = len(strata) + len(names)
+    return score + (values @ weights.T - score + noise) / np.sqrt(rng.chisquare(freedom, RESAMPLES) / freedom)
 
 
 def rank(counts: pd.DataFrame, k: int, losses: dict[str, dict] | None = None, seed: object = 0) -> pd.DataFrame:
     """The table of candidates, the likeliest first.
 
     `counts` has one row a model and problem (see `largek.grades.count`); `losses` has per_token and per_token_se in
-    nats by model. Scores are unweighted means over tasks with 95 % bootstrap intervals over problems. The whole recipe
-    is applied to each of many resampled sets of problems, the same for all models, with losses drawn from their
-    standard errors: `dropped` is the share of draws in which a model is dropped, `best` the share in which it is not
-    and has the highest pass@k (ties shared). Raises InputError unless all models have answers to the same problems, at
-    least k each.
+    nats by model. Scores are unweighted means over tasks with 95 % intervals over problems. The whole recipe is applied
+    to each of many resampled sets of problems, the same for all models, with losses drawn from their standard errors:
+    `dropped` is the share of draws in which a model is dropped, `best` the share in which it is not and has the highest
+    pass@k. Raises InputError unless all models have answers to the same problems, at least k each.
     """
     keys = ["task", "split", "problem"]
     groups = counts.sort_values(keys).groupby("model", sort=False)
@@ -57,20 +95,16 @@ def rank(counts: pd.DataFrame, k: int, losses: dict[str, dict] | None = None, se
         if rows["n"].min() < k:
             raise InputError(f"{model}: k = {k} is more than the n = {rows['n'].min()} samples there are")
     strata = (first["task"] + "\x1f" + first["split"]).to_numpy()
-    weights = resample_weights(strata, RESAMPLES, ("rank", seed))
-    _, place, sizes = np.unique(strata, return_inverse=True, return_counts=True)
-    if sizes.min() < 2:
+    if np.unique(strata, return_counts=True)[1].min() < 2:
         raise InputError("expected at least two problems a task: the spread of one is unknown")
-    plain = 1 / sizes[place] / len(sizes)
 
     rng, rows = np.random.default_rng(derive_seed("rank losses", seed)), []
-    accuracy, large, held_out = (np.empty((len(tables), RESAMPLES)) for _ in range(3))
+    held_out, curves = np.empty((len(tables), RESAMPLES)), []
     for number, (model, table) in enumerate(tables.items()):
         row = {"model": model}
-        for name, size, draws in (("pass@1", 1, accuracy), (f"pass@{k}", k, large)):
-            values = passk(table["n"].to_numpy(), table["correct"].to_numpy(), np.array([size]))[:, 0]
-            draws[number], row[name] = weights @ values, plain @ values
-            row[f"{name}_lo"], row[f"{name}_hi"] = np.quantile(draws[number], [0.025, 0.975])
+        curves.append(passk(table["n"].to_numpy(), table["correct"].to_numpy(), np.array([1, k])))
+        for name, *cells in zip(("pass@1", f"pass@{k}"), *mean_interval(curves[-1], strata)):
+            row |= dict(zip((name, f"{name}_lo", f"{name}_hi"), cells))
         loss = (losses or {}).get(model) or {}
         if loss and None in (loss.get("per_token"), loss.get("per_token_se")):
             raise InputError(
@@ -80,12 +114,12 @@ def rank(counts: pd.DataFrame, k: int, losses: dict[str, dict] | None = None, se
             raise InputError(f"{model}: its loss is {loss['per_token']}: it has diverged in training; leave it out")
         row |= {"loss": loss.get("per_token"), "loss_se": loss.get("per_token_se")}
         held_out[number] = rng.normal(row["loss"] or 0, row["loss_se"] or 0, RESAMPLES)
-        rows.append(row | {"truncated": plain @ (table["truncated"] / table["n"])})
+        rows.append(row | {"truncated": (table["truncated"] / table["n"]).groupby(strata).mean().mean()})
+    accuracy, large = (draw_scores(np.array(curves)[:, :, place], strata, ("rank", seed)) for place in (0, 1))
     dropped = (accuracy < np.median(accuracy, 0)) & (held_out > np.median(held_out, 0))
-    kept = np.where(dropped, -1.0, large)
-    winners = np.isclose(kept, kept.max(0), rtol=0, atol=1e-12)
+    kept = np.where(dropped, -np.inf, large)
     result = pd.DataFrame(rows).astype({"loss": float, "loss_se": float})
-    result["dropped"], result["best"] = dropped.mean(1), (winners / winners.sum(0)).mean(1)
+    result["dropped"], result["best"] = dropped.mean(1), (kept == kept.max(0)).mean(1)
     return result.sort_values(["best", f"pass@{k}"], ascending=False, ignore_index=True)
 
 

@@ -1,5 +1,7 @@
-"""The benchmarks that compare verdicts and numbers with other tools, at a small size: what they compare agrees."""
+"""The benchmarks that compare verdicts and numbers with other tools, at a small size: what they compare agrees.
+And that of the intervals: its tables are within their bounds."""
 
+import re
 from math import comb
 
 import numpy as np
@@ -56,3 +58,26 @@ def test_the_counts_of_the_benchmark_against_binomial_coefficients():
     correct, ks = draw(200, 20), np.arange(1, 21)
     exact = [[1 - comb(20 - c, k) / comb(20, k) for k in ks.tolist()] for c in correct.tolist()]
     np.testing.assert_allclose(passk(np.full(200, 20), correct, ks), exact, rtol=0, atol=1e-12)
+
+
+def cells(page: str, part: str) -> list[tuple[float, float]]:
+    """Coverage and length of every interval in a table of benchmarks/coverage.py."""
+    (block,) = re.findall(rf"<!-- begin {part} -->(.*?)<!-- end {part} -->", page, re.S)
+    return [(float(held), float(length)) for held, length in re.findall(r"\| (\d+\.\d) \((?:> )?([\d.]+)\)", block)]
+
+
+def test_the_coverage_of_intervals_is_within_its_bounds():
+    found = cells((ROOT / "docs" / "largek" / "intervals.md").read_text(), "passk")
+    assert len(found) == 4 * 5 * 4 + 2 * 5 + 4
+    assert min(held for held, _ in found) > 92.5
+    assert [cell for cell in found if cell[1] > 1.25 and cell[0] < 99] == []
+
+
+def test_the_simulation_of_intervals_fills_its_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("Before.\n<!-- begin passk -->\nold\n<!-- end passk -->\nAfter.\n")
+    said = run("python", "benchmarks/coverage.py", "--quick", "--part", "passk", "--page", page)
+    assert said.returncode == 0, said.stderr
+    text = page.read_text()
+    assert text.startswith("Before.\n") and text.endswith("\nAfter.\n") and "old" not in text
+    assert min(held for held, _ in cells(text, "passk")) > 91  # 300 studies

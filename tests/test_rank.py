@@ -9,7 +9,7 @@ import pytest
 from conftest import run
 
 from largek.common import InputError, write_jsonl
-from largek.rank import rank, verdict
+from largek.rank import rank, resample_weights, verdict
 
 
 def counts(model: str, correct: list[int], n: int = 16) -> pd.DataFrame:
@@ -20,6 +20,13 @@ def counts(model: str, correct: list[int], n: int = 16) -> pd.DataFrame:
 
 def losses(**values: float) -> dict:
     return {name: {"per_token": value, "per_token_se": 0.01} for name, value in values.items()}
+
+
+def test_resampling_keeps_every_task_at_its_size():
+    tasks = np.array(["a"] * 3 + ["b"] * 5)
+    weights = resample_weights(tasks, 100, 0)
+    np.testing.assert_allclose(weights[:, :3].sum(1), 0.5)
+    np.testing.assert_allclose(weights[:, 3:].sum(1), 0.5)
 
 
 def test_ranks_by_pass_at_large_k_and_not_by_accuracy():
@@ -66,6 +73,16 @@ def test_noise_alone_drops_nobody_for_sure():
     assert sure <= 6  # at 95 % about one in twenty either way
 
 
+@pytest.mark.parametrize("problems", [5, 30])
+def test_one_of_two_equal_candidates_is_seldom_taken(problems):
+    """All or nothing, each half of the problems by itself."""
+    draw, taken = np.random.default_rng(4), 0
+    for study in range(50):
+        both = [counts(name, list(16 * draw.integers(0, 2, problems))) for name in ("a", "b")]
+        taken += verdict(rank(pd.concat(both), 8, seed=study), 8).startswith("Take")
+    assert taken <= 7  # 5 expected at most
+
+
 def test_one_problem_a_task_is_refused():
     with pytest.raises(InputError, match="at least two problems a task"):
         rank(pd.concat([counts("a", [1]), counts("b", [2])]), 4)
@@ -81,7 +98,8 @@ def test_says_when_candidates_cannot_be_told_apart():
 
 def test_equal_models_share_the_first_place():
     table = rank(pd.concat([counts("a", [1, 2, 3, 0]), counts("b", [1, 2, 3, 0])]), 4)
-    assert table["best"].tolist() == [0.5, 0.5]
+    assert table["best"].tolist() == pytest.approx([0.5, 0.5], abs=0.04)
+    assert table["best"].sum() == 1
 
 
 def test_the_chance_of_being_best_is_calibrated():

@@ -29,7 +29,8 @@ import pandas as pd
 
 from bases import add_bases, read_bases
 from largek.common import InputError, exit_on_bad_input, write_csv
-from largek.passk import RESAMPLES, passk, resample_weights, summarize
+from largek.intervals import mean_interval
+from largek.passk import passk
 from study import read_runs
 
 PASSK = ["base_model", "model", "task", "split", "n", "k", "estimate", "lo", "hi"]
@@ -89,17 +90,14 @@ def measure(rows: pd.DataFrame) -> dict:
 def curves(counts: pd.DataFrame) -> pd.DataFrame:
     """passk.csv; models and splits may differ in n. The interval is that of `largek passk`. Without rows if every model
     failed."""
-    columns, drawn = {name: [] for name in PASSK}, {}
+    columns = {name: [] for name in PASSK}
     for (base, model, split), rows in counts.groupby(["base_model", "model", "split"]):
         n, tasks, fewest = rows["n"].to_numpy(), rows["task"].to_numpy(str), int(rows["n"].min())
         grid = np.array(sorted({fewest, *(2**i for i in range(fewest.bit_length()))}))
         values = passk(n, rows["correct"].to_numpy(), grid)
-        of_model = tuple(tasks.tolist())  # models are of the same tasks, and base models too
-        for task in [*sorted(set(of_model)), "mean"]:
+        for task in [*sorted(set(tasks.tolist())), "mean"]:
             there = np.ones(len(tasks), bool) if task == "mean" else tasks == task
-            if (split, task, of_model) not in drawn:
-                drawn[split, task, of_model] = resample_weights(tasks[there], RESAMPLES, (0, split, task))
-            found = summarize(values[there], tasks[there], drawn[split, task, of_model])
+            found = mean_interval(values[there], tasks[there])
             for name, cells in zip(PASSK, (base, model, task, split, fewest, grid, *found)):
                 columns[name].append(np.broadcast_to(cells, len(grid)))
     return pd.DataFrame({name: np.concatenate(parts) if parts else [] for name, parts in columns.items()})
