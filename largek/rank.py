@@ -34,8 +34,8 @@ EVIDENCE = (
     "Evidence for the recipe: arXiv 2510.01624 reports that held-out loss and pass@large-k predict the score after "
     "GRPO better than pass@1 does, for models of 4 to 12 billion parameters on mathematics. In the reference study of "
     "this repository (22 recipes and their base model, 0.34 million parameters, short RL) the Spearman correlation "
-    "with the score after GRPO is 0.86 for pass@1, 0.93 for pass@64 (difference 0.07 [-0.07, 0.22]) and 0.76 for minus the "
-    "held-out loss (difference -0.10 [-0.36, 0.16]): neither difference is established there."
+    "with the score after GRPO is 0.86 for pass@1, 0.93 for pass@64 (difference 0.07 [-0.07, 0.22]) and 0.76 for minus "
+    "the held-out loss (difference -0.10 [-0.36, 0.16]): neither difference is established there."
 )
 
 
