@@ -34,10 +34,11 @@ FORMULA = re.compile(
     r"|\\begin\{(?:equation|align|gather|displaymath)\*?\}((?:[^\\]|\\(?!begin|end))+)\\end\{"
     r"|(?<![\\$])\$(?!\s*[\d.,]+\s+(?:[a-z]{2}|a\b))(?![\s\d.,]+(?:$|[;:]))((?:[^$\n\\]|\\.)+)\$(?!\d)"
 )
+CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's notes to itself
 STATED = re.compile(r"\s+(?:is|are)\s+(?:the|a|an|how|what|our)\b")
 REASON = re.compile(
-    r"[,;]?\s+(?:i\.e\.|e\.g\.)|[,;]?\s+(?:because|since|where|when|which|as|so|given|if|for|whereas|although|but|I hope)\b"
-    r"|,\s+not\b|\s+or so\b|\s*\(?\bI hope\b",
+    r"[,;]?\s+(?:because|since|where|when|which|as|so|given|if|for|whereas|although|but|I hope)\b"
+    r"|[,;]?\s+(?:i\.e\.|e\.g\.)|,\s+not\b|\s+or so\b|\s*\(?\bI hope\b",
     re.IGNORECASE,
 )
 SENTENCE = re.compile(r"(?<![.\d\s])[.!?](?=\s+[A-Z(\\$*]|\s*$)|(?<=\d)\.(?=\s|$)|\.\s*I hope|(?<=[.\d\s])\.\s*$")
@@ -119,7 +120,7 @@ def _end(text: str, place: int, limit: int) -> int | None:
 
 def extract(text: str) -> str | None:
     """The final answer as it is written, or None."""
-    text = text.rpartition("</think>")[2]
+    text = CALCULATOR.sub("", text.rpartition("</think>")[2])
     if BOX.search(text):
         if found := boxed(text):
             return found
