@@ -175,18 +175,13 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
     marks = [(value.opening, value.closing) for value in (gold, answer)]
     kinds = ["list" if mark == ("", "") else "set" if mark[0] == "\\{" else "tuple" for mark in marks]
     one, two = gold.items, answer.items
-    if all(isinstance(item, Relation) for item in two) and not any(isinstance(item, Relation) for item in one):
-        two = tuple(value_of(item) for item in two)
-    elif two and isinstance(two[0], Relation) and not any(isinstance(item, Relation) for item in one):  # x = 1, 2
-        two = (value_of(two[0]), *two[1:])
-    elif all(isinstance(item, Relation) for item in one) and not any(isinstance(item, Relation) for item in two):
-        if len({item.sides[0] for item in one}) > 1 and kinds[1] == "list":  # a = 1, b = 2 are values in order
+    names = [{item.sides[0] for item in items if isinstance(item, Relation)} for items in (one, two)]
+    if names[1] and not names[0]:  # x = 1, x = 2 where 1, 2 is right; x = 1, 2 too
+        two = tuple(map(value_of, two))
+    elif names[0] and not names[1]:
+        if len(names[0]) > 1 and kinds[1] == "list":  # a = 1, b = 2 are values in order
             kinds[1] = "tuple"
-        one = tuple(value_of(item) for item in one)
-    elif isinstance(one[0] if one else None, Relation) and not any(
-        isinstance(item, Relation) for item in (*one[1:], *two)
-    ):
-        one = (value_of(one[0]), *one[1:])
+        one = tuple(map(value_of, one))
     if "set" in kinds and "tuple" not in kinds:
         one, two = without_repeats(one), without_repeats(two)
     if len(one) != len(two):
@@ -195,7 +190,7 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
         return unordered(one, two, leaf)
     if "set" in kinds:
         return False
-    if kinds == ["tuple", "tuple"] and len(one) == 2 and [alike(mark) for mark in marks[:1]] != [alike(marks[1])]:
+    if kinds == ["tuple", "tuple"] and len(one) == 2 and alike(marks[0]) != alike(marks[1]):
         return False
     if kinds != ["tuple", "tuple"] and len(one) == 2 and ("[" in marks[0] + marks[1] or "]" in marks[0] + marks[1]):
         return False
@@ -203,10 +198,12 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
 
 
 def alike(mark: tuple[str, str]) -> tuple[str, str]:
+    """Angle brackets stand around vectors, as round ones do."""
     return ("(", ")") if mark[0] == "\\langle" else mark
 
 
 def without_repeats(items: tuple) -> tuple:
+    """The items of a set as they are written, each once."""
     return tuple(dict.fromkeys(items))
 
 

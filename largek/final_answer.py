@@ -34,9 +34,11 @@ FORMULA = re.compile(
     r"|\\begin\{(?:equation|align|gather|displaymath)\*?\}((?:[^\\]|\\(?!begin|end))+)\\end\{"
     r"|(?<![\\$])\$(?!\s*[\d.,]+\s+(?:[a-z]{2}|a\b))(?![\s\d.,]+(?:$|[;:]))((?:[^$\n\\]|\\.)+)\$(?!\d)"
 )
+CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's notes to itself
+STATED = re.compile(r"\s+(?:is|are)\s+(?:the|a|an|how|what|our)\b")
 REASON = re.compile(
-    r"[,;]?\s+(?:because|since|where|when|which|as|so|given|if|for|whereas|although|but|I hope|which is)\b|,\s+not\b"
-    r"|\s+or so\b|\s*\(?\bI hope\b",
+    r"[,;]?\s+(?:because|since|where|when|which|as|so|given|if|for|whereas|although|but|I hope)\b"
+    r"|[,;]?\s+(?:i\.e\.|e\.g\.)|,\s+not\b|\s+or so\b|\s*\(?\bI hope\b",
     re.IGNORECASE,
 )
 SENTENCE = re.compile(r"(?<![.\d\s])[.!?](?=\s+[A-Z(\\$*]|\s*$)|(?<=\d)\.(?=\s|$)|\.\s*I hope|(?<=[.\d\s])\.\s*$")
@@ -118,7 +120,7 @@ def _end(text: str, place: int, limit: int) -> int | None:
 
 def extract(text: str) -> str | None:
     """The final answer as it is written, or None."""
-    text = text.rpartition("</think>")[2]
+    text = CALCULATOR.sub("", text.rpartition("</think>")[2])
     if BOX.search(text):
         if found := boxed(text):
             return found
@@ -133,7 +135,7 @@ def extract(text: str) -> str | None:
     if (
         len(text) <= 100
         and "\n" not in text.strip()
-        and not re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+", "", text))
+        and not re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+|\band\b|\bor\b", "", text))
     ):
         return text.strip() or None  # nothing but an answer
     return last(text[-20_000:])
@@ -164,10 +166,11 @@ def clean(formula: str) -> str:
 
 def among(line: str, formulas: list[re.Match]) -> str:
     """The formula that is meant: the last one of the sentence, before any reason for it; all in a list of them."""
+    if not line[: formulas[0].start()].strip(" *_") and STATED.match(line, formulas[0].end()):
+        return clean(formulas[0][formulas[0].lastindex])  # $12$ is the number of ways, out of $20$
     stop = REASON.search(line, formulas[0].end())
-    sentence = next(
-        (end for end in SENTENCE.finditer(line, formulas[0].end()) if not inside(end.start(), formulas)), None
-    )
+    ends = SENTENCE.finditer(line, formulas[0].end())
+    sentence = next((end for end in ends if not inside(end.start(), formulas)), None)
     limit = min(found.start() for found in (stop, sentence) if found) if stop or sentence else len(line)
     formulas = [found for found in formulas if found.start() < limit] or formulas[:1]
     contents = [clean(found[found.lastindex]) for found in formulas]

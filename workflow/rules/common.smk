@@ -153,18 +153,9 @@ if config["verifier"].startswith("lab."):
     VERIFIER, VERIFIER_FILES = "workflow/scripts/lab/checker.py", ["workflow/scripts/lab/problems.py"]
 elif config["verifier"] in ("math", "reasoning-gym"):
     VERIFIER, VERIFIER_FILES = "largek/math_answers.py", [
-        f"largek/{name}.py"
-        for name in (
-            "answer_compare",
-            "answer_kinds",
-            "answer_numbers",
-            "answer_text",
-            "answer_units",
-            "answer_votes",
-            "final_answer",
-            "symbolic",
-        )
-    ] + ["largek/gym_answers.py", "largek/workers.py"]
+        *sorted(f"largek/{path.name}" for path in Path(workflow.basedir, "largek").glob("answer_*.py")),
+        *(f"largek/{name}.py" for name in ("final_answer", "gym_answers", "symbolic", "workers")),
+    ]
 GRPO_FILES = [
     *TRAINING_FILES,
     *CPU_FILES,
