@@ -336,7 +336,8 @@ def test_the_command_writes_and_prints(tmp_path, capsys):
     one = write(graded(p="+aat", q="+++"), tmp_path / "one.parquet", max_tokens=40, asked=[["t", "s", 12]])
     two = write(graded(model="n", p="++++"), tmp_path / "two.parquet", max_tokens=40, asked=[["t", "s", 4]])
     run([one, two], None, str(tmp_path / "out.csv"))
-    assert capsys.readouterr().out == "m, s: 7 of 12 answers are there, 3 to 4 for each of 2 problems\n"
+    missing = "m, s: 7 of 12 answers are there, 3 to 4 for each of 2 problems\n"
+    assert capsys.readouterr().out == f"{missing}{tmp_path}/out.csv: 14 rows\n"
     table = pd.read_csv(tmp_path / "out.csv")
     assert list(table.columns) == PASSK_COLUMNS
     assert table.groupby("model")["k"].max().to_dict() == {"m": 3, "n": 4}
