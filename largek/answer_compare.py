@@ -77,11 +77,14 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         return clocks(gold, answer)
     if isinstance(gold, Based) or isinstance(answer, Based):
         return based(gold, answer)
+    either = isinstance(gold, Several) and gold.joined == "or" and not isinstance(answer, Several)
+    if either and every(same(gold.items[0], item, leaf) for item in gold.items[1:]):  # 3 1/2 or 7/2
+        return same(gold.items[0], answer, leaf)
     if isinstance(gold, Several) and not isinstance(answer, Several):  # {5} is 5
         return same(gold.items[0], answer, leaf) if len(gold.items) == 1 else leaf_of_sets(gold, answer, leaf)
     if isinstance(answer, Several):
         if len(answer.items) == 1 or (answer.items and not answer.opening and not isinstance(gold, Expression)):
-            return every(same(gold, item, leaf) for item in answer.items)  # 3 1/2 or 7/2
+            return every(same(gold, item, leaf) for item in answer.items)
         return leaf_of_sets(gold, answer, leaf)
     if isinstance(gold, Text) and isinstance(answer, Text):
         return gold.words == answer.words

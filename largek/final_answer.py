@@ -35,6 +35,13 @@ FORMULA = re.compile(
     r"|(?<![\\$])\$(?!\s*[\d.,]+\s+(?:[a-z]{2}|a\b))(?![\s\d.,]+(?:$|[;:]))((?:[^$\n\\]|\\.)+)\$(?!\d)"
 )
 CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's notes to itself
+# words beside a formula with which it is not the answer by itself
+OTHERWISE_BEFORE = re.compile(
+    r"\b(?:not|least|most|than|negative|minus|between|half|twice|never)(?:\s+of)?\s*$", re.IGNORECASE
+)
+OTHERWISE_BEHIND = re.compile(
+    r"\s*(?:(?:hundred|thousand|million|billion|dozen|times|squared|cubed|or|to|mod|factorial|choose|plus|minus)\b|[-+*/^!]\s*\w)"
+)
 STATED = re.compile(r"\s+(?:is|are)\s+(?:the|a|an|how|what|our)\b")
 REASON = re.compile(
     r"[,;]?\s+(?:because|since|where|when|which|as|so|given|if|for|whereas|although|but|I hope)\b"
@@ -90,9 +97,10 @@ def boxed(text: str) -> str | None:
             empty = ""
             continue
         if content not in found:
-            found.append(content)
+            joined = " or " if found and re.search(r"\bor\b", text[end:after]) else ", "
+            found = [content, joined, *found] if found else [content]
         after = start.start()
-    return ", ".join(reversed(found)) if found else empty
+    return "".join(found) if found else empty
 
 
 def _content(text: str, place: int, limit: int) -> tuple[str | None, int | None]:
@@ -153,7 +161,7 @@ def after(text: str) -> str | None:
         r"[*_]*\(([A-J])\)[*_]*(.*)", line, re.DOTALL
     ):
         rest = found[2].strip(" .*_")
-        return f"({found[1]}) {rest}" if (rest and found.re is not LETTER) or rest else found[1]
+        return f"({found[1]}) {rest}" if rest else found[1]
     formulas = list(FORMULA.finditer(line))
     if formulas:
         return among(line, formulas)
@@ -161,6 +169,7 @@ def after(text: str) -> str | None:
 
 
 def clean(formula: str) -> str:
+    """A formula without what only lays it out."""
     return formula.strip().strip("&").strip().removesuffix("\\\\").strip()
 
 
@@ -185,11 +194,14 @@ def among(line: str, formulas: list[re.Match]) -> str:
     rest = line[formulas[-1].end() : limit]
     if re.match(r"\s*(?:is|are|=|equals|be|to)\b", rest) and LAST_NUMBER.search(rest):  # the largest $n$ is 34
         return plain(rest) or contents[-1]
+    if OTHERWISE_BEFORE.search(line[: formulas[0].start()]) or OTHERWISE_BEHIND.match(line, formulas[-1].end()):
+        return line[:limit].strip()  # at least $5$, $5$ million
     tail = re.match(r"\s*(?:\\?%|percent\b)", line[formulas[-1].end() :])
     return contents[-1] + (r"\%" if tail else "")
 
 
 def inside(place: int, formulas: list[re.Match]) -> bool:
+    """Whether the place is in one of them."""
     return any(found.start() <= place < found.end() for found in formulas)
 
 
