@@ -61,7 +61,7 @@ def test_the_smoke_study_makes_what_is_promised(smoke):
     assert (counts["gain_n"] == after_rl.map({True: 0, False: 8})).all()  # what the gain subtracts
     assert (counts["correct"] <= counts["n"]).all()
     passk = pd.read_csv(results / "tables" / "passk.csv")
-    assert list(passk.columns)[:8] == ["model", "task", "split", "n", "k", "estimate", "lo", "hi"]
+    assert list(passk.columns)[:9] == ["base_model", "model", "task", "split", "n", "k", "estimate", "lo", "hi"]
     assert ((passk["lo"] <= passk["estimate"] + 1e-12) & (passk["estimate"] <= passk["hi"] + 1e-12)).all()
     predictors = pd.read_csv(results / "tables" / "predictors.csv")
     assert set(predictors["scope"]) == {"all", "no-longest"} and set(predictors["problems"]) == {"disjoint", "shared"}
