@@ -98,6 +98,8 @@ def parser() -> argparse.ArgumentParser:
     grade.add_argument("--tasks", nargs="+", metavar="TASK", help="the problems (default: those of the store)")
     grade.add_argument("--tasks-file", metavar="YAML", help="entries besides largek's own")
     grade.add_argument("--verifier", help="exact, math, reasoning-gym, or module:function (default: the task's own)")
+    within = "run a module:function here, faster and without a limit of time, and not in worker processes"
+    grade.add_argument("--in-process", action="store_true", help=within)
     made = "parquet file to make for each of SAMPLES (default: grades.parquet in the store)"
     grade.add_argument("--output", nargs="+", metavar="FILE", help=made)
 
@@ -227,7 +229,7 @@ def main(argv: list[str] | None = None) -> None:
             from largek import grade
 
             def grade_one(samples: str, output: str | None) -> None:
-                grade.run(samples, args.tasks, output, args.verifier, args.tasks_file)
+                grade.run(samples, args.tasks, output, args.verifier, args.tasks_file, args.in_process)
 
             outputs = one_each("--output", args.output, "SAMPLES", args.samples)
             for_each("files of samples", grade_one, zip(args.samples, outputs))

@@ -34,6 +34,7 @@ def run(
     output: str | None = None,
     verifier: str | None = None,
     tasks_file: str | None = None,
+    in_process: bool = False,
 ) -> pa.Table:
     """Grade the samples of a store or of one parquet file; write the grades and return them.
 
@@ -42,7 +43,8 @@ def run(
     row a sample, in the order of the samples: CARRIED, then outcome, extracted, sound and vote (see `Verdict`), and
     `key`, which stands for all that decided the verdict. Verdicts of `output` with the same key are taken over, so a
     store that has grown is graded where it is new; `gave_up` is tried again. The samples' metadata is kept, with the
-    version of each `verifier`. Raises InputError.
+    version of each `verifier`. A verifier of the user's own runs in worker processes under a limit of time, or
+    `in_process`, which is faster. Raises InputError.
     """
     if verifier is not None:
         load_verifier(verifier)  # says what is wrong with it before anything is read
@@ -72,7 +74,7 @@ def run(
     if nameless := [rows[name]["task"] for name in ids if names[name] is None]:
         raise InputError(f"the task {nameless[0]!r} names no verifier: give --verifier")
     verifiers = {name: load_verifier(name) for name in dict.fromkeys(names.values())}
-    own = {name for name in verifiers if name not in NAMED}
+    own = set() if in_process else {name for name in verifiers if name not in NAMED}
     if "math" in verifiers and not Path(output).exists():
         from largek.math_answers import number, start_workers  # not at the top: other verifiers need none of it
 

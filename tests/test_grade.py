@@ -631,3 +631,16 @@ def test_a_store_of_gym_problems(tmp_path):
     done = run("largek", "grade", folder)
     assert done.returncode == 0, done.stderr
     assert "m: 3 answers: 3 correct, 0 wrong" in done.stdout
+
+
+def test_a_verifier_that_is_trusted_runs_here(store, tmp_path, monkeypatch):
+    """And says the same; where it runs is told by the process's number."""
+    body = "import os; return Verdict('wrong', str(os.getpid()))"
+    verifier_file(tmp_path, monkeypatch, body)
+    here, there = (
+        {row["extracted"] for row in grade.run(store, verifier="own_checker:check", in_process=way).to_pylist()}
+        - {None}
+        for way in (True, False)
+    )
+    assert here == {str(os.getpid())}
+    assert there == here  # taken over: the verdicts have the same keys

@@ -205,11 +205,12 @@ rule grade:
         ENVIRONMENT
     params:
         verifier=config["verifier"],
+        how="--in-process" if LAB else "",  # the lab's verifier cannot hang
     shell:
         r"""
         PYTHONPATH=workflow/scripts largek grade {input.samples:q} \
             --tasks {input.problems:q} \
-            --verifier {params.verifier} \
+            --verifier {params.verifier} {params.how} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
