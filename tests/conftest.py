@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores it, and so would commands
 BIN = Path(sys.executable).parent
 SMOKE = ("--configfile", "config/smoke.yaml")
 PARTS = ("Snakefile", "workflow", "config", "envs", "profiles", "largek")
