@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in a shell's background ignores it, and so would commands
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell, and so by commands
 BIN = Path(sys.executable).parent
 SMOKE = ("--configfile", "config/smoke.yaml")
 PARTS = ("Snakefile", "workflow", "config", "envs", "profiles", "largek")
