@@ -142,9 +142,9 @@ def in_unicode(gold: str, rng: random.Random) -> str | None:
 
 
 def named(gold: str, rng: random.Random) -> str | None:
-    if re.search(r"[=<>]|\\(?:le|ge|in|text|mbox|approx)(?![a-z])|[^\d()\[\\{].*,|^[-\d.]*,", gold) or re.fullmatch(
-        "[A-Z]", gold
-    ):
+    if re.search(
+        r"[=<>]|\\(?:leq?|geq?|lt|gt|neq?|in|text|mbox|approx)(?![a-z])|[^\d()\[\\{].*,|^[-\d.]*,", gold
+    ) or re.fullmatch("[A-Z]", gold):
         return None
     return rng.choice(["x = ", "A=", "f(2)=", r"\angle ABC = ", r"\text{Area} = "]) + gold
 

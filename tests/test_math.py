@@ -261,6 +261,8 @@ def pairs_of_different_numbers(answers: list[str], reach: int) -> list[tuple[str
     values |= {answer: complex(value) for answer, value in exact.items() if value is not None}
 
     def differ(one: str, two: str) -> bool:
+        if ("%" in one) != ("%" in two):  # a percentage and its value are equal, which sympy does not know
+            return False
         if exact[one] is not None and exact[two] is not None:
             return exact[one] != exact[two]
         return abs(values[one] - values[two]) > 1e-6 * (1 + abs(values[one]))
