@@ -215,7 +215,7 @@ def test_a_lineage_that_diverges_does_not_stop_the_others(copy):
     assert failed.loc["sft/random-64", "reason"].str.contains("diverged at step").all()
     assert failed.loc["grpo/random-64/seed-1", "reason"] == "the model it starts from failed"
     predictors = pd.read_csv(results / "tables" / "predictors.csv")
-    assert (predictors["reason"] == "fewer than 3 runs").all()
+    assert set(predictors["reason"]) == {"fewer than 3 recipes", "not measured"}  # greedy answers
 
 
 @pytest.mark.long
