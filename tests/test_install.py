@@ -137,10 +137,10 @@ def test_grades_and_estimates_without_torch(bin_folder, tmp_path):
     command = ["grade", "samples.parquet", "--tasks", "task.jsonl", "--verifier", "math", "--output", "g.parquet"]
     done = largek(bin_folder, *command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert pd.read_parquet(tmp_path / "g.parquet")["outcome"].tolist() == ["correct", "correct", "wrong", "wrong"]
+    assert pd.read_parquet(tmp_path / "g.parquet")["outcome"].tolist() == ["correct", "correct", "correct", "wrong"]
     done = largek(bin_folder, "passk", "g.parquet", "--k", "1,2", "--output", "p.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert pd.read_csv(tmp_path / "p.csv").query("task == 't'")["estimate"].tolist() == pytest.approx([0.5, 5 / 6])
+    assert pd.read_csv(tmp_path / "p.csv").query("task == 't'")["estimate"].tolist() == pytest.approx([0.75, 1.0])
 
 
 @pytest.mark.parametrize("engine, extra", [("transformers", "transformers"), ("vllm", "vllm"), ("openai", "openai")])
