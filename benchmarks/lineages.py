@@ -10,7 +10,6 @@ number of steps; the ratio to one training of it and its score is printed beside
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -129,7 +128,6 @@ def main() -> None:
             alone = alone or dict(before.seconds)
         print_times(BEFORE, before)
         one, all_five = (sum(each.values()) / sum(now.seconds.values()) for each in (alone, before.seconds))
-        shutil.rmtree(old)
     print(f"lineages per core-hour, scored after {len(STEPS)} numbers of steps: {all_five:.2f} x those of {BEFORE}")
     print(f"against its lineages that are scored after {STEPS[-1]} steps alone: {one:.2f} x")
 

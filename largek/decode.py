@@ -7,6 +7,7 @@ answers leave the batch, and projections that read the same input are one produc
 compiler, a new token goes through a small model in one call (`largek.compiled`).
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -114,7 +115,12 @@ class Decoder(Llama):
     def __init__(self, network):
         super().__init__(network.config, {name: weight.detach() for name, weight in network.state_dict().items()})
         self.short = -(-SMALL // self.size)  # positions of the cache that are read at least
-        self.compiled = Compiled(self) if serves(network.config) else None
+        self.config = network.config
+
+    @cached_property
+    def compiled(self) -> Compiled | None:
+        """The weights for the compiled step; made for sampling alone, a loss needs none."""
+        return Compiled(self) if serves(self.config) else None
 
     def project(self, layer: Layer, x: torch.Tensor, turn: torch.Tensor):
         """Queries and keys with their rotary positions, and values: (rows, heads, size) each, from (rows, hidden)."""

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results/published"
 STUDY = "mislead"  # the one that the pages are about
 EARLIER = ("reference", "second")
-KINDS = {"simple": "simple", "longest": "longest", "mixed": "mixed", "homogeneous": "homogeneous"}
+KINDS = ("simple", "longest", "mixed", "homogeneous")
 PREDICTORS = {
     "pass@1": "pass@1",
     "greedy": "one answer at temperature 0",

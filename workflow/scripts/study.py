@@ -56,12 +56,12 @@ def validate_study(config: dict, where: str) -> None:
     sampling = config["sampling"]
     samples = sampling["block_size"] * sampling["blocks"]
     largest = max(config["analysis"]["k"])
-    if largest > samples - config["sampling"]["block_size"]:
+    if largest > samples - sampling["block_size"]:
         raise StudyError(
             f"{where}: analysis/k: k = {largest} is more than the {samples} samples a problem less the last block, "
             "which is kept for the gain"
         )
-    if samples - config["sampling"]["block_size"] < 8:
+    if samples - sampling["block_size"] < 8:
         raise StudyError(f"{where}: sampling: expected at least 8 samples a problem before the last block")
     sheet = read_runs(config)
     key = "lab/pool/examples" if "lab" in config else "data/pool"
