@@ -135,12 +135,11 @@ def problems_of_block(wildcards):
 def samples_of_block(wildcards):
     """The sample indices of a block, as --samples takes them."""
     before_rl = not getattr(wildcards, "model", "grpo/").startswith("grpo/")
-    number, size = int(wildcards.block), SAMPLING["block_size"]
-    last = number * size
-    if OUTCOME_SAMPLES and (number == max(BLOCKS) or not before_rl):
-        size = OUTCOME_SAMPLES
-        last = 0 if before_rl else number * size
-    return f"{last}:{last + size}"
+    number = int(wildcards.block)
+    if OUTCOME_SAMPLES and before_rl and number == max(BLOCKS):  # the one block of outcome problems
+        return f"0:{OUTCOME_SAMPLES}"
+    size = SAMPLING["block_size"] if before_rl or not OUTCOME_SAMPLES else OUTCOME_SAMPLES
+    return f"{number * size}:{(number + 1) * size}"
 
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
@@ -171,7 +170,10 @@ PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "passk")]
 GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
 FIGURE_FILES = [
     "workflow/scripts/figure.mplstyle",
-    *(f"workflow/scripts/{name}.py" for name in ("figures", "estimate_over_promise", "bases", "study")),
+    *(
+        f"workflow/scripts/{name}.py"
+        for name in ("figures", "rank_statistics", "estimate_over_promise", "bases", "study")
+    ),
     "largek/common.py",
 ]
 CAPTIONS = sorted(

@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from PIL import Image
-from scipy.stats import t as student
 
 from largek.common import whole_file
+from rank_statistics import over_bases
 
 plt.style.use(Path(__file__).with_name("figure.mplstyle"))
 
@@ -164,15 +164,6 @@ def candidates(table: pd.DataFrame) -> str:
     return f"{counted(bases, 'base model')}, {each} recipes{' each' if bases > 1 else ''} (no SFT is one of them)"
 
 
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """Student's 95 % t interval of the mean; NaN with fewer than two values."""
-    values = np.asarray(values, float)
-    if len(values) < 2:
-        return np.nan, np.nan
-    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return float(values.mean() - half), float(values.mean() + half)
-
-
 def pooled(rows: pd.DataFrame, by: str | list[str], columns: list[str]) -> pd.DataFrame:
     """Means by `by` over base models of means over each one's runs, with 95 % intervals as {column}_lo and _hi.
 
@@ -186,7 +177,7 @@ def pooled(rows: pd.DataFrame, by: str | list[str], columns: list[str]) -> pd.Da
     for column in columns:
         several = of_bases[column].dropna().groupby(level=by[0] if len(by) == 1 else by)
         runs = rows.dropna(subset=column).groupby(by[0] if len(by) == 1 else by)[column]
-        ends = {name: interval(values) for name, values in (several if number > 1 else runs)}
+        ends = {name: over_bases(values) for name, values in (several if number > 1 else runs)}
         for place, end in enumerate(("lo", "hi")):
             table[f"{column}_{end}"] = [ends.get(name, (np.nan, np.nan))[place] for name in table.index]
         few = ~(several.size().reindex(table.index, fill_value=0) >= number / 2)

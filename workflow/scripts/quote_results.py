@@ -12,12 +12,11 @@ import re
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import yaml
-from scipy.stats import t as student
 
 from largek.common import InputError, exit_on_bad_input, whole_file
+from rank_statistics import over_bases
 from summary import FEWEST, number, paragraph, ranged
 
 ROOT = Path(__file__).parents[2]
@@ -72,13 +71,10 @@ def interval(row: pd.Series, name: str, digits: int = 2, scale: float = 1) -> st
     return ranged(*(row[cell] * scale for cell in (name, f"{name}_lo", f"{name}_hi")), digits)
 
 
-def over_bases(values: pd.Series, digits: int = 1) -> str:
+def mean_over_bases(values: pd.Series) -> str:
     """The mean of one value a base model with its 95 % t interval."""
-    values = values.dropna().to_numpy()
-    if len(values) < 2:
-        return number(values.mean() if len(values) else np.nan, digits)
-    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return ranged(values.mean(), values.mean() - half, values.mean() + half, digits)
+    values = values.dropna()
+    return ranged(values.mean(), *over_bases(values), digits=1)
 
 
 def progress() -> str:
@@ -122,7 +118,7 @@ def over_promise() -> str:
         outside = int(here["over_promise"].isna().sum())
         cells = [run, kind, f"{first['tokens'] / 1000:,.0f}"]
         cells += [number(here[name].mean(), 1) for name in ("before", "after")]
-        out.append([*cells, over_bases(here["over_promise"]), str(outside or "")])
+        out.append([*cells, mean_over_bases(here["over_promise"]), str(outside or "")])
     head = [
         "run",
         "data",
