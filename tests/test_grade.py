@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import BIN, run
+from conftest import BIN, ROOT, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -284,6 +284,18 @@ def test_a_verifier_of_ones_own_may_lie_in_the_working_directory(tmp_path):
     (tmp_path / "beside_me.py").write_text("def verify(text, row):\n    return True\n")
     load = "import sys; sys.path.remove(''); from largek.verify import load_verifier; load_verifier('beside_me:verify')"
     done = run("python", "-c", load, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_largek_in_the_working_directory_is_not_what_workers_run(store, tmp_path):
+    """Such as another version's clone: its worker could not read what this version sends."""
+    (tmp_path / "beside_me.py").write_text(
+        'from largek.verify import Verdict\n\ndef verify(text, row):\n    return Verdict("correct", text)\n'
+    )
+    (tmp_path / "largek").mkdir()
+    (tmp_path / "largek" / "__init__.py").write_text("raise SystemExit('another largek')\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = run("largek", "grade", store, "--verifier", "beside_me:verify", cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
 
 
