@@ -174,10 +174,12 @@ def run(
 
 
 def fill_store(store: Store, chunks: list[Chunk], sampler, settings: dict, batch_size: int, total: int) -> None:
-    """Sample the chunks and store each as soon as it is done; of an endpoint, each answer."""
+    """Sample the chunks and store each as soon as it is done; of an endpoint, each answer the moment it is read."""
     todo = sum(len(indices) for chunk in chunks for indices in chunk.indices)
     progress, done, tokens, start = Progress(settings["name"], total, "answers"), total - todo, 0, time.monotonic()
     single, finish = settings.get("engine") == "openai", Counter()
+    if single:
+        sampler.keep = lambda chunk, answers: store.add(*records_of(chunk, answers, settings["name"]))
     progress.update(done)
     try:
         for chunk, answers in sampler.sample(chunks, settings, batch_size):
@@ -185,9 +187,7 @@ def fill_store(store: Store, chunks: list[Chunk], sampler, settings: dict, batch
                 why = "it has diverged in training, or its weights are damaged"
                 raise InputError(f"{settings['name']}: its probabilities are no numbers (NaN or inf): {why}")
             records = list(records_of(chunk, answers, settings["name"]))
-            if single:
-                store.add(*records)
-            else:
+            if not single:
                 store.append(records)
             done += len(records)
             tokens += sum(record["tokens"] or 0 for record in records)
