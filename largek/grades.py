@@ -8,7 +8,8 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet as pq
 
-from largek.common import InputError
+from largek.checksums import as_written, read_log
+from largek.common import DamagedStore, InputError
 from largek.store import asked, digest_of_problems, number_of_records, read_problems
 
 COUNT_COLUMNS = ["model", "task", "split", "problem"]
@@ -22,13 +23,10 @@ def read_grades(path: str, columns: list[str] | None = None, max_tokens: int | N
     not made by `largek grade`, and on a cap above the one that the answers were sampled under: that is the longest
     truncated answer where an old file does not say.
     """
-    file = grades_file(path)
     try:
-        frame = pq.read_table(file, columns=columns, page_checksum_verification=True).to_pandas()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        frame = pq.read_table(source(path), columns=columns, page_checksum_verification=True).to_pandas()
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(unreadable(path, file, error)) from None
+        raise unreadable(path, error) from None
     missing = [name for name in ([] if columns else [*COUNT_COLUMNS, "sample", "outcome"]) if name not in frame]
     if missing:
         raise InputError(f"{path}: expected the column {missing[0]!r}, found {', '.join(frame.columns)}")
@@ -43,12 +41,26 @@ def read_grades(path: str, columns: list[str] | None = None, max_tokens: int | N
     return capped
 
 
-def unreadable(path: str, file: Path, error: Exception) -> str:
+def unreadable(path: str, error: Exception) -> InputError:
     """What to do about a file of grades that cannot be read."""
     why = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    if file == Path(path):
-        return f"{path}: expected grades in parquet ({why})"
-    return f"{file}: damaged ({why}); run: largek grade {path}"
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path}: no such file")
+    if not Path(path).is_dir():
+        return InputError(f"{path}: expected grades in parquet ({why})")
+    return DamagedStore(f"{grades_file(path)}: damaged ({why}); run: largek grade {path}")
+
+
+def source(path: str) -> Path | pyarrow.BufferReader:
+    """What to read grades from: a file, or what is in that of a store. Raises OSError if that is not as it was written,
+    InputError if there is none."""
+    file = grades_file(path)
+    if not Path(path).is_dir():
+        return file
+    content = file.read_bytes()
+    if not as_written(read_log(Path(path)), file.name, content):
+        raise OSError("not as it was written")
+    return pyarrow.BufferReader(content)
 
 
 def grades_file(path: str) -> Path:
@@ -64,13 +76,12 @@ def grades_file(path: str) -> Path:
 def read_settings(path: str) -> dict:
     """What a file of grades says of its making: `max_tokens`, `asked` and more; nothing in old files. A store may have
     grown since it was graded, so what was asked for is read from its problems."""
-    file = grades_file(path)
     try:
-        about = json.loads((pq.read_schema(file).metadata or {}).get(b"largek", b"{}"))
+        about = json.loads((pq.read_schema(source(path)).metadata or {}).get(b"largek", b"{}"))
         if not isinstance(about, dict):
             raise ValueError("its metadata are no JSON object")
     except (OSError, pyarrow.ArrowException, ValueError) as error:
-        raise InputError(unreadable(path, file, error)) from None
+        raise unreadable(path, error) from None
     if Path(path).is_dir():
         about["asked"] = asked(read_problems(Path(path)))
     return about

@@ -17,7 +17,7 @@ from endpoint import BEHAVIOURS, ERRORS, Endpoint
 from reading import texts_read
 
 from largek import grade, sample
-from largek.common import InputError, write_jsonl
+from largek.common import DamagedStore, InputError, write_jsonl
 from largek.engine_openai import read_url, text_of
 from largek.store import read_samples
 
@@ -275,6 +275,9 @@ def test_another_address_is_refused_and_named(task, tmp_path):
         assert "settings.json" in str(error.value) and not two.bodies
         settings = settings_of(tmp_path / "s")
         (tmp_path / "s" / "settings.json").write_text(json.dumps(settings | {"endpoint": two.url}))
+        with pytest.raises(DamagedStore, match=r"not as largek has written it; if you have changed it, say so: sed"):
+            ask(two, task, tmp_path / "s", 6)
+        subprocess.run(str(error.value).partition("then: ")[2].partition(")")[0], shell=True, check=True)
         assert len(ask(two, task, tmp_path / "s", 6)) == 36 and len(two.bodies) == 6
 
 
@@ -284,6 +287,7 @@ def test_a_store_of_before_addresses_were_kept_goes_on(task, tmp_path):
         settings = settings_of(tmp_path / "s")
         del settings["endpoint"], settings["info"]
         (tmp_path / "s" / "settings.json").write_text(json.dumps(settings))
+        (tmp_path / "s" / "checksums.log").unlink()
         assert len(ask(endpoint, task, tmp_path / "s", 6)) == 36
     assert settings_of(tmp_path / "s")["endpoint"] == endpoint.url
 
@@ -354,8 +358,8 @@ def test_contents_in_parts(content, expected):
 @pytest.mark.long
 def test_two_hundred_runs_against_a_hostile_endpoint(task, tmp_path):
     """Each behaviour at random moments, and kills of client and server. Whatever the client has read whole is kept, but
-    for the one answer that it may hold in its hands when it is killed from outside. A store that is asked for in the end
-    by a good endpoint is complete."""
+    for the one answer that it may hold in its hands when it is killed from outside. Asked for by a good endpoint in the
+    end, a store is complete."""
     rng = random.Random(20261127)
     endings, seen = Counter(), Counter()
     for number in range(200):
