@@ -10,12 +10,14 @@ from largek import __version__
 from largek.common import INTERRUPTED, InputError, exit_on_bad_input, quick_exit
 from largek.completion import SHELLS, PrintCompletion
 
+MOST = 2**31 - 1  # samples of a problem: their indices have 32 bits
+
 
 def index_range(text: str) -> range:
     """`64` as range(0, 64), `32:64` as range(32, 64)."""
     start, colon, stop = text.rpartition(":")
     start = start if colon else "0"
-    if not (start.isdigit() and stop.isdigit() and int(start) < int(stop)):
+    if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop) <= MOST):
         raise argparse.ArgumentTypeError(f"expected a number such as 64, or FIRST:END such as 32:64, got {text!r}")
     return range(int(start), int(stop))
 
@@ -28,13 +30,13 @@ def numbers(text: str) -> list[int]:
 
 
 def positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
     return int(text)
 
 
 def whole(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
     return int(text)
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from largek.checksums import as_written, listed_file, read_log
 from largek.common import InputError, Progress, whole_file
-from largek.store import SETTINGS, digest_of_problems, read_problems, read_samples
+from largek.store import PROBLEMS, SETTINGS, digest_of_problems, read_problems, read_samples
 from largek.tasks import read_tasks
 from largek.verify import NAMED, OUTCOMES, Verdict, Verifier, is_finished, judge, load_verifier, version
 from largek.workers import PREPARATION, allow, call
@@ -206,7 +206,7 @@ def apply(name: str, works: list[tuple[str, dict]], seconds: float) -> list:
 
 def made_file(path: Path):
     """`whole_file`, with a checksum where it lies in a store."""
-    in_store = (path.parent / SETTINGS).exists() and (path.parent / "samples").is_dir()
+    in_store = (path.parent / SETTINGS).exists() and (path.parent / PROBLEMS).exists()
     return listed_file(path.parent, path.name) if in_store else whole_file(path)
 
 

@@ -1,6 +1,7 @@
 """Grades: read from a file or a store, counted by problem, scored under a smaller cap; how many answers are missing."""
 
 import json
+import os
 from itertools import chain
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet as pq
 
-from largek.checksums import as_written, read_log
+from largek.checksums import LOG, as_written, read_log
 from largek.common import DamagedStore, InputError
 from largek.store import asked, digest_of_problems, number_of_records, read_problems
 
@@ -46,6 +47,8 @@ def unreadable(path: str, error: Exception) -> InputError:
     why = (str(error).splitlines() or [type(error).__name__])[0][:200]
     if isinstance(error, FileNotFoundError):
         return InputError(f"{path}: no such file")
+    if getattr(error, "errno", None):  # of the disk or of rights: the file may be whole
+        return InputError(f"{getattr(error, 'filename', None) or path}: {getattr(error, 'strerror', None) or why}")
     if not Path(path).is_dir():
         return InputError(f"{path}: expected grades in parquet ({why})")
     return DamagedStore(f"{grades_file(path)}: damaged ({why}); run: largek grade {path}")
@@ -59,7 +62,7 @@ def source(path: str) -> Path | pyarrow.BufferReader:
         return file
     content = file.read_bytes()
     if not as_written(read_log(Path(path)), file.name, content):
-        raise OSError("not as it was written")
+        raise OSError(f"not as {LOG} has it")
     return pyarrow.BufferReader(content)
 
 
@@ -144,8 +147,11 @@ def asked_for(counts: pd.DataFrame, known: Asked | None = None) -> Asked:
 
 
 def read_all(paths: list[str], max_tokens: int | None = None) -> tuple[pd.DataFrame, Asked | None]:
-    """The grades of several files or stores, and how many answers were asked for. Raises InputError on an answer that
-    is there twice, as when two models have one name."""
+    """The grades of several files or stores, and how many answers were asked for. Raises InputError on a store that is
+    given twice, and on an answer that is there twice, as when two models have one name."""
+    for place, path in enumerate(paths):
+        if any(same(path, other) for other in paths[:place]):
+            raise InputError(f"{path}: given twice")
     for line in chain.from_iterable(map(stale, paths)):
         print(line, flush=True)
     frames = [read_grades(path, max_tokens=max_tokens) for path in paths]
@@ -160,6 +166,11 @@ def read_all(paths: list[str], max_tokens: int | None = None) -> tuple[pd.DataFr
             f"{row['model']!r}; {advice}"
         )
     return grades, read_asked(paths, frames)
+
+
+def same(one: str, two: str) -> bool:
+    """Whether two paths lead to one file or folder."""
+    return os.path.realpath(one) == os.path.realpath(two)
 
 
 def read_asked(paths: list[str], grades: list[pd.DataFrame]) -> Asked | None:

@@ -40,7 +40,7 @@ WAIT = 30.0  # or after so many seconds
 SETTINGS, PROBLEMS, ARRIVED = "settings.json", "problems.jsonl", "arrived.log"
 CHANGED = "not as largek has written it; if you have changed it, say so"
 KEY = ["problem", "sample"]
-LATER = {"endpoint"}  # settings that older stores lack; they are taken to have had those of now
+LATER = {"endpoint", "dtype"}  # settings that older stores lack; they are taken to have had those of now
 SCHEMA = pa.schema(
     [
         ("model", pa.string()),
@@ -71,8 +71,9 @@ class Store:
         (folder / ARRIVED).unlink(missing_ok=True)
 
     def present(self) -> set[tuple[str, int]]:
-        """(problem, sample index) of every record. Raises DamagedStore if one is there twice."""
-        table = read_chunks(self.folder, KEY)
+        """(problem, sample index) of every record. Raises DamagedStore if one is there twice, or of another model."""
+        table = read_chunks(self.folder, ["model", *KEY])
+        refuse_other_models(self.folder, table)
         found = keys_of(table)
         if len(found) < len(table):
             raise DamagedStore(which_is_there_twice(self.folder))
@@ -329,11 +330,11 @@ def read_file(path: Path, columns: list[str] | None, known: Known) -> pa.Table:
     """The records of one file of a store with the checksums `known`. Raises DamagedStore."""
     try:
         if not is_whole(path, known):
-            raise OSError("not as it was written")
+            raise OSError(f"not as {LOG} has it")
         table = _read([str(path)], columns)
-    except FileNotFoundError:
-        raise
     except (OSError, pa.ArrowException) as error:
+        if getattr(error, "errno", None):  # of the disk or of rights: the file may be whole
+            raise
         why = (str(error).splitlines() or [type(error).__name__])[0]
     else:
         if not any(table[name].null_count for name in KEY if name in table.column_names):
@@ -407,6 +408,18 @@ def read_chunks(folder: Path, columns: list[str] | None = None) -> pa.Table:
     return table
 
 
+def refuse_other_models(folder: Path, table: pa.Table) -> None:
+    """Raises DamagedStore if records are not of the store's model, as when a file comes from another store."""
+    name = read_settings(folder).get("name")
+    if not isinstance(name, str) or set(table["model"].unique().to_pylist()) <= {name}:
+        return
+    for path in chunk_files(folder):
+        others = set(read_file(path, ["model"], {})["model"].to_pylist()) - {name}
+        if others:
+            what = f"holds answers of {min(map(str, others))!r}, and this is a store of {name!r}"
+            raise DamagedStore(f"{path}: {what}; move it to another folder")
+
+
 def which_is_there_twice(folder: Path) -> str:
     """What is wrong with a store that has an answer twice, and what to do."""
     first: dict[tuple, Path] = {}
@@ -444,6 +457,7 @@ def read_samples(path: str | Path) -> pa.Table:
 def joined(folder: Path) -> pa.Table:
     """All records of a store in their final order, with its settings in the metadata."""
     table, problems = read_chunks(folder), read_problems(folder)
+    refuse_other_models(folder, table)
     place = pa.array([row["id"] for row in problems], pa.string())
     order = pc.index_in(table["problem"], place)
     if order.null_count:

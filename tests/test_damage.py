@@ -291,6 +291,39 @@ def test_one_flipped_bit_anywhere_in_a_file_of_records_changes_no_answer(whole, 
     assert noticed > 100
 
 
+def test_a_file_of_another_model_is_named(whole, tmp_path):
+    """In place of one that was removed, so no answer is there twice."""
+    folder, other = Path(shutil.copytree(whole, tmp_path / "store")), tmp_path / "other"
+    table = pq.read_table(folder / "samples" / "000000.parquet")
+    (folder / "samples" / "000000.parquet").unlink()
+    pq.write_table(table.set_column(0, "model", [["o"] * len(table)]), folder / "samples" / "000009.parquet")
+    said = "000009.parquet: holds answers of 'o', and this is a store of 'm'; move it to another folder"
+    for command in (lambda: grade.run(str(folder)), lambda: sample_into(folder, rows(), 33, 32)):
+        with pytest.raises(DamagedStore, match=said):
+            command()
+    (folder / "samples" / "000009.parquet").rename(other)
+    sample_into(folder, rows(), 33, 32)
+    assert len(texts(folder)) >= 99
+
+
+@pytest.mark.parametrize("file", ["samples/000000.parquet", "grades.parquet"])
+def test_a_file_that_cannot_be_read_is_not_said_to_be_damaged(whole, tmp_path, file):
+    """By a disk or for want of rights; here it is a folder. Nobody is told to remove it."""
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    (folder / file).unlink()
+    (folder / file).mkdir()
+    read = read_grades if file == "grades.parquet" else read_samples
+    with pytest.raises((OSError, InputError), match="Is a directory") as error:
+        read(str(folder))
+    assert not isinstance(error.value, DamagedStore) and str(folder / file) in str(error.value)
+
+
+def test_a_store_that_is_given_twice_is_named(whole, tmp_path):
+    (tmp_path / "link").symlink_to(whole)
+    with pytest.raises(InputError, match=f"{tmp_path / 'link'}: given twice"):
+        compare.run([str(whole), str(tmp_path / "link")], [1], None)
+
+
 def test_a_renamed_file_of_problems_is_refused(whole, tmp_path):
     folder = Path(shutil.copytree(whole, tmp_path / "store"))
     for change, message in (

@@ -14,7 +14,7 @@ from conftest import run
 
 from largek import grade, sample
 from largek.cli import parser
-from largek.common import derive_seed, write_jsonl
+from largek.common import InputError, derive_seed, write_jsonl
 from largek.decode import Decoder
 from largek.verify import judge, load_verifier
 
@@ -247,20 +247,31 @@ def test_wrong_input_is_one_line_and_status_2(problems, tmp_path, command, messa
         (["sample", "--model", "m", "--tasks", "t", "--samples", "4", "--output", " "], "--output"),
         (["sample", "--model", "", "--tasks", "t", "--samples", "4", "--store", "s"], "--model"),
         (["grade", ""], "SAMPLES"),
+        (["sample", "--model", "m", "--tasks", "t", "--store", "s", "--samples", "²"], "--samples"),
+        (["sample", "--model", "m", "--tasks", "t", "--store", "s", "--samples", "9" * 12], "--samples"),
+        (["passk", "a", "--k", "1,²"], "--k"),
+        (["passk", "a", "--max-tokens", "²"], "--max-tokens"),
         (["passk", "a", "--output", ""], "--output"),
         (["rank", "a", "b", "--tasks", "t", "--stores", ""], "--stores"),
     ],
 )
-def test_what_a_variable_that_is_not_set_leaves_is_refused(words, named, capsys):
+def test_what_is_no_number_and_what_a_variable_that_is_not_set_leaves_is_refused(words, named, capsys):
     with pytest.raises(SystemExit) as end:
         parser().parse_args(words)
-    assert end.value.code == 2 and f"argument {named}: expected something, got" in capsys.readouterr().err
+    assert end.value.code == 2 and f"argument {named}: expected " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--batch-size 0", "--samples 4:4", "--max-tokens -1"])
 def test_numbers_that_make_no_sense_are_refused(option):
     done = run("largek", "sample", "--model", "m", "--tasks", "p", "--samples", "0:4", "--output", "o", *option.split())
     assert done.returncode == 2 and "expected" in done.stderr
+
+
+@pytest.mark.parametrize("temperature", [float("nan"), float("inf"), -0.5])
+def test_a_temperature_that_is_no_number_is_refused(problems, tmp_path, temperature):
+    with pytest.raises(InputError, match="--temperature must be at least 0"):
+        sample.run("m", [problems], range(2), store=str(tmp_path / "s"), temperature=temperature)
+    assert not (tmp_path / "s").exists()
 
 
 def test_help_is_quick_and_imports_no_torch():
