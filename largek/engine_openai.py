@@ -97,7 +97,10 @@ class OpenAI:
         with asyncio.Runner() as runner:
             self.came, self.stopping, tasks = asyncio.Queue(), asyncio.Event(), set()
             interruptible(runner.get_loop(), lambda: self.came.put_nowait(None))
-            self.client = self.connect()
+            try:
+                self.client = self.connect()
+            except Exception as error:  # of the address, a proxy or certificates that the environment names
+                raise InputError(f"{self.address}: no client for it ({said(error)})") from None
             while True:
                 while len(tasks) < batch_size and not self.fatal and (work := next(works, None)):
                     if work[0]["id"] not in self.failed:

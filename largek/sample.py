@@ -200,7 +200,7 @@ def fill_store(store: Store, chunks: list[Chunk], sampler, settings: dict, batch
         store.note(**getattr(sampler, "info", {}))
     odd = {name: number for name, number in finish.items() if name != "length" and not is_finished(name)}
     if odd:
-        listed = ", ".join(f"{name or 'no word for it'} ({number})" for name, number in odd.items())
+        listed = ", ".join(f"{(name or 'no word for it')[:40]} ({number})" for name, number in odd.items())
         print(f"{settings['name']}: answers that ended in another way count as truncated: {listed}", flush=True)
 
 

@@ -391,7 +391,13 @@ def record_in(line: bytes) -> dict:
     checksum, _, record = line.partition(b" ")
     if int(checksum, 16) != zlib.crc32(record):
         raise ValueError("another checksum")
-    return json.loads(record)
+    row = json.loads(record)
+    texts = ("model", "task", "split", "problem", "text")
+    if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in texts):
+        raise ValueError("no record")
+    if type(row.get("sample")) is not int or not 0 <= row["sample"] < 2**31:
+        raise ValueError("no record")
+    return row
 
 
 def keys_of(table: pa.Table) -> set[tuple[str, int]]:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import zlib
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -236,6 +237,15 @@ def test_the_last_answer_of_the_log_needs_no_end_of_its_line(whole, tmp_path, la
     content = (folder / "arrived.log").read_bytes()
     (folder / "arrived.log").write_bytes(content[:-1] + last)
     assert texts(folder) == texts(whole)
+
+
+@pytest.mark.parametrize("row", ["{}", "7", '{"problem": 3, "sample": 1}', '{"problem": "t0", "sample": 99999999999}'])
+def test_a_line_of_the_log_that_is_no_record_is_named(whole, tmp_path, row):
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    with (folder / "arrived.log").open("ab") as log:
+        log.write(b"%08x %s\n" % (zlib.crc32(row.encode()), row.encode()))
+    with pytest.raises(DamagedStore, match=r"arrived.log: damaged \(line 4: no record\); remove that line"):
+        texts(folder)
 
 
 def test_what_was_changed_on_purpose_is_taken_when_it_is_said(whole, tmp_path):

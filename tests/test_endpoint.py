@@ -256,6 +256,20 @@ def reading(words: list[str], record: Path, after: int = 0) -> list[str]:
     return [sys.executable, str(ROOT / "tests" / "reading.py"), str(record), str(after), *words[1:]]
 
 
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("http_proxy", "socks5://127.0.0.1:1", "no client for it .*"),
+        ("SSL_CERT_FILE", "/no/such/file", "no client for it .*"),
+    ],
+)
+def test_a_client_that_cannot_be_made_is_one_line(task, tmp_path, monkeypatch, name, value, message):
+    monkeypatch.setenv(name, value)
+    with Endpoint(lambda number, body: "good") as endpoint, pytest.raises(InputError, match=message) as error:
+        ask(endpoint, task, tmp_path / "s")
+    assert "\n" not in str(error.value)
+
+
 def test_a_disk_that_takes_no_answer_ends_the_run_and_is_named(task, tmp_path, monkeypatch):
     def full(self, record: dict) -> None:
         raise OSError(28, "No space left on device", str(tmp_path / "s" / "arrived.log"))
