@@ -11,37 +11,45 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from largek.answer_kinds import (
+    INFINITE,
+    MINUS_INFINITE,
     Based,
     Choice,
     Clock,
     Expression,
     Matrix,
+    Modular,
     Quantity,
     Relation,
     Several,
     Text,
     Union,
 )
-from largek.answer_numbers import Number, numbers
+from largek.answer_numbers import Number, in_words, numbers
 from largek.answer_units import unit
 
 Leaf = Callable[[tuple, tuple], bool | None]
 MOST_ITEMS = 40  # of a set, whose items are compared each with each
 NAME = re.compile(
-    r"(?:\^ ?\{ ?-1 ?\}|\\(?:angle|triangle|overline|vec|hat|bar|text|[lr]?vert|det|Delta|theta|alpha"
+    r"(?!\d)(?:\^ ?\{ ?-1 ?\}|\\(?:angle|triangle|overline|vec|hat|bar|text|[lr]?vert|det|Delta|theta|alpha"
     r"|beta|lambda|mu|sigma|phi|omega|pi)"
     r"|[A-Za-z]|[_'|{}() ,;:^\d]|\\[{}|,]|\\degree)+"
 )
-NUMBERS = dict(
-    zero=0, one=1, two=2, three=3, four=4, five=5, six=6, seven=7,
-    eight=8, nine=9, ten=10, eleven=11, twelve=12, thirteen=13,
-    fourteen=14, fifteen=15, sixteen=16, seventeen=17, eighteen=18, nineteen=19, twenty=20,
-)  # fmt: skip
+CALCULUS = re.compile(
+    r"\\(?:int|sum|lim|prod)(?![A-Za-z])|\\frac ?\{ ?(?:d|\\partial)\b[^{}]*\} ?\{ ?(?:d|\\partial) ?[a-z]"
+)
+EMPTY = Expression(r"\emptyset")
 LESS, MORE = ("<", "\\le"), (">", "\\ge")
 
 
 def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     """Whether the answer says what the right one says; None where `leaf` could not tell."""
+    if (
+        isinstance(gold, Relation)
+        and isinstance(answer, Relation)
+        and (interval(gold) is None) != (interval(answer) is None)
+    ):
+        return relations(gold, answer, leaf)  # the one names what the other has among others
     gold, answer = simple(gold), simple(answer)
     if gold == answer and leaf(gold, answer) is not False:
         return True
@@ -51,22 +59,35 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         return False if answer.rest is None or isinstance(gold, Text) else same(gold, answer.rest, leaf)
     if isinstance(gold, Choice):
         if isinstance(answer, Expression | Text):
-            return (gold.letter if gold.rest is None else None) == getattr(
-                answer, "latex", getattr(answer, "words", "")
-            )
+            return gold.rest is None and gold.letter == letters(answer).upper()
         return isinstance(answer, Choice) and gold.letter == answer.letter and gold.rest in (None, answer.rest)
     if isinstance(gold, Quantity) or isinstance(answer, Quantity):
         return quantities(gold, answer, leaf)
     if isinstance(gold, Relation) or isinstance(answer, Relation):
         return relations(gold, answer, leaf)
+    if isinstance(gold, Modular) or isinstance(answer, Modular):
+        return residues(gold, answer, leaf)
     if isinstance(gold, Number | Expression) and isinstance(answer, Number | Expression):
         return leaf(gold, answer)
+    if is_ratio_of(gold) or is_ratio_of(answer):
+        return ratios(gold, answer, leaf)
+    if letters_chosen(gold) and letters_chosen(gold) == letters_chosen(answer):
+        return True
     if isinstance(gold, Several) and isinstance(answer, Several):
         return sequences(gold, answer, leaf)
+    if (
+        isinstance(gold, Union)
+        and isinstance(answer, Several)
+        and not answer.opening
+        and all(map(is_set, answer.items))
+    ):
+        answer = Union(answer.items)
     if isinstance(gold, Union) and isinstance(answer, Union):
         return unordered(gold.items, answer.items, leaf) or leaf(gold, answer)
     if isinstance(gold, Union) or isinstance(answer, Union):
         return leaf(gold, answer) if isinstance(gold, Several) or isinstance(answer, Several) else False
+    if isinstance(gold, Matrix) != isinstance(answer, Matrix):
+        gold, answer = in_rows(gold, answer), in_rows(answer, gold)
     if isinstance(gold, Matrix) and isinstance(answer, Matrix):
         if [len(row) for row in gold.rows] != [len(row) for row in answer.rows]:
             return False
@@ -80,6 +101,9 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     either = isinstance(gold, Several) and gold.joined == "or" and not isinstance(answer, Several)
     if either and every(same(gold.items[0], item, leaf) for item in gold.items[1:]):  # 3 1/2 or 7/2
         return same(gold.items[0], answer, leaf)
+    for one, two in ((gold, answer), (answer, gold)):
+        if one == EMPTY and isinstance(two, Several) and two.opening == "\\{":
+            return not two.items
     if isinstance(gold, Several) and not isinstance(answer, Several):  # {5} is 5
         return same(gold.items[0], answer, leaf) if len(gold.items) == 1 else leaf_of_sets(gold, answer, leaf)
     if isinstance(answer, Several):
@@ -87,19 +111,93 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             return every(same(gold, item, leaf) for item in answer.items)
         return leaf_of_sets(gold, answer, leaf)
     if isinstance(gold, Text) and isinstance(answer, Text):
-        return gold.words == answer.words
+        return re.sub("[ -]", "", gold.words) == re.sub("[ -]", "", answer.words)
     if isinstance(gold, Text) or isinstance(answer, Text):
         for one, two in ((gold, answer), (answer, gold)):
-            if isinstance(one, Text) and isinstance(two, Number) and one.words in NUMBERS:
-                return two.value == NUMBERS[one.words] and not two.percent
+            if isinstance(one, Text) and isinstance(two, Number) and (found := in_words(one.words)) is not None:
+                return two.value == found and not two.percent
         return letters(gold) == letters(answer) != ""
     return False
+
+
+def residues(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
+    """The modulus may be left out where the right answer has it."""
+    if not isinstance(gold, Modular):
+        return False
+    if isinstance(answer, Modular):
+        values = gold.value, answer.value
+        if gold.modulus != answer.modulus:
+            return False
+        if all(isinstance(value, Number) for value in values):
+            return (values[0].value - values[1].value) % gold.modulus == 0
+        return same(*values, leaf)
+    return same(gold.value, answer, leaf)
+
+
+def is_ratio_of(value: tuple) -> bool:
+    return isinstance(value, Several) and value.opening == ":"
+
+
+def ratios(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
+    """`1:\\sqrt{3}:2`, and what it is a multiple of; of two values also their fraction."""
+    sides = [value_parts(value) for value in (gold, answer)]
+    if None in sides:
+        whole, other = (gold, answer) if is_ratio_of(gold) else (answer, gold)
+        if len(whole.items) != 2 or not isinstance(other, Number | Expression):
+            return False
+        fraction = Expression(rf"\frac{{{latex(whole.items[0])}}}{{{latex(whole.items[1])}}}")
+        return leaf(*((fraction, other) if whole is gold else (other, fraction)))
+    one, two = sides
+    if len(one) != len(two):
+        return False
+    crossed = [(f"({latex(a)})({latex(two[0])})", f"({latex(one[0])})({latex(b)})") for a, b in zip(one[1:], two[1:])]
+    return every(leaf(Expression(a), Expression(b)) for a, b in crossed)
+
+
+def value_parts(value: tuple) -> tuple | None:
+    """The parts of a ratio."""
+    if isinstance(value, Clock) and not value.half:
+        return tuple(Number(Fraction(part)) for part in value.parts)
+    return value.items if is_ratio_of(value) else None
+
+
+def latex(value: tuple) -> str:
+    if isinstance(value, Number):
+        return rf"\frac{{{value.value.numerator}}}{{{value.value.denominator}}}"
+    return value.letter if isinstance(value, Choice) else value.latex
+
+
+def letters_chosen(value: tuple) -> str:
+    """Several choices, as `A, B, D` or `ABD`."""
+    if isinstance(value, Several) and not value.opening:
+        chosen = "".join(item.letter if isinstance(item, Choice) and not item.rest else "?" for item in value.items)
+        return "".join(sorted(chosen)) if "?" not in chosen else ""
+    written = value.words.upper() if isinstance(value, Text) else value.latex if isinstance(value, Expression) else ""
+    return written if re.fullmatch("A?B?C?D?E?F?", written) and len(written) > 1 else ""
+
+
+def is_set(value: tuple) -> bool:
+    """An interval, or a set with its braces."""
+    return isinstance(value, Union) or (isinstance(value, Several) and bool(value.opening))
+
+
+def in_rows(value: tuple, other: tuple) -> tuple:
+    """A tuple as the column or row that the other is, `[[1,2],[3,4]]` as a matrix."""
+    if not isinstance(value, Several) or value.opening not in ("(", "[", "\\langle") or not isinstance(other, Matrix):
+        return value
+    if all(isinstance(item, Several) and item.opening == value.opening for item in value.items):
+        return Matrix(tuple(item.items for item in value.items))
+    if value.opening != "[" and all(len(row) == 1 for row in other.rows):
+        return Matrix(tuple((item,) for item in value.items))
+    return Matrix((value.items,)) if value.opening != "[" and len(other.rows) == 1 else value
 
 
 def simple(value: tuple) -> tuple:
     """Inequalities about one name as intervals, and what is joined by `or` and `and` as one set."""
     if isinstance(value, Relation):
         return interval(value) or value
+    if isinstance(value, Matrix) and [len(row) for row in value.rows] == [1]:
+        return value.rows[0][0]
     if isinstance(value, Several) and len(value.items) >= 2 and not value.opening:
         found = [interval(item) if isinstance(item, Relation) else None for item in value.items]
         if all(found) and all(isinstance(item, Several) for item in found):
@@ -118,9 +216,6 @@ def together(lower: list, upper: list) -> bool:
     """Whether two bounds that only a comma joins leave something between them."""
     ends = [lower[0].items[0], upper[0].items[1]] if lower and upper else []
     return all(isinstance(end, Number) for end in ends) and len(ends) == 2 and ends[0].value < ends[1].value
-
-
-INFINITE, MINUS_INFINITE = Expression(r"\infty"), Expression(r"-\infty")
 
 
 def interval(value: Relation) -> tuple | None:
@@ -160,6 +255,8 @@ def is_name(value: tuple) -> bool:
         return all(is_name(item) for item in value.items)
     if isinstance(value, Choice | Text):
         return True
+    if isinstance(value, Expression) and CALCULUS.match(value.latex):
+        return True
     return isinstance(value, Expression) and (value.opaque or bool(NAME.fullmatch(value.latex)))
 
 
@@ -180,11 +277,11 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
     one, two = gold.items, answer.items
     names = [{item.sides[0] for item in items if isinstance(item, Relation)} for items in (one, two)]
     if names[1] and not names[0]:  # x = 1, x = 2 where 1, 2 is right; x = 1, 2 too
-        two = tuple(map(value_of, two))
+        two = tuple(map(value_of, in_order(two) if kinds[0] == "tuple" else two))
     elif names[0] and not names[1]:
         if len(names[0]) > 1 and kinds[1] == "list":  # a = 1, b = 2 are values in order
             kinds[1] = "tuple"
-        one = tuple(map(value_of, one))
+        one = tuple(map(value_of, in_order(one) if kinds[1] == "tuple" else one))
     if "set" in kinds and "tuple" not in kinds:
         one, two = without_repeats(one), without_repeats(two)
     if len(one) != len(two):
@@ -198,6 +295,18 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
     if kinds != ["tuple", "tuple"] and len(one) == 2 and ("[" in marks[0] + marks[1] or "]" in marks[0] + marks[1]):
         return False
     return every(same(*pair, leaf) for pair in zip(one, two))
+
+
+def in_order(items: tuple) -> tuple:
+    """`y = 2, x = 1` as a point has them; letters that do not follow one another stay as they are written."""
+    names = [item.sides[0] if isinstance(item, Relation) else None for item in items]
+    found = [ord(latex(name)) if is_variable(name) and len(latex(name)) == 1 else 0 for name in names]
+    first = min(found, default=0)
+    return (
+        tuple(item for _, item in sorted(zip(found, items)))
+        if sorted(found) == list(range(first, first + len(found))) and first
+        else items
+    )
 
 
 def alike(mark: tuple[str, str]) -> tuple[str, str]:

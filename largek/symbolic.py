@@ -17,6 +17,7 @@ from largek.answer_kinds import (
     Clock,
     Expression,
     Matrix,
+    Modular,
     Quantity,
     Relation,
     Text,
@@ -46,7 +47,7 @@ def parsed(latex: str):
     """The sympy object that a LaTeX text says, decimals as exact numbers; None where it cannot be read."""
     from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
     from math_verify.grader import should_treat_as_complex
-    from sympy import Float, I, Rational, nan, zoo
+    from sympy import Float, I, Pow, Rational, nan, zoo
 
     normal = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
     if "'" in latex or "\\prime" in latex:  # which the reader leaves out
@@ -67,6 +68,13 @@ def parsed(latex: str):
         found = found.xreplace({name: I for name in found.free_symbols if name.name == "i"})
     if hasattr(found, "atoms") and (floats := found.atoms(Float)):
         found = found.xreplace({value: Rational(str(value)) for value in floats})
+        odd = [  # the real root of a negative number, which sympy takes for a complex one
+            power
+            for power in found.atoms(Pow)
+            if power.exp.is_Rational and power.exp.q % 2 and power.exp.q > 1 and power.base.is_negative
+        ]
+        if odd:
+            found = found.xreplace({power: (-1) ** power.exp.p * (-power.base) ** power.exp for power in odd})
     return found
 
 
@@ -82,7 +90,7 @@ def mathematically(gold: tuple, answer: tuple) -> bool:
     one, two = meaning(gold), meaning(answer)
     if one is None or two is None:
         return False
-    from sympy import Expr, MatrixBase, MatrixExpr, Set
+    from sympy import Expr, ImmutableMatrix, MatrixBase, MatrixExpr, Set
     from sympy.core.relational import Relational
     from sympy.logic.boolalg import BooleanFunction
 
@@ -96,7 +104,7 @@ def mathematically(gold: tuple, answer: tuple) -> bool:
     if isinstance(one, Relational) and isinstance(two, Relational):
         return same_relation(one, two)
     if isinstance(one, MatrixBase | MatrixExpr) and isinstance(two, MatrixBase | MatrixExpr):
-        one, two = (value.doit().as_explicit() for value in (one, two))
+        one, two = (ImmutableMatrix(value.doit()) for value in (one, two))
         return one.shape == two.shape and all(equal(a, b) for a, b in zip(one, two))
     if isinstance(one, Set | BooleanFunction | Relational) and isinstance(two, Set | BooleanFunction | Relational):
         return same_set(one, two)
@@ -118,7 +126,7 @@ def meaning(value: tuple):
         return parsed(value.letter)
     if isinstance(value, Quantity):
         return meaning(value.value)
-    if isinstance(value, Text | Clock | Based):
+    if isinstance(value, Text | Clock | Based | Modular):
         return None
     if isinstance(value, Relation):
         kinds = {"=": Eq, "<": Lt, ">": Gt, "\\le": Le, "\\ge": Ge, "\\ne": Ne}
@@ -162,7 +170,7 @@ def equal(one, two) -> bool:
 
     if one == two:
         return True
-    one, two = one.doit(), two.doit()
+    one, two = same_names(one.doit(), two.doit())
     if one.has(nan, zoo) or two.has(nan, zoo):
         return False
     if one == two:
@@ -181,6 +189,18 @@ def equal(one, two) -> bool:
     return bool(simplify(one - two) == 0)
 
 
+def same_names(one, two) -> tuple:
+    """Both with one symbol for a name: in what has an `i`, variables are read as complex numbers."""
+    from sympy import Symbol
+
+    names = [{name.name: name for name in side.free_symbols} for side in (one, two)]
+    other = {name: symbol for name, symbol in names[1].items() if names[0].get(name, symbol) != symbol}
+    if not other:
+        return one, two
+    free = {name: Symbol(name) for name in other}
+    return tuple(side.xreplace({names[i][name]: free[name] for name in other}) for i, side in enumerate((one, two)))
+
+
 def places(one, two) -> list[dict]:
     """Values for the variables at which the expressions are tried."""
     from sympy import Rational
@@ -194,16 +214,19 @@ def places(one, two) -> list[dict]:
 def same_value(one, two) -> bool | None:
     """Whether two numbers are equal to far more digits than chance explains, in proportion to their size; None where
     either has no value."""
-    from sympy import Abs, N
+    from sympy import Abs, I, N, Pow, log
 
     try:
         first, second = N(one, PRECISION), N(two, PRECISION)
         if not (first.is_number and second.is_number) or not (first.is_finite and second.is_finite):
             return None
         size = max(Abs(first), Abs(second))
-        if size == 0:
+        if size == 0 or Abs(first - second) <= size * 10 ** -(PRECISION - 20):
             return True
-        return bool(Abs(first - second) <= size * 10 ** -(PRECISION - 20))
+        # Roots and logarithms where neither has a real value, such as sqrt(1/n) at -1, are on different branches.
+        return (
+            None if one.has(Pow, log) and not (one.has(I) or two.has(I) or first.is_real or second.is_real) else False
+        )
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
         return None
 
@@ -222,7 +245,7 @@ def same_relation(one, two) -> bool:
         hasattr(side, "free_symbols") and side.is_number is not None for side in (one.lhs, one.rhs, two.lhs, two.rhs)
     ):
         return False
-    first, second = one.lhs - one.rhs, two.lhs - two.rhs
+    first, second = same_names(one.lhs - one.rhs, two.lhs - two.rhs)
     if not first.free_symbols or not second.free_symbols or first.free_symbols != second.free_symbols:
         return equal(one.lhs, two.lhs) and equal(one.rhs, two.rhs)
     factor = simplify(first / second)
