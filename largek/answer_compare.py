@@ -24,6 +24,7 @@ from largek.answer_kinds import (
     Several,
     Text,
     Union,
+    punctured,
 )
 from largek.answer_numbers import Number, in_words, numbers
 from largek.answer_units import unit
@@ -33,10 +34,11 @@ MOST_ITEMS = 40  # of a set, whose items are compared each with each
 NAME = re.compile(
     r"(?!\d)(?:\^ ?\{ ?-1 ?\}|\\(?:angle|triangle|overline|vec|hat|bar|text|[lr]?vert|det|Delta|theta|alpha"
     r"|beta|lambda|mu|sigma|phi|omega|pi)"
-    r"|[A-Za-z]|[_'|{}() ,;:^\d]|\\[{}|,]|\\degree)+"
+    r"|[A-Za-z]|[_'|{}() ,;:\d]|\\[{}|,]|\\degree)+"
 )
 CALCULUS = re.compile(
-    r"\\(?:int|sum|lim|prod)(?![A-Za-z])|\\frac ?\{ ?(?:d|\\partial)\b[^{}]*\} ?\{ ?(?:d|\\partial) ?[a-z]"
+    r"\\(?:int|sum|lim|prod)(?![A-Za-z])"
+    r"|\\frac ?\{ ?(?:d|\\partial) ?(?:\^ ?\{?\d\}? ?)?[A-Za-z]? ?\} ?\{ ?(?:d|\\partial) ?[a-z]"
 )
 EMPTY = Expression(r"\emptyset")
 LESS, MORE = ("<", "\\le"), (">", "\\ge")
@@ -44,12 +46,8 @@ LESS, MORE = ("<", "\\le"), (">", "\\ge")
 
 def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     """Whether the answer says what the right one says; None where `leaf` could not tell."""
-    if (
-        isinstance(gold, Relation)
-        and isinstance(answer, Relation)
-        and (interval(gold) is None) != (interval(answer) is None)
-    ):
-        return relations(gold, answer, leaf)  # the one names what the other has among others
+    if isinstance(gold, Relation) and isinstance(answer, Relation) and bounded_by_names(gold, answer):
+        return relations(gold, answer, leaf)
     gold, answer = simple(gold), simple(answer)
     if gold == answer and leaf(gold, answer) is not False:
         return True
@@ -150,7 +148,10 @@ def ratios(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     one, two = sides
     if len(one) != len(two):
         return False
-    crossed = [(f"({latex(a)})({latex(two[0])})", f"({latex(one[0])})({latex(b)})") for a, b in zip(one[1:], two[1:])]
+    crossed = [
+        (rf"({latex(a)})\cdot({latex(two[0])})", rf"({latex(one[0])})\cdot({latex(b)})")
+        for a, b in zip(one[1:], two[1:])
+    ]
     return every(leaf(Expression(a), Expression(b)) for a, b in crossed)
 
 
@@ -209,6 +210,13 @@ def simple(value: tuple) -> tuple:
                 return Union(tuple(found))
             if len(found) == 2 and len(lower) == 1 and len(upper) == 1:
                 return Several((lower[0].items[0], upper[0].items[1]), lower[0].opening, upper[0].closing)
+        if (
+            all(found)
+            and value.joined != "or"
+            and len(whole := [item for item in found if isinstance(item, Several)]) == 1
+        ):
+            points = [item.items[0].items[1] for item in found if isinstance(item, Union)]  # x >= 0, x != 1
+            return punctured(whole[0], points) or value
     return value
 
 
@@ -218,10 +226,22 @@ def together(lower: list, upper: list) -> bool:
     return all(isinstance(end, Number) for end in ends) and len(ends) == 2 and ends[0].value < ends[1].value
 
 
+def bounded_by_names(*values: Relation) -> bool:
+    """Whether one is about one name in terms of others, as `y < 2x`, which is no interval."""
+    return any(
+        found is not None and any(isinstance(item, Expression) and LETTERS.search(item.latex) for item in found.items)
+        for found in map(interval, values)
+        if isinstance(found, Several | None)
+    )
+
+
+LETTERS = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
+
+
 def interval(value: Relation) -> tuple | None:
     """`1 < x <= 2` as the interval (1, 2]; None for what is not about one name between bounds."""
     sides, signs = value
-    if signs == ("\\in",) and isinstance(sides[0], Expression) and isinstance(sides[1], Several | Union):
+    if signs == ("\\in",) and is_name(sides[0]) and isinstance(sides[1], Several | Union):
         return sides[1]
     if signs == ("\\ne",) and is_variable(sides[0]):
         return Union((Several((MINUS_INFINITE, sides[1]), "(", ")"), Several((sides[1], INFINITE), "(", ")")))
@@ -282,6 +302,8 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
         if len(names[0]) > 1 and kinds[1] == "list":  # a = 1, b = 2 are values in order
             kinds[1] = "tuple"
         one = tuple(map(value_of, in_order(one) if kinds[1] == "tuple" else one))
+    if by_name := counted(one, two):
+        return every(same(*pair, leaf) for pair in by_name)
     if "set" in kinds and "tuple" not in kinds:
         one, two = without_repeats(one), without_repeats(two)
     if len(one) != len(two):
@@ -295,6 +317,18 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
     if kinds != ["tuple", "tuple"] and len(one) == 2 and ("[" in marks[0] + marks[1] or "]" in marks[0] + marks[1]):
         return False
     return every(same(*pair, leaf) for pair in zip(one, two))
+
+
+def counted(one: tuple, two: tuple) -> list[tuple] | None:
+    """The pairs of what is counted under one name, as in 3 males, 4 females; None where both do not name the same."""
+    if not all(isinstance(item, Quantity) and unit(item.unit) is None for item in (*one, *two)):
+        return None
+    first, second = ({item.unit.strip(" .").lower(): item for item in items} for items in (one, two))
+    return (
+        [(first[name], second[name]) for name in first]
+        if len(first) == len(one) == len(two) > 1 and first.keys() == second.keys()
+        else None
+    )
 
 
 def in_order(items: tuple) -> tuple:
@@ -412,6 +446,7 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         if is_name(one[-1]) and not named[0] and len(one) == 2:
             one, named = one[::-1], (True, named[1])
         if all(named):
+            two = renamed(one[0], two)
             first = same(called(one[0]), called(two[0]), leaf)
             second = same(one[-1], two[-1], leaf)
             if (found := every([first, second])) or not (is_variable(one[0]) and is_variable(two[0])):
@@ -427,6 +462,20 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             ):
                 return found
     return leaf(gold, answer)
+
+
+def renamed(name: tuple, sides: tuple) -> tuple:
+    """`f(t) = 2t + 1` with x where the right answer names f(x)."""
+    found = [FUNCTION.fullmatch(getattr(side, "latex", "")) for side in (name, sides[0])]
+    if not all(found) or found[0][1] != found[1][1] or found[0][2] == found[1][2]:
+        return sides
+    old, new = found[1][2], found[0][2]
+    if not isinstance(sides[-1], Expression) or re.search(rf"(?<![A-Za-z\\]){new}(?![A-Za-z])", sides[-1].latex):
+        return sides
+    return (name, *sides[1:-1], Expression(re.sub(rf"(?<!\\)(?<![A-Za-z]){old}(?![A-Za-z])", new, sides[-1].latex)))
+
+
+FUNCTION = re.compile(r"([A-Za-z]) ?\( ?([a-z]) ?\)")
 
 
 def called(name: tuple) -> tuple:
@@ -468,18 +517,21 @@ def clocks(gold: tuple, answer: tuple) -> bool:
             hours = one.parts[0] % 12 + 12 * (one.half == "pm")
             if one.half and (hours, *one.parts[1:]) == two.parts and two.parts[0] > 12:
                 return True
-        return not (gold.half or answer.half) and is_ratio(gold) and ratio(gold) == ratio(answer) is not None
+        if gold.half or answer.half or not is_ratio(gold) or len(gold.parts) != len(answer.parts):
+            return False
+        (first, *_), (other, *_) = gold.parts, answer.parts
+        return all(gold.parts) and all(one * other == two * first for one, two in zip(gold.parts, answer.parts))
     clock, other = (gold, answer) if isinstance(gold, Clock) else (answer, gold)
     if not isinstance(other, Number):
         return False
     if clock.half and len(clock.parts) == 2 and clock.parts[1] == 0:  # 9 for 9 a.m.
         return other.value == clock.parts[0]
-    return is_ratio(clock) and other.value.denominator > 1 and ratio(clock) == other.value
+    return is_ratio(clock) and len(clock.parts) == 2 and other.value.denominator > 1 and ratio(clock) == other.value
 
 
 def is_ratio(clock: Clock) -> bool:
     """Not a time of day, which has two digits after the colon."""
-    return len(clock.parts) == 2 and not clock.half and not 10 <= clock.parts[1] < 60
+    return not clock.half and not any(10 <= part < 60 for part in clock.parts[1:])
 
 
 def ratio(clock: Clock) -> Fraction | None:
@@ -494,7 +546,7 @@ def based(gold: tuple, answer: tuple) -> bool:
         value = answer.value
         return value.denominator == 1 and str(abs(value)) == gold.digits and (value < 0) == gold.negative
     if isinstance(gold, Based):
-        return letters(answer) == gold.digits.lower()
+        return not gold.negative and spelled(getattr(answer, "latex", letters(answer))) == gold.digits.lower()
     return (
         isinstance(gold, Number)
         and answer.base == 10

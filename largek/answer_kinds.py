@@ -147,7 +147,9 @@ CASES = re.compile(
     r"(?:\\\{ ?)?\\begin ?\{(d?cases|array)\}(?: ?\{[lcr| ]*\})?((?:(?!\\begin|\\end).)*)\\end ?\{\1\}", re.DOTALL
 )
 CONDITION = re.compile(r"^(?:\\text ?\{ ?(?:if|for|when|where)\b|(?:if|for|when)\b) ?([^{}]*)\}?(?=[^{}]|$)")
-WITHOUT = re.compile(r"\\mathbb ?\{R\} ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}")
+WITHOUT = re.compile(
+    r"(\\mathbb ?\{R\}|[(\[][^()\[\]]*[)\]]) ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}", re.DOTALL
+)
 FRENCH = re.compile(r"(\])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])|(\[)([^\[\](),;]+)[,;]([^\[\](),;]+)(\[)")  # ]1,2[
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
@@ -199,7 +201,7 @@ def kind(text: str) -> tuple:
         )
     if found := HOUR.fullmatch(text):
         return Clock((int(found[1]), 0), f"{found[2]}m".lower())
-    if found := BASE.fullmatch(re.sub(r"(?<=\d)\\text ?\{ ?([A-Z]+) ?\}", r"\1", text)):
+    if found := BASE.fullmatch(re.sub(r"(?<=\d)\\text ?\{ ?([A-Z]+) ?\}|(?<=\d),(?=\d{3}[,_])", r"\1", text)):
         digits, base = found[2] or found[3], found[4] or found[5] or found[6]
         if (base := BASES.get(base) or (int(base) if base.isdigit() else 0)) > 1 and found[0] != digits:
             return Based(digits.upper().lstrip("0") or "0", base, bool(found[1]))
@@ -212,7 +214,9 @@ def kind(text: str) -> tuple:
     if ("cases" in text or text.startswith("\\{")) and (found := CASES.fullmatch(text)):
         return cases(found[2])
     if found := WITHOUT.fullmatch(text):
-        return without([kind(tidy(part)) for part in split(found[1], SEPARATOR)[0]]) or Expression(text)
+        whole, points = kind(found[1]), [kind(tidy(part)) for part in split(found[2], SEPARATOR)[0]]
+        if isinstance(whole, Several) and len(whole.items) == 2 and whole.opening in ("(", "["):
+            return punctured(whole, points) or Expression(text)
     parts, between = split(text, UNION)
     if len(parts) > 1:
         return Union(tuple(map(kind, parts)))
@@ -222,6 +226,8 @@ def kind(text: str) -> tuple:
     parts, between = split(without_groups(text, "", ""), SEPARATOR)
     if len(parts) > 1:
         return several(parts, between)
+    if "," in text and not re.search(r"[()\[\]{}]", text):
+        text = parts[0] if parts[0] else text
     parts, between = split(text, RELATION)
     if len(parts) > 1 or (parts and between):
         return relation(parts, between)
@@ -332,12 +338,18 @@ def total(items: list) -> Quantity | None:
     return Quantity(Number(value), items[-1].unit)
 
 
-def without(points: list[tuple]) -> Union | None:
-    """All real numbers but some."""
-    if not all(isinstance(point, Number) for point in points):
+def punctured(whole: Several, points: list[tuple]) -> Union | None:
+    """An interval without some numbers in it."""
+    ends = [whole.items[0], *sorted(points, key=lambda point: getattr(point, "value", 0)), whole.items[1]]
+    known = [end.value for end in ends if isinstance(end, Number)]
+    if not all(isinstance(point, Number) for point in points) or known != sorted(set(known)):
         return None
-    ends = [Expression(r"-\infty"), *sorted(points, key=lambda point: point.value), Expression(r"\infty")]
-    return Union(tuple(Several(pair, "(", ")") for pair in pairwise(ends)))
+    if any(not isinstance(end, Number) and end not in (MINUS_INFINITE, INFINITE) for end in whole.items):
+        return None
+    parts = [Several(pair, "(", ")") for pair in pairwise(ends)]
+    parts[0] = parts[0]._replace(opening=whole.opening)
+    parts[-1] = parts[-1]._replace(closing=whole.closing)
+    return Union(tuple(parts))
 
 
 def relation(parts: list[str], signs: list[str]) -> tuple:
@@ -423,6 +435,8 @@ def quantity(text: str) -> tuple | None:
 
 def measured(value: str, name: str) -> Quantity | None:
     inner = kind(tidy(value))
+    if isinstance(inner, Expression) and inner.latex.isalpha() and unit(name) is None:
+        return None  # something is said of n
     return Quantity(inner, name.strip()) if isinstance(inner, Number | Expression) else None
 
 

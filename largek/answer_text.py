@@ -39,17 +39,21 @@ FONTS = (
 BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm|pmb|underline)\s*(?=\{)")
 MATHEMATICS = re.compile(r"\\(?:[dtc]?frac|sqrt|pi|begin|left|cdot|times)(?![A-Za-z])")
 ALIGNED = re.compile(r"\\begin\{(aligned|align\*?|gathered|split|equation\*?)\}((?:[^\\]|\\(?!begin|end))*)\\end\{\1\}")
+MODULUS = r"\\text\s*\{\s*\(?\s*mod\s+(\d+)\s*\)?\s*\}|\(\s*(?:\\text\s*\{\s*)?mod\s*\}?\s*(\d+)\s*\)"
+ORDINAL = "(?:st|nd|rd|th)"
 REPLACED = [
     (r"\\(?:tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z])", " "),
     (r"\\(?:noindent|nonumber|notag|centering|hfill?|null|mathstrut|strut|ensuremath)(?![A-Za-z])", ""),
     (r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}|\\(?:[hv]?phantom|tag\*?|label|vspace\*?)\s*\{[^{}]*\}", ""),
-    (r"\\text\s*\{\s*(\\?[$€£¥₹]|\\textdollar)\s*\}|\\textdollar(?![A-Za-z])", lambda found: found[1] or r"\$"),
+    (r"\\text\s*\{\s*\\textdollar\s*\}|\\textdollar(?![A-Za-z])", r"\\$"),
+    (r"\\text\s*\{\s*(\\?[$€£¥₹])\s*\}", r"\1"),
     (r"\\(?:left|right|mleft|mright|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
     (r",\s*\\!\s*|\{\s*,\s*\}|\\,?\{,\}", r"\\thousands "),  # these commas are never those of a list
     (r"\\!", ""),
     (r"(?<!\\)\\[,;:>/ ]|~|\\q?quad(?![A-Za-z])|\\(?:thin|med|thick|en)space(?![A-Za-z])", " "),
     (r"\\hspace\*?\{[^{}]*\}", " "),
     (r"\\(?:display|text|script|scriptscript)style(?![A-Za-z])|\\limits(?![A-Za-z])", " "),
+    (r"\\cr(?![A-Za-z])", r"\\\\ "),
     (r"\\(?:d|t|c|nice|s)frac(?![A-Za-z])", r"\\frac"),
     (r"\{\s*\{", "{{"),
     (r"\\(?:mathbf|mathit|boldsymbol|bm)\s*\{\s*([A-Za-z])\s*\}", r" \1 "),  # vectors, which no unit is set like
@@ -68,11 +72,15 @@ REPLACED = [
     (r"\\(?:rm|bf|it)\s*\{", r"\\text{"),
     (r"\\(?:rm|bf|it|bfseries)(?![A-Za-z])", " "),
     (r"(?<=[\d)}])\s*\\text\s*\{\s*i\s*\}", " i "),
+    (MODULUS, r"\\pmod{\1\2}"),
     (r"\\lg(?![A-Za-z])", r"\\log_{10} "),
     (r"(?:\{\s*\})?\s*[\^_]\s*\{?(\d+)\}?\s*C\s*_\s*\{?(\d+)\}?", r"\\binom{\1}{\2}"),
     (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "),
     (r"(?<=\d)\s*\\text\s*\{\s*to\s*\}\s*(?=\d)", ":"),
-    (r"(?<=\d)\s*\^?\s*\{?\s*(?:\\text\s*\{)?\s*(?:st|nd|rd|th)\s*\}?\s*\}?\s*$", ""),
+    (
+        rf"(?<=\d)\s*\^?\s*(?:\{{\s*\\text\s*\{{\s*{ORDINAL}\s*\}}\s*\}}|\{{\s*{ORDINAL}\s*\}}|\\text\s*\{{\s*{ORDINAL}\s*\}}|{ORDINAL})\s*$",
+        "",
+    ),
     (r"\\text\s*\{\s*\}", " "),
     (r"\\text\s*\{\s*([-+.:]|[-+]?[\d.,]*\d)\s*\}", r"\1"),
     (r"\{\s*([-+:])\s*\}", r"\1"),
@@ -103,7 +111,7 @@ REPLACED = [
     (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"\\sqrt\s+(?=\d)", r"\\sqrt"),
     (r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi "),
-    (r"(?<![A-Za-z\\])(?:infinity|infty|oo)(?![A-Za-z])", r"\\infty "),
+    (r"(?<![A-Za-z\\])(?:[iI]nfinity|infty|oo)(?![A-Za-z])", r"\\infty "),
     (r"\+\s*\\infty", r"\\infty"),
     (r"\*\*", "^"),
     (r"\*", r"\\cdot "),
@@ -119,8 +127,8 @@ REPLACED = [
 ]
 # Removed from both ends, as often as they are there.
 ENDS = re.compile(
-    r"^(?:\s|\\\\|\*\*|__|\\(?:therefore|because|Rightarrow|implies|sim)(?![A-Za-z])|(?:~|\\sim)(?=\s*\d))+"
-    r"|(?:\s|\\\\(?!\w)|(?<!\\)[,;:]|(?<!\.)\.(?!\.)|\*\*|__|\\text\s*\{\s*[.,;]\s*\}"
+    r"^(?:\s|\\\\|\*\*|__|`|\\(?:therefore|because|Rightarrow|implies|sim)(?![A-Za-z])|(?:~|\\sim)(?=\s*\d))+"
+    r"|(?:\s|\\\\(?!\w)|(?<!\\)[,;:]|(?<!\.)\.(?!\.)|\*\*|__|`|\\text\s*\{\s*[.,;]\s*\}"
     r"|\\(?:(?:black)?square|Box|checkmark|qed|qedsymbol)(?![A-Za-z])|(?<!\\)\\)+$"
 )
 # For which numbers an answer holds, where that is for all, or for all integers.
@@ -135,6 +143,7 @@ FOR_ALL = re.compile(
 LEAD = re.compile(
     r"\s*(?:(?:that|it|there|is|are|was|were|will|be|the|approximately|about|roughly|around|equal|equals|to|therefore|thus"
     r"|hence|so|then|simply|just|exactly|only|final|answer|a total of|we|have|has|get|he|she|they|you"
+    r"|point|(?:ordered )?pair|interval|set|vector|line|function"
     r"|(?:sum|value|number|result|solution|total)(?: of \w+)?(?=\s+(?:is|are|was)\b|\s*[:=]))"
     r"(?:\s*[:=,]\s*|\s+|(?=\s*\})))+",
     re.IGNORECASE,

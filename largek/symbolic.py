@@ -28,7 +28,12 @@ from largek.answer_numbers import Number, close
 from largek.answer_votes import spelling
 
 PRECISION = 120  # digits to which numbers are evaluated
-POINTS = ((2, 7), (-3, 5), (13, 11), (-17, 3), (29, 8))  # where expressions are tried, shifted for every variable
+# After these a fraction is a factor; the reader takes both for one mixed number.
+PRODUCT = re.compile(
+    r"(?:(?<![\w^.])\d+(?:\.\d+)?|\)) ?(?=\( ?\\frac)|\\binom ?\{[^{}]*\} ?\{[^{}]*\}(?= ?(?:\\frac|\d))"
+)
+# Where expressions are tried, shifted for every variable: positive, negative, and with signs that alternate.
+POINTS = ((2, 7, 1), (3, 5, None), (13, 11, 1), (17, 3, -1), (29, 8, 1), (-5, 2, -1))
 
 
 def load(*_) -> None:
@@ -50,11 +55,13 @@ def parsed(latex: str):
     from sympy import Float, I, Pow, Rational, nan, zoo
 
     normal = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
-    if "'" in latex or "\\prime" in latex:  # which the reader leaves out
+    if "'" in latex or "\\prime" in latex or "!!" in latex:  # which the reader leaves out, or takes for (n!)!
         return None
+    latex = re.sub(r"\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top|\\intercal)(?![A-Za-z])", "^{T_{0}}", latex)
     if TRIGONOMETRIC.search(latex):
         latex = re.sub(r"(\d+(?:\.\d+)?) ?\\degree", r"(\\frac{\1 \\cdot \\pi}{180})", latex)
     latex = re.sub(r"\\gamma(?![A-Za-z])", r"\\varrho ", latex)  # which is read as a function or Euler's constant
+    latex = PRODUCT.sub(r"\g<0>\\cdot ", latex)
     text = normalize_latex(latex.replace("\\degree", ""), normal)
     try:
         found = latex2sympy(
@@ -68,14 +75,17 @@ def parsed(latex: str):
         found = found.xreplace({name: I for name in found.free_symbols if name.name == "i"})
     if hasattr(found, "atoms") and (floats := found.atoms(Float)):
         found = found.xreplace({value: Rational(str(value)) for value in floats})
-        odd = [  # the real root of a negative number, which sympy takes for a complex one
-            power
-            for power in found.atoms(Pow)
-            if power.exp.is_Rational and power.exp.q % 2 and power.exp.q > 1 and power.base.is_negative
-        ]
-        if odd:
-            found = found.xreplace({power: (-1) ** power.exp.p * (-power.base) ** power.exp for power in odd})
+    if hasattr(found, "atoms") and (powers := found.atoms(Pow)):
+        found = found.xreplace({power: root for power in powers if (root := real_root(power)) is not None})
     return found
+
+
+def real_root(power):
+    """The odd root of a negative number, which sympy takes for a complex one; None for other powers."""
+    exponent = power.exp.doit()
+    if power.base.is_negative and exponent.is_Rational and exponent.q % 2 and exponent.q > 1:
+        return (-1) ** exponent.p * (-power.base) ** exponent
+    return None
 
 
 def equivalent(gold: str, answer: str) -> str:
@@ -166,7 +176,7 @@ def exactly(value) -> Fraction | None:
 
 def equal(one, two) -> bool:
     """Whether two expressions are equal for all values of their variables."""
-    from sympy import Rational, nan, simplify, zoo
+    from sympy import Abs, I, Rational, nan, simplify, zoo
 
     if one == two:
         return True
@@ -181,7 +191,8 @@ def equal(one, two) -> bool:
         return (
             (one - two).equals(0) is True if one.free_symbols and two.free_symbols else bool(simplify(one - two) == 0)
         )
-    tried = [same_value(one.subs(place), two.subs(place)) for place in places(one, two)]
+    real = not one.has(I, Abs) and not two.has(I, Abs)
+    tried = [same_value(one.subs(place), two.subs(place), real) for place in places(one, two)]
     if False in tried:
         return False
     if tried.count(True) >= 3 or (True in tried and not one.free_symbols | two.free_symbols):
@@ -208,13 +219,16 @@ def places(one, two) -> list[dict]:
     names = sorted(one.free_symbols | two.free_symbols, key=str)
     if not names:
         return [{}]
-    return [{name: Rational(p + 3 * i, q + i) for i, name in enumerate(names)} for p, q in POINTS]
+    return [
+        {name: Rational(p + 3 * i, q + i) * (-1 if sign is None else sign**i) for i, name in enumerate(names)}
+        for p, q, sign in POINTS
+    ]
 
 
-def same_value(one, two) -> bool | None:
+def same_value(one, two, real: bool) -> bool | None:
     """Whether two numbers are equal to far more digits than chance explains, in proportion to their size; None where
-    either has no value."""
-    from sympy import Abs, I, N, Pow, log
+    either has no value, or should be real and is not."""
+    from sympy import Abs, N
 
     try:
         first, second = N(one, PRECISION), N(two, PRECISION)
@@ -223,10 +237,8 @@ def same_value(one, two) -> bool | None:
         size = max(Abs(first), Abs(second))
         if size == 0 or Abs(first - second) <= size * 10 ** -(PRECISION - 20):
             return True
-        # Roots and logarithms where neither has a real value, such as sqrt(1/n) at -1, are on different branches.
-        return (
-            None if one.has(Pow, log) and not (one.has(I) or two.has(I) or first.is_real or second.is_real) else False
-        )
+        # Roots and logarithms where one has no real value, such as sqrt(1/n) at -1, are on different branches.
+        return None if real and not (first.is_real and second.is_real) else False
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
         return None
 
