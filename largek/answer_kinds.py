@@ -118,6 +118,7 @@ AND = r"(?:,? ?\\text ?\{ ?,? ?(?:and|or|AND|OR)(?: also)? ?\}|,? ?(?<![A-Za-z\\
 SEPARATOR = re.compile(rf"{AND}|\\text ?\{{ ?[,;] ?\}}|[,;]|\\?&")
 COLON = re.compile(":")
 RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|to|equiv|mid)(?![A-Za-z])|(?<![\\<>!])=|[<>]")
+MEMBER = re.compile(r"([A-Za-z]|\\[a-z]+|\([A-Za-z, ]+\)) ?\\in(?![A-Za-z])([^=<>]*\\cup[^=<>]*)")
 UNION = re.compile(r"\\cup(?![A-Za-z])")
 TEXTS = re.compile(r"\\text ?\{([^{}]*)\}(?: ?\^ ?(?:\{ ?(-?\d) ?\}|(\d)))?")
 WORDS = re.compile(r"[A-Za-z][A-Za-z'-]*(?:[ ,]+[A-Za-z0-9][A-Za-z0-9'.,-]*)*")
@@ -217,6 +218,8 @@ def kind(text: str) -> tuple:
         whole, points = kind(found[1]), [kind(tidy(part)) for part in split(found[2], SEPARATOR)[0]]
         if isinstance(whole, Several) and len(whole.items) == 2 and whole.opening in ("(", "["):
             return punctured(whole, points) or Expression(text)
+    if (found := MEMBER.fullmatch(text)) and not split(found[2], SEPARATOR)[1]:
+        return Relation((kind(tidy(found[1])), kind(tidy(found[2]))), ("\\in",))
     parts, between = split(text, UNION)
     if len(parts) > 1:
         return Union(tuple(map(kind, parts)))

@@ -23,7 +23,8 @@ PLACEHOLDER = re.compile(
 )
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 BETWEEN_BOXES = re.compile(
-    r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b|[A-Za-z](?:_\{?\d\}?)?\s*=)*"
+    r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b"
+    r"|[A-Za-z](?:_\{?\d\}?)?\s*=)*"
 )
 ANNOUNCED = re.compile(
     r"(?:####|答案\s*(?:是|为|[:：])|^[^\S\n]*A:|\banswers?(?:[*_\s]{0,4}:|[^\S\n]+(?:is|are|=)\b(?![^\S\n]+(?:incorrect|wrong)\b)"

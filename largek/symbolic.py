@@ -176,7 +176,7 @@ def exactly(value) -> Fraction | None:
 
 def equal(one, two) -> bool:
     """Whether two expressions are equal for all values of their variables."""
-    from sympy import Abs, I, Rational, nan, simplify, zoo
+    from sympy import Abs, I, Rational, log, nan, simplify, zoo
 
     if one == two:
         return True
@@ -191,7 +191,7 @@ def equal(one, two) -> bool:
         return (
             (one - two).equals(0) is True if one.free_symbols and two.free_symbols else bool(simplify(one - two) == 0)
         )
-    real = not one.has(I, Abs) and not two.has(I, Abs)
+    real = not any(side.has(I) or any(each.has(Abs) for each in side.atoms(log)) for side in (one, two))
     tried = [same_value(one.subs(place), two.subs(place), real) for place in places(one, two)]
     if False in tried:
         return False
