@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from largek.answer_numbers import DECIMAL, GROUPED, Number, number
+from largek.answer_numbers import DECIMAL, GROUPED, Number, in_words, number
 from largek.answer_text import tidy
 from largek.answer_units import unit, unit_at_end
 
@@ -97,6 +97,7 @@ def words_of(text: str) -> set[str]:
     return set(text.split())
 
 
+IN_WORDS = re.compile(r"(?:\\text ?\{ ?)?([A-Za-z -]{3,80}?) ?\}?")
 BASE = re.compile(
     r"(-?) ?(?:\\text ?\{ ?([0-9A-Za-z]+) ?\}|\(?((?:[0-9]+[A-Fa-f]|[0-9A-Z])+(?:\.[0-9A-Z]+)?)\)?) ?"
     r"(?:_ ?(?:\{ ?\(?(?:\\text ?\{)?(\d+|[a-z]+)\}?\)? ?\}|(\d))"
@@ -192,6 +193,8 @@ def kind(text: str) -> tuple:
         return value
     if not text:
         return Text("")
+    if (found := IN_WORDS.fullmatch(text)) and (worth := in_words(found[1].lower())) is not None:
+        return Number(worth)
     if text.startswith(r"\mathbb{R}") and (name := re.sub(r"[ ^_{]*(\+|> ?0) ?\}?$", "+", text)) in SETS:
         return SETS[name]
     if found := CHOICE.fullmatch(text):
