@@ -192,9 +192,11 @@ def equal(one, two) -> bool:
             (one - two).equals(0) is True if one.free_symbols and two.free_symbols else bool(simplify(one - two) == 0)
         )
     real = not any(side.has(I) or any(each.has(Abs) for each in side.atoms(log)) for side in (one, two))
-    tried = [same_value(one.subs(place), two.subs(place), real) for place in places(one, two)]
-    if False in tried:
-        return False
+    tried = []
+    for place in places(one, two):
+        tried.append(same_value(one.subs(place), two.subs(place), real))
+        if tried[-1] is False:
+            return False
     if tried.count(True) >= 3 or (True in tried and not one.free_symbols | two.free_symbols):
         return True
     return bool(simplify(one - two) == 0)
