@@ -496,9 +496,10 @@ LINKS = words_of("to of from by in under within")  # in `ways to arrange them` t
 def changes(name: str) -> bool:
     """Whether the words after a number make it another number or a bound."""
     words = re.findall("[a-z]+", name.lower())
-    if REMARK.fullmatch(name) or (len(words) > 1 and words[0] not in CHANGING and not re.search(r"\d|\b[b-z]\b", name)):
+    words += [word.removesuffix("s") for word in words]  # in thousands
+    if REMARK.fullmatch(name) or (len(words) > 2 and words[0] not in CHANGING and not re.search(r"\d|\b[b-z]\b", name)):
         return bool((CHANGING - LINKS) & set(words))
-    if len(words) > 2 and words[0] == "of" and not re.search(r"\d|\b[b-z]\b", name):  # of the class
+    if len(words) > 4 and words[0] == "of" and not re.search(r"\d|\b[b-z]\b", name):  # of the class
         return bool((CHANGING - LINKS) & set(words))
     return bool(CHANGING & set(words))
 
