@@ -86,6 +86,8 @@ def run(
     start = {name: _start(names[name], versions[names[name]], row) for name, row in rows.items()}
     partial = Path(f"{output}.partial")
     known, keys = _read_verdicts(str(partial)) | _read_verdicts(output), []
+    if known and not len(table):
+        raise InputError(f"{samples}: no answers, though {output} holds verdicts on some: are its samples gone?")
     before, kept, progress = set(known), time.monotonic(), Progress(Path(samples).stem, len(table), "answers")
     # Threads, since a verifier may wait for a worker process.
     threads = ThreadPoolExecutor(os.cpu_count())

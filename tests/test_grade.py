@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from largek import grade, gym_answers, workers
+from largek.checksums import listed_file
 from largek.common import InputError, write_jsonl
 from largek.gym_answers import entry, extract, gym, harmless, problems
 from largek.math_answers import start_workers
@@ -86,6 +87,8 @@ def test_a_store_is_graded_into_itself(store, capsys):
     of = {"problems": about["problems"], "records": 6}
     assert about == SETTINGS | {"asked": [["sums", "all", 6]], "verifier": {"math": version("math")}} | of
     assert "m: 6 answers: 3 correct, 1 wrong, 1 no answer, 1 truncated, 0 gave up\n" in capsys.readouterr().out
+    log = Path(store, "checksums.log")  # which grows
+    assert log.read_bytes().startswith(before.pop(log))
     assert all(path.read_bytes() == old for path, old in before.items())
 
 
@@ -244,7 +247,8 @@ def test_workers_start_early_where_an_answer_is_no_number_and_nothing_is_graded(
     calls = []
     monkeypatch.setattr("largek.math_answers.start_workers", lambda: calls.append(1))
     rows = [row | {"answer": answer, "samples": 2} for row, answer in zip(ROWS, [*answers, "3"])]
-    write_jsonl(Path(store, "problems.jsonl"), rows)
+    with listed_file(Path(store), "problems.jsonl") as changed:
+        write_jsonl(changed, rows)
     for _ in range(2):
         grade.run(store)
     assert len(calls) == started
@@ -304,6 +308,16 @@ def test_an_unreadable_verifier_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "broken_checker.py").write_text("def f(:\n")
     with pytest.raises(InputError, match=r"^--verifier broken_checker:f: SyntaxError: .*$"):
         load_verifier("broken_checker:f")
+
+
+def test_grades_outlive_samples_that_are_gone(store):
+    grade.run(store)
+    for path in Path(store).glob("samples/*"):
+        path.unlink()
+    before = (Path(store) / "grades.parquet").read_bytes()
+    with pytest.raises(InputError, match=r"no answers, though .*grades\.parquet holds verdicts on some"):
+        grade.run(store)
+    assert (Path(store) / "grades.parquet").read_bytes() == before
 
 
 def test_no_samples_are_graded_too(tmp_path, capsys):
