@@ -20,6 +20,10 @@ pathvars:
     ),
 
 
+# With --sdm apptainer jobs run in this image, made from the Dockerfile; without it where Snakemake is installed.
+container: "quagmires.sif"
+
+
 report: "workflow/report/workflow.rst"
 
 

@@ -38,18 +38,16 @@ rule tabulate:
         "<study>/tables/tabulate.log",
     benchmark:
         "<study>/tables/tabulate.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
         tables=subpath(output.models, parent=True),
         k=",".join(map(str, config["analysis"]["k"])),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --bases {params.bases:q} \
             --runs {input.runs:q} \
-            --k {params.k} \
+            --k {params.k:q} \
             --tables {params.tables:q} 2>&1 | tee {log:q}
         """
 
@@ -74,8 +72,6 @@ rule analyze:
         "<study>/tables/analyze.log",
     benchmark:
         "<study>/tables/analyze.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
         k=",".join(map(str, config["analysis"]["k"])),
@@ -84,13 +80,13 @@ rule analyze:
         noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --bases {params.bases:q} \
             --models {input.models:q} \
-            --k {params.k} \
+            --k {params.k:q} \
             --scopes {params.scopes:q} \
-            --half-splits {params.half_splits} \
-            --noise {params.noise} \
+            --half-splits {params.half_splits:q} \
+            --noise {params.noise:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -115,19 +111,17 @@ rule forecast_scores:
         "<study>/tables/forecast_scores.log",
     benchmark:
         "<study>/tables/forecast_scores.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
         k=",".join(map(str, config["analysis"]["k"])),
         noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --bases {params.bases:q} \
             --models {input.models:q} \
-            --k {params.k} \
-            --noise {params.noise} \
+            --k {params.k:q} \
+            --noise {params.noise:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -153,8 +147,6 @@ rule estimate_regret:
         "<study>/tables/estimate_regret.log",
     benchmark:
         "<study>/tables/estimate_regret.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
         k=",".join(map(str, config["analysis"]["k"])),
@@ -162,12 +154,12 @@ rule estimate_regret:
         noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --bases {params.bases:q} \
             --models {input.models:q} \
-            --k {params.k} \
+            --k {params.k:q} \
             --scopes {params.scopes:q} \
-            --noise {params.noise} \
+            --noise {params.noise:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -189,11 +181,9 @@ rule compare_rewards:
     log:
         "<study>/tables/compare_rewards.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -222,17 +212,15 @@ rule estimate_over_promise:
         "<study>/tables/estimate_over_promise.log",
     benchmark:
         "<study>/tables/estimate_over_promise.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
-        noise="{before} {after}".format(**config["analysis"]["run_noise"]),
+        noise=[config["analysis"]["run_noise"][when] for when in ("before", "after")],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.models:q} \
             --bases {params.bases:q} \
-            --noise {params.noise} \
+            --noise {params.noise:q} \
             --over-promise {output.over_promise:q} \
             --inversions {output.inversions:q} 2>&1 | tee {log:q}
         """
@@ -256,16 +244,14 @@ rule judge_hypotheses:
         "<study>/tables/judge_hypotheses.log",
     benchmark:
         "<study>/tables/judge_hypotheses.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
-        noise="{before} {after}".format(**config["analysis"]["run_noise"]),
+        noise=[config["analysis"]["run_noise"][when] for when in ("before", "after")],
         hypotheses=json.dumps(config["analysis"]["hypotheses"]),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.models:q} \
-            --noise {params.noise} \
+            --noise {params.noise:q} \
             --hypotheses {params.hypotheses:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
@@ -295,15 +281,13 @@ rule analyze_paper:
         "<study>/tables/analyze_paper.log",
     benchmark:
         "<study>/tables/analyze_paper.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         half_splits=config["analysis"]["half_splits"],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --points {input.points:q} \
-            --half-splits {params.half_splits} \
+            --half-splits {params.half_splits:q} \
             --output {output.paper:q} \
             --over-promise {output.over_promise:q} 2>&1 | tee {log:q}
         """
@@ -326,11 +310,9 @@ rule plot_sft_vs_rl:
     log:
         "<study>/figures/sft_vs_rl.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.models:q} \
             --over-promise {input.over_promise:q} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -355,11 +337,9 @@ rule plot_over_promise:
     log:
         "<study>/figures/over_promise.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.models:q} \
             --over-promise {input.over_promise:q} \
             --verdicts {input.verdicts:q} \
@@ -383,11 +363,9 @@ rule plot_steps:
     log:
         "<study>/figures/steps.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -407,11 +385,9 @@ rule plot_correlation:
     log:
         "<study>/figures/correlation.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -431,11 +407,9 @@ rule plot_predictors:
     log:
         "<study>/figures/predictors.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -455,11 +429,9 @@ rule plot_regret:
     log:
         "<study>/figures/regret.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --regret {input.regret:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --regret {input.regret:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -479,11 +451,9 @@ rule plot_scores:
     log:
         "<study>/figures/scores.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -504,11 +474,9 @@ rule plot_passk:
     log:
         "<study>/figures/passk.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --passk {input.passk:q} \
             --models {input.models:q} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -532,13 +500,11 @@ rule plot_training:
     log:
         "<study>/figures/training.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --bases {params.bases:q} \
             --models {input.models:q} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -563,11 +529,9 @@ rule plot_paper:
     log:
         "<study>/figures/paper.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --paper {input.paper:q} \
             --models {input.models:q} \
             --over-promise {input.over_promise:q} \
@@ -593,14 +557,12 @@ rule report:
     log:
         "<study>/report.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     params:
         config=as_json(config),
         study=subpath(output[0], parent=True),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --config {params.config:q} \
             --targets {input.tables:q} {input.figures:q} \
             --tables {params.study:q}/tables \

@@ -21,8 +21,9 @@ envvars:
     "PATH",
 
 
-# Jobs find `python` and `largek` where this Snakemake is installed.
+# Jobs find `python` where this Snakemake is installed, or in the image, and largek here.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ.update(PYTHONPATH=os.pathsep.join([workflow.basedir, *filter(None, [os.getenv("PYTHONPATH")])]))
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # Threads that wait for each other sleep instead of turning: beside other work on the same cores, two that turn train
 # twenty times slower than two that sleep.
@@ -79,14 +80,13 @@ LAB = "lab" in config
 GPUS = config["gpus"]
 if not any(GPUS.values()):
     os.environ.update(CUDA_VISIBLE_DEVICES="")  # jobs of a study without GPUs see none
-ENVIRONMENT = "../../envs/gpu.yaml" if any(GPUS.values()) else "../../envs/cpu.yaml"
-LORA = f"--lora {config['recipes']['lora']}" if "lora" in config["recipes"] else ""
+LORA = ["--lora", config["recipes"]["lora"]] if "lora" in config["recipes"] else []
 MORE_RECIPES = {stage: recipe_files(config, stage) for stage in ("sft", "grpo")}
 CHAT_TEMPLATE = "no" if LAB or not config["data"]["chat_template"] else "yes"
 
-ENGINE = f"--engine {config['sampling']['engine']}"
+ENGINE = ["--engine", config["sampling"]["engine"]]
 if config["sampling"]["engine"] == "vllm":
-    ENGINE += f" --gpu-memory {config['sampling']['gpu_memory']} --tensor-parallel {GPUS['sample'] or 1}"
+    ENGINE += ["--gpu-memory", config["sampling"]["gpu_memory"], "--tensor-parallel", GPUS["sample"] or 1]
 
 # Regular expressions for the wildcard `run`; one that matches nothing stands for an empty list.
 NO_RUN = "(?!)"
@@ -188,13 +188,13 @@ def powers_of_two(n):
 
 def lease(stage):
     """What stands before a command that uses the GPUs of its stage."""
-    return f"python workflow/scripts/lease_gpus.py --gpus {GPUS[stage]} --" if GPUS[stage] else ""
+    return ["python", "workflow/scripts/lease_gpus.py", "--gpus", GPUS[stage], "--"] if GPUS[stage] else []
 
 
 def training(stage):
     """The program of a training: one process for each of its GPUs."""
-    program = f"torchrun --standalone --nproc-per-node {GPUS[stage]}" if GPUS[stage] > 1 else "python"
-    return f"{lease(stage)} {program}".strip()
+    several = ["torchrun", "--standalone", "--nproc-per-node", GPUS[stage]]
+    return [*lease(stage), *(several if GPUS[stage] > 1 else ["python"])]
 
 
 def cell(column):

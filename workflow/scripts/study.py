@@ -142,6 +142,6 @@ def read_runs(config: dict) -> pd.DataFrame:
     cells = [{name: row.get(name) or "" for name in (*COLUMNS, *OPTIONAL)} for row in rows]
     sheet = pd.DataFrame(cells, columns=[*COLUMNS, *OPTIONAL]).set_index("run", drop=False)
     sheet["size"] = [
-        f"--unique {row.unique}" if row.unique else f"--budget-tokens {row.budget_tokens}" for row in sheet.itertuples()
+        f"--unique={row.unique}" if row.unique else f"--budget-tokens={row.budget_tokens}" for row in sheet.itertuples()
     ]
     return sheet

@@ -1,0 +1,59 @@
+"""The rules as they are written, and what a dry run plans of them: nothing here trains or samples."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, run
+
+RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+
+
+def dry_run(cwd: Path, *options: object) -> str:
+    """What `snakemake -n -p` prints."""
+    done = run("snakemake", "-n", "-p", *options, cwd=cwd)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout + done.stderr
+
+
+def commands(output: str, program: str) -> list[list[str]]:
+    """The words of the commands of that program in a dry run, as a shell reads them."""
+    found = re.findall(rf"^ *(?:\S+ )*\S*{re.escape(program)} (?:.*\\\n)*.*$", output, re.M)
+    return [shlex.split(text.replace("\\\n", " ")) for text in found]
+
+
+@pytest.mark.parametrize("path", RULES, ids=lambda path: path.stem)
+def test_what_a_rule_puts_into_its_command_is_quoted(path):
+    """Names of families, verifiers, models and folders are people's own, with blanks and quotes in them."""
+    blocks = re.findall(r'shell:\n\s+r?"""(.*?)"""', path.read_text(), re.S)
+    assert blocks or path.stem == "common"
+    found = [name for block in blocks for name in re.findall(r"(?<!\{)\{([^{}]+)\}(?!\})", block)]
+    assert [name for name in found if name != "threads" and not name.endswith(":q")] == []
+
+
+def test_a_family_of_several_words_is_one_argument():
+    family = """Number Theory & Gauss' $HOME"""
+    mixes = ("--configfile", "config/workstation.yaml", "--config", f"homogeneous_family={family}")
+    output = dry_run(ROOT, *mixes, "--", "results/workstation/mixes/random-500/examples.jsonl")
+    (words,) = commands(output, "workflow/scripts/select_mix.py")
+    assert words[words.index("--family") + 1] == family
+    assert "--unique=500" in words
+
+
+def test_jobs_ask_for_their_gpus_and_engine_in_words_of_their_own(tmp_path):
+    config = yaml.safe_load((ROOT / "config" / "workstation.yaml").read_text())
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(config | {"gpus": {"sft": 2, "grpo": 1, "sample": 1}}))
+    target = "results/workstation/grades/grpo/random-500/seed-1/block-0.parquet"
+    output = dry_run(ROOT, "--configfile", tmp_path / "two.yaml", "--", target)
+    lease = ["python", "workflow/scripts/lease_gpus.py", "--gpus"]
+    (sft,) = commands(output, "workflow/scripts/train_sft.py")
+    assert sft[:9] == [*lease, "2", "--", "torchrun", "--standalone", "--nproc-per-node", "2"]
+    (grpo,) = commands(output, "workflow/scripts/train_grpo.py")
+    assert grpo[:6] == [*lease, "1", "--", "python"]
+    (sample,) = commands(output, "largek sample")
+    assert sample[:9] == [*lease, "1", "--", "python", "-m", "largek", "sample"]
+    assert " ".join(sample).count("--engine vllm --gpu-memory 0.9 --tensor-parallel 1 ") == 1
+    (grade,) = commands(output, "largek grade")
+    assert grade[grade.index("--workers") + 1].isdigit()
