@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, run
+from conftest import ROOT, SMOKE, copy_of_the_project, run
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 
@@ -40,6 +40,24 @@ def test_a_family_of_several_words_is_one_argument():
     (words,) = commands(output, "workflow/scripts/select_mix.py")
     assert words[words.index("--family") + 1] == family
     assert "--unique=500" in words
+
+
+def test_a_verifier_of_ones_own_is_an_input_with_all_that_it_imports(tmp_path):
+    project = copy_of_the_project(tmp_path / "project")
+    scripts = project / "workflow" / "scripts"
+    (scripts / "mine").mkdir()
+    (scripts / "mine" / "__init__.py").write_text("")
+    (scripts / "mine" / "words.py").write_text("RIGHT = 'correct'\n")
+    source = "from largek.verify import Verdict\nfrom mine.words import RIGHT\n\ndef verify(text, problem):\n    ...\n"
+    (scripts / "mine" / "checker.py").write_text(source)
+    config = project / "config" / "smoke.yaml"
+    config.write_text(config.read_text().replace("lab.checker:verify", "mine.checker:verify"))
+    output = dry_run(project, *SMOKE)
+    of_rules = dict(re.findall(r"^(?:local)?rule (\w+):\n +input: (.*)$", output, re.M))
+    mine = {f"workflow/scripts/mine/{name}.py" for name in ("checker", "words")}
+    for rule in ("grade", "grade_after_rl", "train_grpo", "train_grpo_from_base"):
+        assert mine <= set(of_rules[rule].split(", ")), rule
+    assert not mine & set(of_rules["train_sft"].split(", "))
 
 
 def test_jobs_ask_for_their_gpus_and_engine_in_words_of_their_own(tmp_path):

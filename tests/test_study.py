@@ -129,6 +129,9 @@ def wrong(config: dict, path: str, value) -> dict:
     [
         ("sampling/temprature", 1.0, "unknown key 'sampling/temprature', expected one of engine, block_size"),
         ("colour", 1, "unknown key 'colour'"),
+        ("verifier", "maths", "verifier: expected one of exact, math, reasoning-gym or module:function, not 'maths'"),
+        ("verifier", "mine:verify", "verifier: no module 'mine', neither in workflow/scripts nor installed"),
+        ("verifier", "lab.checker:judge_it", "verifier: no 'judge_it' in "),
         ("sampling/engine", "magic", "sampling/engine: 'magic' is not one of"),
         ("lab/base/no_working", 2, "lab/base/no_working: 2 is greater than the maximum of 1"),
         ("lab/families", ["sideways"], "lab/families/0: 'sideways' is not one of"),

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-sys.path.append(str(Path(workflow.basedir, "workflow", "scripts")))
-from study import StudyError, read_runs, recipe_files, validate_study
+# as for the jobs, which find a verifier of one's own there
+sys.path += [workflow.basedir, str(Path(workflow.basedir, "workflow", "scripts"))]
+from study import StudyError, read_runs, recipe_files, validate_study, verifier_files
 
 
 envvars:
@@ -146,15 +147,9 @@ def samples_of_block(wildcards):
 TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py", "largek/models.py"]
 DECODE_FILES = ["largek/decode.py", "largek/compiled.py", "largek/decode_step.c"]
 CPU_FILES = ["workflow/scripts/cpu_llama.py", *DECODE_FILES]
-# The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another.
-VERIFIER, VERIFIER_FILES = [], []
-if config["verifier"].startswith("lab."):
-    VERIFIER, VERIFIER_FILES = "workflow/scripts/lab/checker.py", ["workflow/scripts/lab/problems.py"]
-elif config["verifier"] in ("math", "reasoning-gym"):
-    VERIFIER, VERIFIER_FILES = "largek/math_answers.py", [
-        *sorted(f"largek/{path.name}" for path in Path(workflow.basedir, "largek").glob("answer_*.py")),
-        *(f"largek/{name}.py" for name in ("final_answer", "gym_answers", "symbolic", "workers")),
-    ]
+# The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another. Of
+# one in an installed package there is no file.
+VERIFIER, *VERIFIER_FILES = verifier_files(config["verifier"], Path(workflow.basedir)) or [[]]
 GRPO_FILES = [
     *TRAINING_FILES,
     *CPU_FILES,

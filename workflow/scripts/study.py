@@ -11,6 +11,8 @@ import jsonschema
 import pandas as pd
 import yaml
 
+from largek.verify import NAMED, sources
+
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "series", "checkpoint"]
 OPTIONAL = ["grpo_seeds", "average_of"]
@@ -53,6 +55,7 @@ def validate_study(config: dict, where: str) -> None:
     validate({key: value for key, value in config.items() if key != "pathvars"}, "config.schema.yaml", where)
     if "lab" in config:
         validate_lab(config, where)
+    validate_verifier(config, where)
     sampling = config["sampling"]
     samples = sampling["block_size"] * sampling["blocks"]
     largest = max(config["analysis"]["k"])
@@ -88,6 +91,20 @@ def validate_study(config: dict, where: str) -> None:
             raise StudyError(f"{where}: analysis/scopes/{scope}: {strange[0]!r} is not a run of {config['runs']}")
 
 
+def validate_verifier(config: dict, where: str) -> None:
+    """Raises StudyError unless the verifier is one of largek's or a function of a module that is there. Its module is
+    not imported: that may take as long as a model."""
+    name = config["verifier"]
+    module, colon, function = NAMED.get(name, name).partition(":")
+    files, packages = sources(name)
+    if not colon:
+        raise StudyError(f"{where}: verifier: expected one of {', '.join(NAMED)} or module:function, not {name!r}")
+    if not files and not packages:
+        raise StudyError(f"{where}: verifier: no module {module!r}, neither in workflow/scripts nor installed")
+    if files and function not in next(iter(files.values())).read_text(encoding="utf-8"):
+        raise StudyError(f"{where}: verifier: no {function!r} in {next(iter(files.values()))}")
+
+
 def validate_lab(config: dict, where: str) -> None:
     """Raises StudyError if a name does not stand in the lab's own lists."""
     lab = config["lab"]
@@ -106,6 +123,12 @@ def recipe_files(config: dict, stage: str) -> list[str]:
     path = Path(config["recipes"][stage])
     named = yaml.safe_load(path.read_text()) if path.exists() else {}
     return [file for file in (config["recipes"].get("lora"), (named or {}).get("deepspeed")) if file]
+
+
+def verifier_files(name: str, root: Path) -> list[str]:
+    """The files that a verifier's verdicts follow from, its own first: of the project as Snakemake names them."""
+    files, _ = sources(name)
+    return [str(file.relative_to(root) if file.is_relative_to(root) else file) for file in files.values()]
 
 
 def read_runs(config: dict) -> pd.DataFrame:
