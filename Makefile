@@ -86,7 +86,10 @@ figures: setup      ## every table and figure of results/published again, from t
 	        --forceall --nolock --allowed-rules $(FIGURE_RULES) -- figures || exit; \
 	done
 
-setup: .venv/ready  ## the environment alone
+# .venv has one owner: once `make setup-gpu` has made it, every target takes it as it is, and nothing puts the pins of the
+# CPU over those of the GPU. Back to a CPU: remove .venv.
+READY = .venv/$(if $(wildcard .venv/gpu-ready),gpu-)ready
+setup: $(READY)     ## the environment alone
 
 .venv/ready: envs/cpu.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
@@ -109,12 +112,12 @@ test-all: test .venv-vllm/ready  ## everything
 
 # The environment of studies on GPUs.
 setup-gpu: .venv/gpu-ready
-.venv/gpu-ready: envs/gpu.txt
+.venv/gpu-ready: envs/gpu.txt pyproject.toml
 	$(call install,.venv,gpu)
 	touch $@
 
 # The pins, without what they ask for; DeepSpeed last, since it is built against torch.
-install = $(PYTHON) -m venv $(1) && $(1)/bin/pip install --quiet --upgrade pip && \
+install = $(PYTHON) -m venv $(if $(wildcard $(1)/ready),--clear) $(1) && $(1)/bin/pip install --quiet --upgrade pip && \
     grep -v ^deepspeed== envs/$(2).txt > $(1)/pins.txt && \
     $(1)/bin/pip install --no-deps --requirement $(1)/pins.txt $(if $(findstring cpu,$(2)),$(if $(TORCH_INDEX),--find-links $(TORCH_INDEX))) && \
     $(1)/bin/pip install --no-deps --no-build-isolation `grep ^deepspeed== envs/$(2).txt` && \

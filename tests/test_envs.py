@@ -1,6 +1,7 @@
 """The pinned environments: one source of truth, and pins that fit each other."""
 
 import re
+from importlib.util import find_spec
 from importlib.metadata import distribution, requires
 
 import pytest
@@ -39,6 +40,8 @@ def test_pins_are_what_was_asked_for(name):
 
 def test_pins_of_the_cpu_satisfy_each_other():
     """By what each installed package itself asks for."""
+    if find_spec("vllm"):
+        pytest.skip("this is the environment of GPUs, which has other pins")
     found = pins("cpu.txt")
     for name, version in found.items():
         assert distribution(name).version.partition("+")[0] == version, name

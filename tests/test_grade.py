@@ -406,7 +406,8 @@ def test_there_are_as_many_workers_as_cpus_that_may_be_used_or_as_said(store, tm
     there = f"import os; os.sched_setaffinity(0, [{one}]); {code}"
     done = subprocess.run([sys.executable, "-c", there], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "1", "5"]
-    verifier_file(tmp_path, monkeypatch, "import os, time; time.sleep(0.05); return Verdict('correct', str(os.getpid()))")
+    slow = "import os, time; time.sleep(0.05); return Verdict('correct', str(os.getpid()))"
+    verifier_file(tmp_path, monkeypatch, slow)
     try:
         rows = grade.run(store, verifier="own_checker:check", workers=1).to_pylist()
     finally:

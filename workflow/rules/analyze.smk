@@ -14,14 +14,14 @@ TABLES += ["paper_over_promise"]
 FIGURES = ["sft_vs_rl", "over_promise", "steps", "correlation", "predictors", "regret"]
 FIGURES += ["scores", "passk", "training", "paper"]
 
-LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "study")]
+LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "select_mix", "study")]
 
 
 rule tabulate:
     """The scores of every model."""
     input:
         script="workflow/scripts/tabulate.py",
-        shared=["workflow/scripts/bases.py", "workflow/scripts/study.py"],
+        shared=[f"workflow/scripts/{name}.py" for name in ("bases", "select_mix", "study")],
         largek=PASSK_FILES,
         runs=config["runs"],
         counts=collected("counts.parquet"),
@@ -191,7 +191,7 @@ rule estimate_over_promise:
     """Which runs promised more before RL than they kept, and which candidates changed places?"""
     input:
         script="workflow/scripts/estimate_over_promise.py",
-        shared=["workflow/scripts/bases.py", "workflow/scripts/study.py"],
+        shared=[f"workflow/scripts/{name}.py" for name in ("bases", "select_mix", "study")],
         largek="largek/common.py",
         models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),

@@ -167,7 +167,7 @@ FIGURE_FILES = [
     "workflow/scripts/figure.mplstyle",
     *(
         f"workflow/scripts/{name}.py"
-        for name in ("figures", "rank_statistics", "estimate_over_promise", "bases", "study")
+        for name in ("figures", "rank_statistics", "estimate_over_promise", "bases", "select_mix", "study")
     ),
     "largek/common.py",
 ]

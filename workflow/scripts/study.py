@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from largek.verify import NAMED, sources
+from select_mix import MIXES
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "series", "checkpoint"]
@@ -148,6 +149,8 @@ def read_runs(config: dict) -> pd.DataFrame:
         validate(filled, "runs.schema.yaml", where)
         if sum(name in filled for name in ("mix", "checkpoint", "average_of")) != 1:
             raise StudyError(f"{where}: expected one of mix, checkpoint and average_of")
+        if filled.get("mix", MIXES[0]) not in MIXES:
+            raise StudyError(f"{where}: mix: {filled['mix']!r} is not one of {', '.join(MIXES)}")
         if "mix" in filled and ("unique" in filled) == ("budget_tokens" in filled):
             raise StudyError(f"{where}: expected either unique or budget_tokens")
         for needed in [name for name in ("epochs", "sft_seed") if "mix" in filled and name not in filled]:
