@@ -1,8 +1,8 @@
 """The pinned environments: one source of truth, and pins that fit each other."""
 
 import re
-from importlib.util import find_spec
 from importlib.metadata import distribution, requires
+from importlib.util import find_spec
 
 import pytest
 from conftest import ROOT

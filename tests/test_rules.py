@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,12 @@ def test_what_a_rule_puts_into_its_command_is_quoted(path):
     assert blocks or path.stem == "common"
     found = [name for block in blocks for name in re.findall(r"(?<!\{)\{([^{}]+)\}(?!\})", block)]
     assert [name for name in found if name != "threads" and not name.endswith(":q")] == []
+
+
+def test_no_script_has_the_name_of_a_package():
+    """A process with that folder on its path would import it in place of the package."""
+    scripts = {path.stem for path in (ROOT / "workflow" / "scripts").iterdir() if path.suffix in ("", ".py")}
+    assert scripts & {*packages_distributions(), *sys.stdlib_module_names} == set()
 
 
 def test_a_family_of_several_words_is_one_argument():

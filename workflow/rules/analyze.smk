@@ -17,10 +17,10 @@ FIGURES += ["scores", "passk", "training", "paper"]
 LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "select_mix", "study")]
 
 
-rule tabulate:
+rule tabulate_scores:
     """The scores of every model."""
     input:
-        script="workflow/scripts/tabulate.py",
+        script="workflow/scripts/tabulate_scores.py",
         shared=[f"workflow/scripts/{name}.py" for name in ("bases", "select_mix", "study")],
         largek=PASSK_FILES,
         runs=config["runs"],
@@ -35,9 +35,9 @@ rule tabulate:
         ),
         passk="<study>/tables/passk.csv",
     log:
-        "<study>/tables/tabulate.log",
+        "<study>/tables/tabulate_scores.log",
     benchmark:
-        "<study>/tables/tabulate.benchmark.jsonl"
+        "<study>/tables/tabulate_scores.benchmark.jsonl"
     params:
         bases=bases,
         tables=subpath(output.models, parent=True),
