@@ -4,11 +4,13 @@ import re
 import shlex
 import sys
 from importlib.metadata import packages_distributions
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT, SMOKE, copy_of_the_project, run
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 
@@ -66,6 +68,41 @@ def test_a_verifier_of_ones_own_is_an_input_with_all_that_it_imports(tmp_path):
     for rule in ("grade", "grade_after_rl", "train_grpo", "train_grpo_from_base"):
         assert mine <= set(of_rules[rule].split(", ")), rule
     assert not mine & set(of_rules["train_sft"].split(", "))
+
+
+def test_the_scheduler_is_mended_in_the_version_that_is_pinned():
+    """With another one look again whether Snakemake still needs it, and what its method is."""
+    source = (ROOT / "workflow" / "rules" / "common.smk").read_text()
+    (guard,) = re.findall(r'__version__.startswith\("([\d.]+)"\)', source)
+    for pins in ("cpu", "gpu"):
+        assert f"\nsnakemake=={guard}" in (ROOT / "envs" / f"{pins}.txt").read_text()
+    assert list(signature(JobScheduler._schedule_reevalutation).parameters) == ["self", "delay"]
+
+
+def test_jobs_of_slurm_ask_for_one_node_memory_and_cpus_for_each_gpu():
+    profile = ("--workflow-profile", "profiles/slurm", "--configfile", "config/workstation.yaml", "--cores", 16)
+    targets = [f"results/workstation/{name}" for name in ("losses/sft/random-500.json", "losses/base.json")]
+    targets += ["results/workstation/grades/grpo/random-500/seed-1/block-0.parquet"]
+    asked = {}
+    for rule, text in re.findall(r"^rule (\w+):\n((?: .*\n)+)", dry_run(ROOT, *profile, "--", *targets), re.M):
+        (found,) = re.findall(r"^ +resources: (.*)$", text, re.M)
+        threads = re.search(r"^ +threads: (\d+)$", text, re.M)
+        words = dict(word.split("=", 1) for word in found.split(", "))
+        asked[rule] = {name: int(value) for name, value in words.items() if value.isdigit()}
+        asked[rule]["threads"] = int(threads[1]) if threads else 1
+    assert {"train_sft", "train_grpo", "sample_after_rl", "measure_loss", "measure_loss_of_base"} <= asked.keys()
+    for rule, words in asked.items():
+        assert words["nodes"] == 1 and words["runtime"] >= 60, rule
+        assert words["cpus_per_gpu"] == words["threads"], rule
+        if "gpu" in words:
+            assert words["mem_mb"] >= 32000 and words["threads"] == 4, rule
+
+
+@pytest.mark.parametrize("rule", ["import_base", "prepare_data"])
+def test_what_needs_the_network_runs_where_snakemake_was_started(rule):
+    text = "\n".join(path.read_text() for path in RULES)
+    (body,) = re.findall(rf"^ *rule {rule}:\n(.*?)^ *shell:", text, re.M | re.S)
+    assert "localrule: True" in body
 
 
 def test_jobs_ask_for_their_gpus_and_engine_in_words_of_their_own(tmp_path):

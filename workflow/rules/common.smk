@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 
+import snakemake
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 # as for the jobs, which find a verifier of one's own there
@@ -32,7 +33,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def look_again(scheduler, delay):
-    """In place of Snakemake's (9.27): it starts one more timer for every job that ends while others are ready, and each
+    """In place of Snakemake's of 9.27: it starts one more timer for every job that ends while others are ready, and each
     looks at all ready jobs every second. After 200 jobs that took a third of a core; one timer is enough."""
     timer = getattr(scheduler, "timer", None)
     if timer is None or not timer.is_alive():
@@ -40,7 +41,8 @@ def look_again(scheduler, delay):
         scheduler.timer.start()
 
 
-JobScheduler._schedule_reevalutation = look_again
+if snakemake.__version__.startswith("9.27."):  # another version may mean something else by that name
+    JobScheduler._schedule_reevalutation = look_again
 
 try:
     validate_study(config, where=", ".join(map(os.path.relpath, workflow.configfiles)))

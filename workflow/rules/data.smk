@@ -57,6 +57,7 @@ else:
             "<results>/problems/prepare_data.log",
         benchmark:
             "<results>/problems/prepare_data.benchmark.jsonl"
+        localrule: True  # of a cluster, the nodes may have no network
         params:
             data=as_json(config["data"]),
             seed=study_seed,

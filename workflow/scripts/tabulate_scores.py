@@ -15,7 +15,8 @@ Where a model comes from, in models.csv:
 
 A model that failed keeps its rows in models.csv: `status` and `reason` say what is missing, other cells are empty.
 
-    python workflow/scripts/tabulate_scores.py --runs config/runs/mislead.tsv --k 1,2,4,8 --tables results/mislead/tables \\
+    python workflow/scripts/tabulate_scores.py --runs config/runs/mislead.tsv --k 1,2,4,8 \\
+        --tables results/mislead/tables \\
         --bases 11=results/mislead/base-11/tables 13=results/mislead/base-13/tables
 """
 
