@@ -1,5 +1,6 @@
 """The rules as they are written, and what a dry run plans of them: nothing here trains or samples."""
 
+import os
 import re
 import shlex
 import sys
@@ -16,8 +17,9 @@ RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 
 
 def dry_run(cwd: Path, *options: object) -> str:
-    """What `snakemake -n -p` prints."""
-    done = run("snakemake", "-n", "-p", *options, cwd=cwd)
+    """What `snakemake -n -p` prints on a machine with eight pretend GPUs."""
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}
+    done = run("snakemake", "-n", "-p", "--resources", "gpu=8", *options, cwd=cwd, env=environment)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout + done.stderr
 

@@ -16,7 +16,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 
 # as for the jobs, which find a verifier of one's own there
 sys.path += [workflow.basedir, str(Path(workflow.basedir, "workflow", "scripts"))]
-from study import StudyError, read_runs, recipe_files, validate_study, verifier_files
+from study import StudyError, check_start, read_runs, recipe_files, validate_study, verifier_files
 
 
 envvars:
@@ -45,8 +45,12 @@ if snakemake.__version__.startswith("9.27."):  # another version may mean someth
     JobScheduler._schedule_reevalutation = look_again
 
 try:
-    validate_study(config, where=", ".join(map(os.path.relpath, workflow.configfiles)))
+    WHERE = ", ".join(map(os.path.relpath, workflow.configfiles))
+    validate_study(config, WHERE)
     RUNS = read_runs(config)
+    if workflow.is_main_process:  # without a limit of GPUs, as in profiles/slurm, jobs run on other machines
+        limit = workflow.resource_settings.resources.get("gpu")
+        check_start(config, WHERE, None if limit is None else int(str(limit)))
 except StudyError as error:
     raise WorkflowError(str(error))
 
