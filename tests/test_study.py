@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,21 @@ def test_every_file_of_config_is_used(monkeypatch):
         study = yaml.safe_load(path.read_text())
         used |= {Path("config", path.name), Path(study["runs"]), *map(Path, study["recipes"].values())}
         used |= {Path(file) for stage in ("sft", "grpo") for file in recipe_files(study, stage)}
-    used |= {Path("config/deepspeed/zero2.json")}  # tests/test_distributed.py
+    used |= {Path("config/README.md"), Path("config/deepspeed/zero2.json")}  # tests/test_distributed.py
     assert {path for path in Path("config").rglob("*") if path.is_file()} == used
+
+
+def test_the_page_on_configs_names_every_file_every_key_and_every_column():
+    page = (ROOT / "config" / "README.md").read_text()
+    named = set(re.findall(r"`([^`]+)`", page))
+    assert {path.name for path in (ROOT / "config").glob("*.yaml")} <= named
+    schemas = ROOT / "workflow" / "schemas"
+    columns = yaml.safe_load((schemas / "runs.schema.yaml").read_text())["properties"]
+    keys = yaml.safe_load((schemas / "config.schema.yaml").read_text())["properties"]
+    words = set(re.findall(r"\w+", " ".join(named)))
+    assert [name for name in columns if name not in words] == []
+    inner = {name for value in keys.values() for name in value.get("properties", {})} - {"base"}
+    assert sorted({*keys, *inner} - words) == []
 
 
 @pytest.mark.parametrize("path", [p for p in STUDIES if "base_model:" in p.read_text()], ids=lambda path: path.stem)

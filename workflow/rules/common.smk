@@ -49,8 +49,8 @@ try:
     validate_study(config, WHERE)
     RUNS = read_runs(config)
     if workflow.is_main_process:  # without a limit of GPUs, as in profiles/slurm, jobs run on other machines
-        limit = workflow.resource_settings.resources.get("gpu")
-        check_start(config, WHERE, None if limit is None else int(str(limit)))
+        limit = workflow.global_resources.get("gpu")
+        check_start(config, WHERE, limit and limit.value)
 except StudyError as error:
     raise WorkflowError(str(error))
 
