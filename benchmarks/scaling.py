@@ -83,6 +83,8 @@ def costs(examples: list[dict], problems: int, n: int) -> dict[str, tuple[float,
         folder = Path(name)
         make_answers(folder, examples, problems, n)
         grades = folder / "grades/block-0.parquet"
+        for made in ("grades", "passk"):
+            (folder / made).mkdir()
         grade = [LARGEK, "grade", folder / "samples.parquet", "--tasks", folder / "problems.jsonl"]
         collect = [sys.executable, "workflow/scripts/collect.py", "--results", folder, "--models", "base"]
         return {

@@ -11,16 +11,20 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from largek.answer_kinds import (
+    INFINITE,
+    MINUS_INFINITE,
     Based,
     Choice,
     Clock,
     Expression,
     Matrix,
+    Modular,
     Quantity,
     Relation,
     Several,
     Text,
     Union,
+    punctured,
 )
 from largek.answer_numbers import Number, numbers
 from largek.answer_units import unit
@@ -28,20 +32,22 @@ from largek.answer_units import unit
 Leaf = Callable[[tuple, tuple], bool | None]
 MOST_ITEMS = 40  # of a set, whose items are compared each with each
 NAME = re.compile(
-    r"(?:\^ ?\{ ?-1 ?\}|\\(?:angle|triangle|overline|vec|hat|bar|text|[lr]?vert|det|Delta|theta|alpha"
+    r"(?!\d)(?:\^ ?\{ ?-1 ?\}|\\(?:angle|triangle|overline|vec|hat|bar|text|[lr]?vert|det|Delta|theta|alpha"
     r"|beta|lambda|mu|sigma|phi|omega|pi)"
-    r"|[A-Za-z]|[_'|{}() ,;:^\d]|\\[{}|,]|\\degree)+"
+    r"|[A-Za-z]|[_'|{}() ,;:\d]|\\[{}|,]|\\degree)+"
 )
-NUMBERS = dict(
-    zero=0, one=1, two=2, three=3, four=4, five=5, six=6, seven=7,
-    eight=8, nine=9, ten=10, eleven=11, twelve=12, thirteen=13,
-    fourteen=14, fifteen=15, sixteen=16, seventeen=17, eighteen=18, nineteen=19, twenty=20,
-)  # fmt: skip
+CALCULUS = re.compile(
+    r"\\(?:int|sum|lim|prod)(?![A-Za-z])"
+    r"|\\frac ?\{ ?(?:d|\\partial) ?(?:\^ ?\{?\d\}? ?)?[A-Za-z]? ?\} ?\{ ?(?:d|\\partial) ?[a-z]"
+)
+EMPTY = Expression(r"\emptyset")
 LESS, MORE = ("<", "\\le"), (">", "\\ge")
 
 
 def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     """Whether the answer says what the right one says; None where `leaf` could not tell."""
+    if isinstance(gold, Relation) and isinstance(answer, Relation) and bounded_by_names(gold, answer):
+        return relations(gold, answer, leaf)
     gold, answer = simple(gold), simple(answer)
     if gold == answer and leaf(gold, answer) is not False:
         return True
@@ -51,22 +57,35 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         return False if answer.rest is None or isinstance(gold, Text) else same(gold, answer.rest, leaf)
     if isinstance(gold, Choice):
         if isinstance(answer, Expression | Text):
-            return (gold.letter if gold.rest is None else None) == getattr(
-                answer, "latex", getattr(answer, "words", "")
-            )
+            return gold.rest is None and gold.letter == letters(answer).upper()
         return isinstance(answer, Choice) and gold.letter == answer.letter and gold.rest in (None, answer.rest)
     if isinstance(gold, Quantity) or isinstance(answer, Quantity):
         return quantities(gold, answer, leaf)
     if isinstance(gold, Relation) or isinstance(answer, Relation):
         return relations(gold, answer, leaf)
+    if isinstance(gold, Modular) or isinstance(answer, Modular):
+        return residues(gold, answer, leaf)
     if isinstance(gold, Number | Expression) and isinstance(answer, Number | Expression):
         return leaf(gold, answer)
+    if is_ratio_of(gold) or is_ratio_of(answer):
+        return ratios(gold, answer, leaf)
+    if letters_chosen(gold) and letters_chosen(gold) == letters_chosen(answer):
+        return True
     if isinstance(gold, Several) and isinstance(answer, Several):
         return sequences(gold, answer, leaf)
+    if (
+        isinstance(gold, Union)
+        and isinstance(answer, Several)
+        and not answer.opening
+        and all(map(is_set, answer.items))
+    ):
+        answer = Union(answer.items)
     if isinstance(gold, Union) and isinstance(answer, Union):
         return unordered(gold.items, answer.items, leaf) or leaf(gold, answer)
     if isinstance(gold, Union) or isinstance(answer, Union):
         return leaf(gold, answer) if isinstance(gold, Several) or isinstance(answer, Several) else False
+    if isinstance(gold, Matrix) != isinstance(answer, Matrix):
+        gold, answer = in_rows(gold, answer), in_rows(answer, gold)
     if isinstance(gold, Matrix) and isinstance(answer, Matrix):
         if [len(row) for row in gold.rows] != [len(row) for row in answer.rows]:
             return False
@@ -80,6 +99,9 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     either = isinstance(gold, Several) and gold.joined == "or" and not isinstance(answer, Several)
     if either and every(same(gold.items[0], item, leaf) for item in gold.items[1:]):  # 3 1/2 or 7/2
         return same(gold.items[0], answer, leaf)
+    for one, two in ((gold, answer), (answer, gold)):
+        if one == EMPTY and isinstance(two, Several) and two.opening == "\\{":
+            return not two.items
     if isinstance(gold, Several) and not isinstance(answer, Several):  # {5} is 5
         return same(gold.items[0], answer, leaf) if len(gold.items) == 1 else leaf_of_sets(gold, answer, leaf)
     if isinstance(answer, Several):
@@ -87,19 +109,93 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             return every(same(gold, item, leaf) for item in answer.items)
         return leaf_of_sets(gold, answer, leaf)
     if isinstance(gold, Text) and isinstance(answer, Text):
-        return gold.words == answer.words
+        return re.sub("[ -]", "", gold.words) == re.sub("[ -]", "", answer.words)
     if isinstance(gold, Text) or isinstance(answer, Text):
-        for one, two in ((gold, answer), (answer, gold)):
-            if isinstance(one, Text) and isinstance(two, Number) and one.words in NUMBERS:
-                return two.value == NUMBERS[one.words] and not two.percent
         return letters(gold) == letters(answer) != ""
     return False
+
+
+def residues(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
+    """The modulus may be left out where the right answer has it."""
+    if not isinstance(gold, Modular):
+        return False
+    if isinstance(answer, Modular):
+        values = gold.value, answer.value
+        if gold.modulus != answer.modulus:
+            return False
+        if all(isinstance(value, Number) for value in values):
+            return (values[0].value - values[1].value) % gold.modulus == 0
+        return same(*values, leaf)
+    return same(gold.value, answer, leaf)
+
+
+def is_ratio_of(value: tuple) -> bool:
+    return isinstance(value, Several) and value.opening == ":"
+
+
+def ratios(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
+    """`1:\\sqrt{3}:2`, and what it is a multiple of; of two values also their fraction."""
+    sides = [value_parts(value) for value in (gold, answer)]
+    if None in sides:
+        whole, other = (gold, answer) if is_ratio_of(gold) else (answer, gold)
+        if len(whole.items) != 2 or not isinstance(other, Number | Expression):
+            return False
+        fraction = Expression(rf"\frac{{{latex(whole.items[0])}}}{{{latex(whole.items[1])}}}")
+        return leaf(*((fraction, other) if whole is gold else (other, fraction)))
+    one, two = sides
+    if len(one) != len(two):
+        return False
+    crossed = [
+        (rf"({latex(a)})\cdot({latex(two[0])})", rf"({latex(one[0])})\cdot({latex(b)})")
+        for a, b in zip(one[1:], two[1:])
+    ]
+    return every(leaf(Expression(a), Expression(b)) for a, b in crossed)
+
+
+def value_parts(value: tuple) -> tuple | None:
+    """The parts of a ratio."""
+    if isinstance(value, Clock) and not value.half:
+        return tuple(Number(Fraction(part)) for part in value.parts)
+    return value.items if is_ratio_of(value) else None
+
+
+def latex(value: tuple) -> str:
+    if isinstance(value, Number):
+        return rf"\frac{{{value.value.numerator}}}{{{value.value.denominator}}}"
+    return value.letter if isinstance(value, Choice) else value.latex
+
+
+def letters_chosen(value: tuple) -> str:
+    """Several choices, as `A, B, D` or `ABD`."""
+    if isinstance(value, Several) and not value.opening:
+        chosen = "".join(item.letter if isinstance(item, Choice) and not item.rest else "?" for item in value.items)
+        return "".join(sorted(chosen)) if "?" not in chosen else ""
+    written = value.words.upper() if isinstance(value, Text) else value.latex if isinstance(value, Expression) else ""
+    return written if re.fullmatch("A?B?C?D?E?F?", written) and len(written) > 1 else ""
+
+
+def is_set(value: tuple) -> bool:
+    """An interval, or a set with its braces."""
+    return isinstance(value, Union) or (isinstance(value, Several) and bool(value.opening))
+
+
+def in_rows(value: tuple, other: tuple) -> tuple:
+    """A tuple as the column or row that the other is, `[[1,2],[3,4]]` as a matrix."""
+    if not isinstance(value, Several) or value.opening not in ("(", "[", "\\langle") or not isinstance(other, Matrix):
+        return value
+    if all(isinstance(item, Several) and item.opening == value.opening for item in value.items):
+        return Matrix(tuple(item.items for item in value.items))
+    if value.opening != "[" and all(len(row) == 1 for row in other.rows):
+        return Matrix(tuple((item,) for item in value.items))
+    return Matrix((value.items,)) if value.opening != "[" and len(other.rows) == 1 else value
 
 
 def simple(value: tuple) -> tuple:
     """Inequalities about one name as intervals, and what is joined by `or` and `and` as one set."""
     if isinstance(value, Relation):
         return interval(value) or value
+    if isinstance(value, Matrix) and [len(row) for row in value.rows] == [1]:
+        return value.rows[0][0]
     if isinstance(value, Several) and len(value.items) >= 2 and not value.opening:
         found = [interval(item) if isinstance(item, Relation) else None for item in value.items]
         if all(found) and all(isinstance(item, Several) for item in found):
@@ -111,6 +207,13 @@ def simple(value: tuple) -> tuple:
                 return Union(tuple(found))
             if len(found) == 2 and len(lower) == 1 and len(upper) == 1:
                 return Several((lower[0].items[0], upper[0].items[1]), lower[0].opening, upper[0].closing)
+        if (
+            all(found)
+            and value.joined != "or"
+            and len(whole := [item for item in found if isinstance(item, Several)]) == 1
+        ):
+            points = [item.items[0].items[1] for item in found if isinstance(item, Union)]  # x >= 0, x != 1
+            return punctured(whole[0], points) or value
     return value
 
 
@@ -120,13 +223,22 @@ def together(lower: list, upper: list) -> bool:
     return all(isinstance(end, Number) for end in ends) and len(ends) == 2 and ends[0].value < ends[1].value
 
 
-INFINITE, MINUS_INFINITE = Expression(r"\infty"), Expression(r"-\infty")
+def bounded_by_names(*values: Relation) -> bool:
+    """Whether one is about one name in terms of others, as `y < 2x`, which is no interval."""
+    return any(
+        found is not None and any(isinstance(item, Expression) and LETTERS.search(item.latex) for item in found.items)
+        for found in map(interval, values)
+        if isinstance(found, Several | None)
+    )
+
+
+LETTERS = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])")
 
 
 def interval(value: Relation) -> tuple | None:
     """`1 < x <= 2` as the interval (1, 2]; None for what is not about one name between bounds."""
     sides, signs = value
-    if signs == ("\\in",) and isinstance(sides[0], Expression) and isinstance(sides[1], Several | Union):
+    if signs == ("\\in",) and is_name(sides[0]) and isinstance(sides[1], Several | Union):
         return sides[1]
     if signs == ("\\ne",) and is_variable(sides[0]):
         return Union((Several((MINUS_INFINITE, sides[1]), "(", ")"), Several((sides[1], INFINITE), "(", ")")))
@@ -160,6 +272,8 @@ def is_name(value: tuple) -> bool:
         return all(is_name(item) for item in value.items)
     if isinstance(value, Choice | Text):
         return True
+    if isinstance(value, Expression) and CALCULUS.match(value.latex):
+        return True
     return isinstance(value, Expression) and (value.opaque or bool(NAME.fullmatch(value.latex)))
 
 
@@ -180,11 +294,13 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
     one, two = gold.items, answer.items
     names = [{item.sides[0] for item in items if isinstance(item, Relation)} for items in (one, two)]
     if names[1] and not names[0]:  # x = 1, x = 2 where 1, 2 is right; x = 1, 2 too
-        two = tuple(map(value_of, two))
+        two = tuple(map(value_of, in_order(two) if kinds[0] == "tuple" else two))
     elif names[0] and not names[1]:
         if len(names[0]) > 1 and kinds[1] == "list":  # a = 1, b = 2 are values in order
             kinds[1] = "tuple"
-        one = tuple(map(value_of, one))
+        one = tuple(map(value_of, in_order(one) if kinds[1] == "tuple" else one))
+    if by_name := counted(one, two):
+        return every(same(*pair, leaf) for pair in by_name)
     if "set" in kinds and "tuple" not in kinds:
         one, two = without_repeats(one), without_repeats(two)
     if len(one) != len(two):
@@ -198,6 +314,30 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
     if kinds != ["tuple", "tuple"] and len(one) == 2 and ("[" in marks[0] + marks[1] or "]" in marks[0] + marks[1]):
         return False
     return every(same(*pair, leaf) for pair in zip(one, two))
+
+
+def counted(one: tuple, two: tuple) -> list[tuple] | None:
+    """The pairs of what is counted under one name, as in 3 males, 4 females; None where both do not name the same."""
+    if not all(isinstance(item, Quantity) and unit(item.unit) is None for item in (*one, *two)):
+        return None
+    first, second = ({item.unit.strip(" .").lower(): item for item in items} for items in (one, two))
+    return (
+        [(first[name], second[name]) for name in first]
+        if len(first) == len(one) == len(two) > 1 and first.keys() == second.keys()
+        else None
+    )
+
+
+def in_order(items: tuple) -> tuple:
+    """`y = 2, x = 1` as a point has them; letters that do not follow one another stay as they are written."""
+    names = [item.sides[0] if isinstance(item, Relation) else None for item in items]
+    found = [ord(latex(name)) if is_variable(name) and len(latex(name)) == 1 else 0 for name in names]
+    first = min(found, default=0)
+    return (
+        tuple(item for _, item in sorted(zip(found, items)))
+        if sorted(found) == list(range(first, first + len(found))) and first
+        else items
+    )
 
 
 def alike(mark: tuple[str, str]) -> tuple[str, str]:
@@ -303,6 +443,7 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         if is_name(one[-1]) and not named[0] and len(one) == 2:
             one, named = one[::-1], (True, named[1])
         if all(named):
+            two = renamed(one[0], two)
             first = same(called(one[0]), called(two[0]), leaf)
             second = same(one[-1], two[-1], leaf)
             if (found := every([first, second])) or not (is_variable(one[0]) and is_variable(two[0])):
@@ -318,6 +459,20 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             ):
                 return found
     return leaf(gold, answer)
+
+
+def renamed(name: tuple, sides: tuple) -> tuple:
+    """`f(t) = 2t + 1` with x where the right answer names f(x)."""
+    found = [FUNCTION.fullmatch(getattr(side, "latex", "")) for side in (name, sides[0])]
+    if not all(found) or found[0][1] != found[1][1] or found[0][2] == found[1][2]:
+        return sides
+    old, new = found[1][2], found[0][2]
+    if not isinstance(sides[-1], Expression) or re.search(rf"(?<![A-Za-z\\]){new}(?![A-Za-z])", sides[-1].latex):
+        return sides
+    return (name, *sides[1:-1], Expression(re.sub(rf"(?<!\\)(?<![A-Za-z]){old}(?![A-Za-z])", new, sides[-1].latex)))
+
+
+FUNCTION = re.compile(r"([A-Za-z]) ?\( ?([a-z]) ?\)")
 
 
 def called(name: tuple) -> tuple:
@@ -359,18 +514,21 @@ def clocks(gold: tuple, answer: tuple) -> bool:
             hours = one.parts[0] % 12 + 12 * (one.half == "pm")
             if one.half and (hours, *one.parts[1:]) == two.parts and two.parts[0] > 12:
                 return True
-        return not (gold.half or answer.half) and is_ratio(gold) and ratio(gold) == ratio(answer) is not None
+        if gold.half or answer.half or not is_ratio(gold) or len(gold.parts) != len(answer.parts):
+            return False
+        (first, *_), (other, *_) = gold.parts, answer.parts
+        return all(gold.parts) and all(one * other == two * first for one, two in zip(gold.parts, answer.parts))
     clock, other = (gold, answer) if isinstance(gold, Clock) else (answer, gold)
     if not isinstance(other, Number):
         return False
     if clock.half and len(clock.parts) == 2 and clock.parts[1] == 0:  # 9 for 9 a.m.
         return other.value == clock.parts[0]
-    return is_ratio(clock) and other.value.denominator > 1 and ratio(clock) == other.value
+    return is_ratio(clock) and len(clock.parts) == 2 and other.value.denominator > 1 and ratio(clock) == other.value
 
 
 def is_ratio(clock: Clock) -> bool:
     """Not a time of day, which has two digits after the colon."""
-    return len(clock.parts) == 2 and not clock.half and not 10 <= clock.parts[1] < 60
+    return not clock.half and not any(10 <= part < 60 for part in clock.parts[1:])
 
 
 def ratio(clock: Clock) -> Fraction | None:
@@ -385,7 +543,7 @@ def based(gold: tuple, answer: tuple) -> bool:
         value = answer.value
         return value.denominator == 1 and str(abs(value)) == gold.digits and (value < 0) == gold.negative
     if isinstance(gold, Based):
-        return letters(answer) == gold.digits.lower()
+        return not gold.negative and spelled(getattr(answer, "latex", letters(answer))) == gold.digits.lower()
     return (
         isinstance(gold, Number)
         and answer.base == 10

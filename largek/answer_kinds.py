@@ -5,11 +5,12 @@ read any further here: they stay LaTeX, which `largek.symbolic` reads in a worke
 """
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from largek.answer_numbers import DECIMAL, GROUPED, Number, number
+from largek.answer_numbers import DECIMAL, GROUPED, Number, in_words, number
 from largek.answer_text import tidy
 from largek.answer_units import unit, unit_at_end
 
@@ -72,6 +73,13 @@ class Based(NamedTuple):
     negative: bool
 
 
+class Modular(NamedTuple):
+    """A residue with its modulus."""
+
+    value: tuple
+    modulus: int
+
+
 class Choice(NamedTuple):
     """A letter that stands for one of the choices given, and what is said beside it."""
 
@@ -89,11 +97,13 @@ def words_of(text: str) -> set[str]:
     return set(text.split())
 
 
+IN_WORDS = re.compile(r"(?:\\text ?\{ ?)?([A-Za-z -]{3,80}?) ?\}?")
 BASE = re.compile(
-    r"(-?) ?(?:\\text ?\{ ?([0-9A-Za-z]+) ?\}|([0-9A-Z]+(?:\.[0-9A-Z]+)?)) ?"
+    r"(-?) ?(?:\\text ?\{ ?([0-9A-Za-z]+) ?\}|\(?((?:[0-9]+[A-Fa-f]|[0-9A-Z])+(?:\.[0-9A-Z]+)?)\)?) ?"
     r"(?:_ ?(?:\{ ?\(?(?:\\text ?\{)?(\d+|[a-z]+)\}?\)? ?\}|(\d))"
-    r"|(?:\\text ?\{)? ?(?:in )?base(?:[ -]| ?\} ?)(\d+|[a-z]+) ?\}?)"
+    r"|(?:\\text ?\{)? ?\(?(?:in )?base(?:[ -]| ?\} ?)(\d+|[a-z]+)\)? ?\}?)"
 )
+MODULAR = re.compile(r"(?:.*\\equiv )?([^\\]*|.*\S) ?\(? ?\\(?:pmod|bmod|mod) ?\{? ?(\d+) ?\}? ?\)?", re.DOTALL)
 BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10}
 BASES |= {"eleven": 11, "twelve": 12, "sixteen": 16, "hexadecimal": 16, "binary": 2}
 TIME = re.compile(
@@ -101,13 +111,15 @@ TIME = re.compile(
 )
 HOUR = re.compile(r"(\d{1,2}) ?(?:\\text ?\{)? ?([ap])\.? ?m\b\.? ?\}?", re.IGNORECASE)
 CHOICE = re.compile(
-    r"(?:\\text ?\{ ?)?(?:(?i:option|choice|answer|letter) )?(?:\\text ?\{)?"
+    r"(?:\\text ?\{ ?)?(?:(?i:option|choice|answer|letter):? )?(?:\\text ?\{)?"
     r"(?:\( ?(?:\\text ?\{)?([A-J])\}? ?\)|([A-J]) ?(?P<after>[.):](?!\d)|\}|$))\}? ?(.*)",
     re.DOTALL,
 )
 AND = r"(?:,? ?\\text ?\{ ?,? ?(?:and|or|AND|OR)(?: also)? ?\}|,? ?(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))"
-SEPARATOR = re.compile(rf"{AND}|\\text ?\{{ ?[,;] ?\}}|[,;]")
+SEPARATOR = re.compile(rf"{AND}|\\text ?\{{ ?[,;] ?\}}|[,;]|\\?&")
+COLON = re.compile(":")
 RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|to|equiv|mid)(?![A-Za-z])|(?<![\\<>!])=|[<>]")
+MEMBER = re.compile(r"([A-Za-z]|\\[a-z]+|\([A-Za-z, ]+\)) ?\\in(?![A-Za-z])([^=<>]*\\cup[^=<>]*)")
 UNION = re.compile(r"\\cup(?![A-Za-z])")
 TEXTS = re.compile(r"\\text ?\{([^{}]*)\}(?: ?\^ ?(?:\{ ?(-?\d) ?\}|(\d)))?")
 WORDS = re.compile(r"[A-Za-z][A-Za-z'-]*(?:[ ,]+[A-Za-z0-9][A-Za-z0-9'.,-]*)*")
@@ -132,11 +144,28 @@ CURRENCY = re.compile(
 )
 MONEY = {"$": "dollar", "€": "euro", "£": "gbp", "¥": "yen", "₹": "rupee"}
 BUILDER = re.compile(r"([a-z])(?: ?\\in ?\\mathbb ?\{ ?R ?\})? ?(?:\\mid|\||:)(?![a-z])(.*)", re.DOTALL)
-WITHOUT = re.compile(r"\\mathbb ?\{R\} ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}")
+POINT = re.compile(r"([A-Z]'?) ?(\(.*,.*\))", re.DOTALL)  # with its name
+CASES = re.compile(
+    r"(?:\\\{ ?)?\\begin ?\{(d?cases|array)\}(?: ?\{[lcr| ]*\})?((?:(?!\\begin|\\end).)*)\\end ?\{\1\}", re.DOTALL
+)
+CONDITION = re.compile(r"^(?:\\text ?\{ ?(?:if|for|when|where)\b|(?:if|for|when)\b) ?([^{}]*)\}?(?=[^{}]|$)")
+WITHOUT = re.compile(
+    r"(\\mathbb ?\{R\}|[(\[][^()\[\]]*[)\]]) ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}", re.DOTALL
+)
 FRENCH = re.compile(r"(\])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])|(\[)([^\[\](),;]+)[,;]([^\[\](),;]+)(\[)")  # ]1,2[
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
-REALS = Several((Expression(r"-\infty"), Expression(r"\infty")), "(", ")")
+INFINITE, MINUS_INFINITE = Expression(r"\infty"), Expression(r"-\infty")
+REALS = Several((MINUS_INFINITE, INFINITE), "(", ")")
+SETS = {
+    r"\mathbb{R}": REALS,
+    r"\mathbb{R}+": Several((Number(Fraction(0)), INFINITE), "(", ")"),
+    "all real numbers": REALS,
+    "all reals": REALS,
+    "all real": REALS,
+    "real numbers": REALS,
+    "empty set": Expression(r"\emptyset"),
+}
 
 
 @lru_cache(maxsize=20_000)
@@ -162,8 +191,12 @@ def kind(text: str) -> tuple:
     text = text.replace("\\thousands ", "")
     if (value := number(text)) is not None:
         return value
-    if not text or text == r"\mathbb{R}":
-        return REALS if text else Text("")
+    if not text:
+        return Text("")
+    if (found := IN_WORDS.fullmatch(text)) and (worth := in_words(found[1].lower())) is not None:
+        return Number(worth)
+    if text.startswith(r"\mathbb{R}") and (name := re.sub(r"[ ^_{]*(\+|> ?0) ?\}?$", "+", text)) in SETS:
+        return SETS[name]
     if found := CHOICE.fullmatch(text):
         return choice(found)
     if found := TIME.fullmatch(text):
@@ -172,12 +205,24 @@ def kind(text: str) -> tuple:
         )
     if found := HOUR.fullmatch(text):
         return Clock((int(found[1]), 0), f"{found[2]}m".lower())
-    if found := BASE.fullmatch(re.sub(r"(?<=\d)\\text ?\{ ?([A-Z]+) ?\}", r"\1", text)):
+    if found := BASE.fullmatch(re.sub(r"(?<=\d)\\text ?\{ ?([A-Z]+) ?\}|(?<=\d),(?=\d{3}[,_])", r"\1", text)):
         digits, base = found[2] or found[3], found[4] or found[5] or found[6]
         if (base := BASES.get(base) or (int(base) if base.isdigit() else 0)) > 1 and found[0] != digits:
             return Based(digits.upper().lstrip("0") or "0", base, bool(found[1]))
+    if "mod" in text and ("\\equiv" in text or "\\pmod" in text) and (found := MODULAR.fullmatch(text)):
+        return Modular(kind(tidy(found[1].strip(" ("))), int(found[2]))
+    if found := POINT.fullmatch(text):
+        inner = brackets(found[2])
+        if isinstance(inner, Several):
+            return Relation((Expression(found[1]), inner), ("=",))
+    if ("cases" in text or text.startswith("\\{")) and (found := CASES.fullmatch(text)):
+        return cases(found[2])
     if found := WITHOUT.fullmatch(text):
-        return without([kind(tidy(part)) for part in split(found[1], SEPARATOR)[0]]) or Expression(text)
+        whole, points = kind(found[1]), [kind(tidy(part)) for part in split(found[2], SEPARATOR)[0]]
+        if isinstance(whole, Several) and len(whole.items) == 2 and whole.opening in ("(", "["):
+            return punctured(whole, points) or Expression(text)
+    if (found := MEMBER.fullmatch(text)) and not split(found[2], SEPARATOR)[1]:
+        return Relation((kind(tidy(found[1])), kind(tidy(found[2]))), ("\\in",))
     parts, between = split(text, UNION)
     if len(parts) > 1:
         return Union(tuple(map(kind, parts)))
@@ -187,10 +232,17 @@ def kind(text: str) -> tuple:
     parts, between = split(without_groups(text, "", ""), SEPARATOR)
     if len(parts) > 1:
         return several(parts, between)
+    if "," in text and not re.search(r"[()\[\]{}]", text):
+        text = parts[0] if parts[0] else text
     parts, between = split(text, RELATION)
     if len(parts) > 1 or (parts and between):
         return relation(parts, between)
-    if text.count("\\pm") == 1 and "\\mp" not in text:
+    parts, between = split(text, COLON)
+    if 1 < len(parts) < 6 and all(parts):
+        items = tuple(kind(tidy(part)) for part in parts)
+        if all(isinstance(item, Number | Expression | Choice) for item in items):
+            return Several(items, ":", ":")
+    if not text.startswith("\\{") and text.count("\\pm") == 1 and "\\mp" not in text:
         return Several(tuple(both_signs(text)))
     if bracketed := brackets(text):
         return bracketed
@@ -200,6 +252,18 @@ def kind(text: str) -> tuple:
     if found := quantity(text):
         return found
     return words_or_expression(text)
+
+
+def cases(text: str) -> tuple:
+    """Equations that hold together, or values each with its condition."""
+    rows = [[cell.strip(" ,;.") for cell in row.split("&")] for row in re.split(r"\\\\(?: ?\[[^\]]*\])?", text)]
+    rows = [row for row in rows if any(row)]
+    if all(
+        RELATION.search(row[0]) or len([cell for cell in row if cell]) < 2 or RELATION.match(row[1]) for row in rows
+    ):
+        return several(["".join(row) for row in rows], [","] * (len(rows) - 1)) if rows else Text("")
+    pairs = [Several(tuple(kind(tidy(CONDITION.sub(r"\1", cell))) for cell in row if cell), "(", ")") for row in rows]
+    return Several(tuple(pairs), "\\{", "\\}")
 
 
 def choice(found: re.Match) -> Choice | tuple:
@@ -280,12 +344,18 @@ def total(items: list) -> Quantity | None:
     return Quantity(Number(value), items[-1].unit)
 
 
-def without(points: list[tuple]) -> Union | None:
-    """All real numbers but some."""
-    if not all(isinstance(point, Number) for point in points):
+def punctured(whole: Several, points: list[tuple]) -> Union | None:
+    """An interval without some numbers in it."""
+    ends = [whole.items[0], *sorted(points, key=lambda point: getattr(point, "value", 0)), whole.items[1]]
+    known = [end.value for end in ends if isinstance(end, Number)]
+    if not all(isinstance(point, Number) for point in points) or known != sorted(set(known)):
         return None
-    ends = [Expression(r"-\infty"), *sorted(points, key=lambda point: point.value), Expression(r"\infty")]
-    return Union(tuple(Several(pair, "(", ")") for pair in pairwise(ends)))
+    if any(not isinstance(end, Number) and end not in (MINUS_INFINITE, INFINITE) for end in whole.items):
+        return None
+    parts = [Several(pair, "(", ")") for pair in pairwise(ends)]
+    parts[0] = parts[0]._replace(opening=whole.opening)
+    parts[-1] = parts[-1]._replace(closing=whole.closing)
+    return Union(tuple(parts))
 
 
 def relation(parts: list[str], signs: list[str]) -> tuple:
@@ -338,8 +408,12 @@ def quantity(text: str) -> tuple | None:
         return inner
     if text.endswith("\\degree") and text != "\\degree" and not TRIGONOMETRIC.search(text):
         return measured(text.removesuffix("\\degree"), "degree")
-    if found := re.fullmatch(r"(.*\S) ?\\degree ?(?:\\text ?\{ ?)?([CF])\}?", text):
+    if found := re.fullmatch(
+        r"(.*[\d})]) ?(?:\\text ?\{ ?)?\\degree ?(?:\\text ?\{ ?)?([CF])(?:elsius|ahrenheit)? ?\}?", text
+    ):
         return measured(found[1], f"degree {found[2]}")
+    if found := re.fullmatch(r"(.*[\d})]) ?((?:\\mu|[kM])? ?\\Omega)", text):
+        return measured(found[1], found[2])
     if "\u3040" <= text[-1] <= "\ud7af":  # a counter, as in 5 with \u4e2a after it
         value = text[: next(place for place, letter in enumerate(text) if "\u3040" <= letter <= "\ud7af")]
         return measured(value, text[len(value) :])
@@ -359,19 +433,23 @@ def quantity(text: str) -> tuple | None:
     if found := re.fullmatch(r"(.*?[\d})]) (?:more )?([a-z][a-z-]+(?: [a-z-]+){0,3})", text, re.DOTALL):
         words = found[2].split()
         plain = not CHANGING & set(words) and not FUNCTIONS & set(words)
-        if plain and all(len(word) > 3 and re.search("[aeiou]", word) for word in words[:1]) and number(found[1]):
+        word = words[0] if len(words) == 1 else max(words, key=len)
+        if plain and len(words[0]) > 2 and len(word) > 3 and re.search("[aeiou]", word) and number(found[1]):
             return measured(found[1], found[2])
     return None
 
 
 def measured(value: str, name: str) -> Quantity | None:
     inner = kind(tidy(value))
+    if isinstance(inner, Expression) and inner.latex.isalpha() and unit(name) is None:
+        return None  # something is said of n
     return Quantity(inner, name.strip()) if isinstance(inner, Number | Expression) else None
 
 
 def worded(text: str) -> tuple | None:
     """Values with `\\text{...}` after each. Prose in which formulas stand is compared as a whole."""
     parts, names, place = [], [], 0
+    text = PER.sub(lambda found: "/" + found[1].replace("\\cdot", "/"), text)
     for found in TEXTS.finditer(text):
         power = found[2] or found[3]
         parts.append(text[place : found.start()].strip())
@@ -392,9 +470,14 @@ def worded(text: str) -> tuple | None:
             merged[-1] = (merged[-1][0], f"{merged[-1][1]} {name}")
         else:
             merged.append((value, name))
+    merged = [
+        (value.removesuffix("\\mu").rstrip(), f"\\mu {name}") if value.endswith("\\mu") else (value, name)
+        for value, name in merged
+    ]
+    merged[:-1] = [(value, re.sub(r",? and$|,$", "", name)) for value, name in merged[:-1]]
     if not all(value for value, _ in merged):
         return None
-    if any(CHANGING & set(re.findall("[a-z]+", name.lower())) for _, name in merged):
+    if any(changes(name) for _, name in merged):
         counted = len(merged) == 1 and number(f"{merged[0][0]} {merged[0][1]}")
         return counted or None
     if len(merged) == 1:
@@ -405,12 +488,31 @@ def worded(text: str) -> tuple | None:
     return total(items) or Several(tuple(items))
 
 
+PER = re.compile(r"/ ?\( ?(\\text ?\{[^{}]*\}(?: ?(?:\\cdot)? ?\\text ?\{[^{}]*\})*) ?\)")
+REMARK = re.compile(r"\((?:[A-Za-z ,]*)\)")
+LINKS = words_of("to of from by in under within")  # in `ways to arrange them` they change nothing
+
+
+def changes(name: str) -> bool:
+    """Whether the words after a number make it another number or a bound."""
+    words = re.findall("[a-z]+", name.lower())
+    words += [word.removesuffix("s") for word in words]  # in thousands
+    if REMARK.fullmatch(name) or (len(words) > 2 and words[0] not in CHANGING and not re.search(r"\d|\b[b-z]\b", name)):
+        return bool((CHANGING - LINKS) & set(words))
+    if len(words) > 4 and words[0] == "of" and not re.search(r"\d|\b[b-z]\b", name):  # of the class
+        return bool((CHANGING - LINKS) & set(words))
+    return bool(CHANGING & set(words))
+
+
 def words_or_expression(text: str) -> tuple:
     plain = re.sub(r"\\text ?\{([^{}]*)\}", r" \1 ", text)
+    if re.search("[\u3040-\ud7af]", text):
+        return Text(plain.strip(" ."))
     if "\\text" in text or WORDS.fullmatch(text):
         words = " ".join(re.sub(r"[.,;:!?()'\"]", " ", plain).split()).lower()
         if WORDS.fullmatch(words) and ("\\" not in plain) and (len(text) > 3 or "\\text" in text):
-            return Text(re.sub(r"^(?:an?|the) (?=.)", "", words))
+            words = re.sub(r"^(?:(?:an?|the|it is|on) )+(?=.)", "", re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", words))
+            return SETS.get(words) or Text(words.removesuffix("s") if words.startswith("no ") else words)
         if "\\text" in text:
             named = re.fullmatch(r"\\text ?\{ ?([A-Za-z]{1,2}) ?\}", text)
             return Expression(named[1]) if named else Expression(text, opaque=bool(re.search("[A-Za-z]{2}", plain)))

@@ -5,6 +5,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+DOUBLE = 15  # significant digits that a double holds; the 16th to 18th that are printed may be wrong
 ROUNDED = 6  # significant digits from which on a decimal may stand for a value that it only approaches
 LARGEST_POWER = 5000  # of ten, in numbers that are written out
 MOST_DIGITS = 400
@@ -34,6 +35,8 @@ FRACTION = re.compile(
 )
 MIXED = re.compile(r"([-+]?) ?(\d+)(?: ?\\frac ?\{ ?(\d+) ?\} ?\{ ?(\d+) ?\}| (\d+) ?/ ?(\d+))")
 REPEATING = re.compile(r"(-?) ?(\d*)\.(\d*) ?\\(?:overline|bar|dot) ?\{ ?(\d+) ?\}")
+UNENDING = re.compile(r"(-?) ?(\d*)\.(\d+) ?\\dots")
+PERIOD = re.compile(r"(\d*?)(?:(\d)\2\2+|(\d{2,6})\3+)")
 COUNTED = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 COUNT = re.compile(rf"(.*\S)\s+(?:\\text ?\{{ ?)?({'|'.join(COUNTED)}) ?\}}?")
 
@@ -59,6 +62,11 @@ def number(text: str) -> Number | None:
         whole = int(f"{found[2] or 0}{before}{again}") - int(f"{found[2] or 0}{before}")
         value = Fraction(whole, 10 ** len(before) * (10 ** len(again) - 1))
         return Number(-value if found[1] else value)
+    if found := UNENDING.fullmatch(text):  # 0.1666... says by itself how it goes on, or is cut off
+        if period := PERIOD.fullmatch(found[3]):
+            return number(rf"{found[1]}{found[2]}.{period[1]}\overline{{{period[2] or period[3]}}}")
+        cut = decimal(f"{found[2]}.{found[3]}", found[1])
+        return cut if cut.digits >= ROUNDED else None
     if found := MIXED.fullmatch(text):
         whole, top, bottom = int(found[2]), int(found[3] or found[5]), int(found[4] or found[6])
         value = Fraction(whole * bottom + top, bottom) if top < bottom else None
@@ -73,6 +81,41 @@ def number(text: str) -> Number | None:
     if (found := COUNT.fullmatch(text)) and (inner := number(found[1])) and not inner.percent:
         return Number(inner.value * COUNTED[found[2]])
     return None
+
+
+SMALL = [
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+]
+UNITS = {word: value for value, word in enumerate(SMALL)}
+ROUND = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+TENS = {word: 10 * value for value, word in enumerate(ROUND, 2)}
+PARTS = dict(half=2, halve=2, third=3, quarter=4, fourth=4, fifth=5, sixth=6, seventh=7, eighth=8, ninth=9, tenth=10)
+
+
+def in_words(words: str) -> Fraction | None:
+    """The number that is written in words: `twenty-five`, `two hundred and six`, `three fourths`, `minus five`."""
+    parts = words.replace("-", " ").split()
+    if parts and parts[0] in ("minus", "negative"):
+        found = in_words(" ".join(parts[1:]))
+        return -found if found else None
+    if len(parts) == 2 and (bottom := PARTS.get(parts[1].removesuffix("s"))):
+        top = 1 if parts[0] == "a" else UNITS.get(parts[0])
+        return Fraction(top, bottom) if top and (top > 1) == parts[1].endswith("s") else None
+    total = group = 0
+    before = ""  # the kind of the word before, so that `twenty thirty` and `five six` are no numbers
+    for part in parts:
+        if part in UNITS and (before in ("", "scale") or (before == "tens" and 1 <= UNITS[part] <= 9)):
+            group, before = group + UNITS[part], "unit"
+        elif part in TENS and before not in ("unit", "tens"):
+            group, before = group + TENS[part], "tens"
+        elif part == "hundred" and before == "unit" and 0 < group < 20:
+            group, before = group * 100, "scale"
+        elif part in COUNTED and COUNTED[part] >= 1000 and group and (not total or total % (COUNTED[part] * 1000) == 0):
+            total, group, before = total + group * COUNTED[part], 0, "scale"
+        elif part != "and" or before != "scale":
+            return None
+    return Fraction(total + group) if before else None
 
 
 def decimal(text: str, sign: str) -> Number:
@@ -104,5 +147,6 @@ def close(decimal: Number, exact: Fraction) -> bool:
     """Whether the decimal is the value rounded, or cut off, at its last digit."""
     if decimal.digits < ROUNDED:
         return False
-    difference, last = abs(decimal.value - exact), Fraction(1, 10**decimal.places)
+    sure = decimal.places - (decimal.digits - DOUBLE if DOUBLE < decimal.digits <= DOUBLE + 3 else 0)
+    difference, last = abs(decimal.value - exact), Fraction(10) ** -sure
     return difference <= last / 2 or (difference < last and abs(decimal.value) < abs(exact))

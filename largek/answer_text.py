@@ -15,7 +15,11 @@ SIGNS = {
     "≠": r"\ne ", "≈≅": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ",
     "∈": r"\in ", "°º˚": r"\degree ", "∅": r"\emptyset ", "∖": r"\setminus ", "≡": r"\equiv ", "∠": r"\angle ",
     "ℝ": r"\mathbb{R}", "、，": ",", "；": ";", "。": ".", "′’‘": "'", "⟨": r"\langle ", "⟩": r"\rangle ",
-    "¢": r"\cent ",
+    "¢": r"\cent ", "∶": ":", "⋯": r"\dots ", "→": r"\to ", "⇒": r"\Rightarrow ", "∴": r"\therefore ",
+    "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "∧": r"\wedge ", "∨": r"\vee ",
+    "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}", "∑": r"\sum ", "∫": r"\int ",
+    "Ω\u2126": r"\Omega ", "Δ": r"\Delta ", "Γ": r"\Gamma ", "Φ": r"\Phi ", "ψ": r"\psi ", "η": r"\eta ",
+    "ξ": r"\xi ", "ζ": r"\zeta ", "κ": r"\kappa ", "ν": r"\nu ", "χ": r"\chi ", "µ": r"\mu ",
     "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "λ": r"\lambda ",
     "μ": r"\mu ", "φϕ": r"\phi ", "ω": r"\omega ", "σ": r"\sigma ", "ρ": r"\rho ", "ε": r"\epsilon ", "τ": r"\tau ",
     "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f": "", "\u00a0\u2002\u2003\u2009\u200a\u202f\u3000": " ",
@@ -25,21 +29,32 @@ SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789"))
 RAISED, LOWERED = re.compile(f"[{''.join(SUPERSCRIPTS)}]+"), re.compile(f"[{''.join(SUBSCRIPTS)}]+")
 SQUARED = re.compile(r"(?<=\d)\s?([ckdm]?m)([²³])")  # no power of a variable: those are set as formulas
-ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+|\([^()]*\)|\{[^{}]*\})")
+ROOTS = {"√": "", "∛": "[3]", "∜": "[4]"}
+ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+|\([^()]*\)|\{[^{}]*\})")
 
 FONTS = (
     r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc)?|mbox|math(?:rm|bf|it|sf|tt|normal)|operatorname\*?|boldsymbol|bm"
     r"|emph|underline|textup)(?![A-Za-z])\s*"
 )
+BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm|pmb|underline)\s*(?=\{)")
+MATHEMATICS = re.compile(r"\\(?:[dtc]?frac|sqrt|pi|begin|left|cdot|times)(?![A-Za-z])")
 ALIGNED = re.compile(r"\\begin\{(aligned|align\*?|gathered|split|equation\*?)\}((?:[^\\]|\\(?!begin|end))*)\\end\{\1\}")
+MODULUS = r"\\text\s*\{\s*\(?\s*mod\s+(\d+)\s*\)?\s*\}|\(\s*(?:\\text\s*\{\s*)?mod\s*\}?\s*(\d+)\s*\)"
+ORDINAL = "(?:st|nd|rd|th)"
 REPLACED = [
+    (r"\\(?:tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z])", " "),
+    (r"\\(?:noindent|nonumber|notag|centering|hfill?|null|mathstrut|strut|ensuremath)(?![A-Za-z])", ""),
+    (r"\\(?:text)?color\s*(?:\[[^\]]*\])?\s*\{[^{}]*\}|\\(?:[hv]?phantom|tag\*?|label|vspace\*?)\s*\{[^{}]*\}", ""),
+    (r"\\text\s*\{\s*\\textdollar\s*\}|\\textdollar(?![A-Za-z])", r"\\$"),
+    (r"\\text\s*\{\s*(\\?[$€£¥₹])\s*\}", r"\1"),
     (r"\\(?:left|right|mleft|mright|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
     (r",\s*\\!\s*|\{\s*,\s*\}|\\,?\{,\}", r"\\thousands "),  # these commas are never those of a list
     (r"\\!", ""),
     (r"(?<!\\)\\[,;:>/ ]|~|\\q?quad(?![A-Za-z])|\\(?:thin|med|thick|en)space(?![A-Za-z])", " "),
     (r"\\hspace\*?\{[^{}]*\}", " "),
     (r"\\(?:display|text|script|scriptscript)style(?![A-Za-z])|\\limits(?![A-Za-z])", " "),
-    (r"\\(?:d|t|c)frac(?![A-Za-z])", r"\\frac"),
+    (r"\\cr(?![A-Za-z])", r"\\\\ "),
+    (r"\\(?:d|t|c|nice|s)frac(?![A-Za-z])", r"\\frac"),
     (r"\{\s*\{", "{{"),
     (r"\\(?:mathbf|mathit|boldsymbol|bm)\s*\{\s*([A-Za-z])\s*\}", r" \1 "),  # vectors, which no unit is set like
     (r"\\mathrm\s*\{\s*([ei])\s*\}(?!\s*[-+]?\d)", r" \1 "),
@@ -50,15 +65,25 @@ REPLACED = [
         r"\\frac\s*\{\s*\\text\{([^{}]*)\}\s*\}\s*\{\s*\\text\{([^{}]*)\}\s*(?:(\^)\s*\{?(\d)\}?)?\s*\}",
         r"\\text{ \1/\2\3\4}",
     ),
-    (r"^\s*\\text\s*\{\s*(?:the |The )?(?:final )?[Aa]nswer(?: is)?\s*:?\s*\}\s*:?\s*(?=.)", ""),
     (r"\\(?:ldots|cdots|dotsc)(?![A-Za-z])|\.\.\.|…", r"\\dots "),
     (r"\\text\s*\{\s*(?:negative|minus)\s*\}\s*(?=[\d.\\])", "-"),
     (r"\{\s*([^{}]*?)\s*\\choose(?![A-Za-z])\s*([^{}]*?)\s*\}", r"\\binom{\1}{\2}"),
     (r"\{\s*\\(?:bf|rm|it)\s+", r"\\text{"),
     (r"\\(?:rm|bf|it)\s*\{", r"\\text{"),
+    (r"\\(?:rm|bf|it|bfseries)(?![A-Za-z])", " "),
+    (r"(?<=[\d)}])\s*\\text\s*\{\s*i\s*\}", " i "),
+    (MODULUS, r"\\pmod{\1\2}"),
+    (r"\\lg(?![A-Za-z])", r"\\log_{10} "),
+    (r"(?:\{\s*\})?\s*[\^_]\s*\{?(\d+)\}?\s*C\s*_\s*\{?(\d+)\}?", r"\\binom{\1}{\2}"),
+    (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "),
+    (r"(?<=\d)\s*\\text\s*\{\s*to\s*\}\s*(?=\d)", ":"),
+    (
+        rf"(?<=\d)\s*\^?\s*(?:\{{\s*\\text\s*\{{\s*{ORDINAL}\s*\}}\s*\}}|\{{\s*{ORDINAL}\s*\}}|\\text\s*\{{\s*{ORDINAL}\s*\}}|{ORDINAL})\s*$",
+        "",
+    ),
     (r"\\text\s*\{\s*\}", " "),
     (r"\\text\s*\{\s*([-+.:]|[-+]?[\d.,]*\d)\s*\}", r"\1"),
-    (r"\{\s*([-+])\s*\}", r"\1"),
+    (r"\{\s*([-+:])\s*\}", r"\1"),
     (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree(?![A-Za-z])", r"\\degree "),
     (r"\\lbrace(?![A-Za-z])", r"\\{"),
     (r"\\rbrace(?![A-Za-z])", r"\\}"),
@@ -86,7 +111,7 @@ REPLACED = [
     (r"\\sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"\\sqrt\s+(?=\d)", r"\\sqrt"),
     (r"(?<![A-Za-z\\])pi(?![A-Za-z])", r"\\pi "),
-    (r"(?<![A-Za-z\\])(?:infinity|infty|oo)(?![A-Za-z])", r"\\infty "),
+    (r"(?<![A-Za-z\\])(?:[iI]nfinity|infty|oo)(?![A-Za-z])", r"\\infty "),
     (r"\+\s*\\infty", r"\\infty"),
     (r"\*\*", "^"),
     (r"\*", r"\\cdot "),
@@ -102,7 +127,26 @@ REPLACED = [
 ]
 # Removed from both ends, as often as they are there.
 ENDS = re.compile(
-    r"^(?:\s|\\\\|\*\*|__)+|(?:\s|\\\\(?!\w)|(?<!\\)[,;:]|(?<!\.)\.(?!\.)|\*\*|__|\\text\s*\{\s*[.,;]\s*\})+$"
+    r"^(?:\s|\\\\|\*\*|__|`|\\(?:therefore|because|Rightarrow|implies|sim)(?![A-Za-z])|(?:~|\\sim)(?=\s*\d))+"
+    r"|(?:\s|\\\\(?!\w)|(?<!\\)[,;:]|(?<!\.)\.(?!\.)|\*\*|__|`|\\text\s*\{\s*[.,;]\s*\}"
+    r"|\\(?:(?:black)?square|Box|checkmark|qed|qedsymbol)(?![A-Za-z])|(?<!\\)\\)+$"
+)
+# For which numbers an answer holds, where that is for all, or for all integers.
+INTEGERS = r"[a-zA-Z]\s*\\in\s*\\mathbb\s*\{\s*Z\s*\}"
+FOR_ALL = re.compile(
+    r"[,;]?\s*(?:\\text\s*\{[\s,(]*(?:for|where|with)\s+(?:all|any|every|each|arbitrary)(?:\s+(?:real|integers?|numbers?))*"
+    r"\s*[a-zA-Z]?\s*\}\s*(?:[a-zA-Z](?:\s*\\in\s*\\mathbb\s*\{\s*[RZ]\s*\})?)?"
+    r"|\\text\s*\{[\s,(]*(?:for|where)(?:\s+integers?)?\s*\}\s*[a-zA-Z]\s*\\text\s*\{\s*(?:is an(?:y)?\s+)?integer\s*\}"
+    rf"|(?:(?<=[,;])|\(|\\text\s*\{{[\s,(]*(?:for|where|with)\s*\}})\s*{INTEGERS}\s*\)?)\s*$"
+)
+# Words that only lead to the answer.
+LEAD = re.compile(
+    r"\s*(?:(?:that|it|there|is|are|was|were|will|be|the|approximately|about|roughly|around|equal|equals|to|therefore|thus"
+    r"|hence|so|then|simply|just|exactly|only|final|answer|a total of|we|have|has|get|he|she|they|you"
+    r"|point|(?:ordered )?pair|interval|set|vector|line|function"
+    r"|(?:sum|value|number|result|solution|total)(?: of \w+)?(?=\s+(?:is|are|was)\b|\s*[:=]))"
+    r"(?:\s*[:=,]\s*|\s+|(?=\s*\})))+",
+    re.IGNORECASE,
 )
 MATH = re.compile(r"(?<!\\)\$\$?((?:[^$\\]|\\.)+)\$\$?|\\\(((?:[^\\]|\\[^()])*)\\\)|\\\[((?:[^\\]|\\[^\[\]])*)\\\]")
 MONEY = re.compile(r"\\\$|\$")
@@ -119,7 +163,7 @@ def unicode_to_latex(text: str) -> str:
     text = text.translate(TABLE)
     if text.isascii():
         return text
-    text = ROOT.sub(lambda found: r"\sqrt{" + found[1].strip("(){}") + "}", text)
+    text = ROOT.sub(lambda found: rf"\sqrt{ROOTS[found[1]]}{{{found[2].strip('(){}')}}}", text)
     letters = []
     for letter in text:
         if letter.isascii():
@@ -178,9 +222,14 @@ def tidy(text: str) -> str:
     text = without_math_signs(text).strip().strip("*")
     if PLAIN.fullmatch(text):
         return text.rstrip(".")
+    text = without_bold(text)
     text = ALIGNED.sub(lambda found: re.sub(r"\\\\(?!\w)", ", ", found[2].replace("&", "")), text)
     for pattern, new in replacements():
         text = pattern.sub(new, text)
+    if "\\equiv" in text and "mod" not in text:
+        text = text.replace("\\equiv", "=")
+    text = FOR_ALL.sub("", text)
+    text = led(text)
     before = None
     while before != text:
         before = text
@@ -188,6 +237,30 @@ def tidy(text: str) -> str:
         if text.startswith("{") and (found := inside(text))[0] is not None and not found[1].strip():
             text = found[0]
     return " ".join(text.split())
+
+
+def without_bold(text: str) -> str:
+    """Formulas without the command that sets them bold: what is left of it would be taken for words."""
+    for found in reversed(list(BOLD.finditer(text))):
+        inner, rest = inside(text[found.end() :])
+        if inner is not None and MATHEMATICS.search(inner):
+            text = f"{text[: found.start()]}{{{inner}}}{rest}"
+    return text
+
+
+def led(text: str) -> str:
+    """The answer without the words that lead to it: `\\text{There are 12 ways}`, `\\text{the answer is }12`."""
+    found = re.match(r"\s*\\text\s*\{", text)
+    lead = found and LEAD.match(text, found.end())
+    if not lead:
+        return text
+    inner, rest = inside(text[found.end() - 1 :])
+    if inner is None:
+        return text
+    after = text[lead.end() : len(text) - len(rest) - 1]
+    if not after.strip(" .:"):
+        return rest if rest.strip(" .") else text
+    return rf"\text{{{after}}}{rest}" if not rest.strip(" .") and re.match(r"[-+]?[\d.$]", after) else text
 
 
 def inside(text: str) -> tuple[str | None, str]:

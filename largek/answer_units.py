@@ -54,7 +54,7 @@ FIRST = re.compile(r"(?:(?:sq(?:uare)?|cu(?:bic)?)\.? )?([A-Za-z]+)\.?(?: ?\^ ?(
 
 def unit_at_end(text: str) -> tuple[str, str] | None:
     """The value and the unit of `18 km/h`, in which nothing shows that the letters are a unit."""
-    for found in re.finditer(r"(?<=[\d})!]) ?(?=[A-Za-z])", text):
+    for found in re.finditer(r"(?<=[\d})!]) ?(?=[A-Za-z])|(?<=\\pi) (?=[a-z]{2})", text):
         name = text[found.end() :]
         first = FIRST.fullmatch(re.split(r" ?(?:/|\bper\b|\\cdot) ?", name)[0])
         if first and unit(name) and (len(first[1]) > 1 or (first[1] in LETTERS and found[0])):

@@ -3,7 +3,19 @@
 from collections.abc import Callable
 
 from largek.answer_compare import is_name, simple, value_of
-from largek.answer_kinds import Based, Choice, Clock, Expression, Matrix, Quantity, Relation, Several, Text, Union
+from largek.answer_kinds import (
+    Based,
+    Choice,
+    Clock,
+    Expression,
+    Matrix,
+    Modular,
+    Quantity,
+    Relation,
+    Several,
+    Text,
+    Union,
+)
 from largek.answer_numbers import Number
 
 
@@ -29,6 +41,8 @@ def spelling(value: tuple, normal: Callable[[Expression], str | None]) -> str | 
             return spelling(value.sides[-1], normal)
         sides = [spelling(side, normal) for side in value.sides]
         return None if None in sides else "".join(map("".join, zip(sides, [*value.signs, ""])))
+    if isinstance(value, Modular):
+        return None if (inner := spelling(value.value, normal)) is None else f"{inner} mod {value.modulus}"
     if isinstance(value, Matrix):
         rows = [[spelling(cell, normal) for cell in row] for row in value.rows]
         return None if any(None in row for row in rows) else str(rows)

@@ -10,12 +10,14 @@ from largek import __version__
 from largek.common import INTERRUPTED, InputError, exit_on_bad_input, quick_exit
 from largek.completion import SHELLS, PrintCompletion
 
+MOST = 2**31 - 1  # samples of a problem: their indices have 32 bits
+
 
 def index_range(text: str) -> range:
     """`64` as range(0, 64), `32:64` as range(32, 64)."""
     start, colon, stop = text.rpartition(":")
     start = start if colon else "0"
-    if not (start.isdigit() and stop.isdigit() and int(start) < int(stop)):
+    if not (start.isdecimal() and stop.isdecimal() and int(start) < int(stop) <= MOST):
         raise argparse.ArgumentTypeError(f"expected a number such as 64, or FIRST:END such as 32:64, got {text!r}")
     return range(int(start), int(stop))
 
@@ -28,13 +30,13 @@ def numbers(text: str) -> list[int]:
 
 
 def positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
     return int(text)
 
 
 def whole(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
     return int(text)
 
@@ -43,6 +45,13 @@ def yes_or_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise argparse.ArgumentTypeError(f"expected yes or no, got {text!r}")
     return text == "yes"
+
+
+def filled(text: str) -> str:
+    """A text in which something stands. A variable that is not set leaves none, and an empty path is this folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"expected something, got {text!r}")
+    return text
 
 
 def sampling_options(command: argparse.ArgumentParser) -> None:
@@ -138,6 +147,8 @@ def parser() -> argparse.ArgumentParser:
     rank.add_argument("--k", type=positive, metavar="K", help="rank by pass@K (default: half of N)")
     rank.add_argument("--stores", required=True, metavar="FOLDER", help="where the stores and the table go")
     sampling_options(rank)
+    for command in commands.choices.values():
+        command.register("type", None, filled)  # of all that is given as it is
     return top
 
 
@@ -150,6 +161,20 @@ def one_each(option: str, given: list[str] | None, of: str, those: list[str]) ->
     if len(set(given)) < len(given) and option != "--name":
         raise InputError(f"{option}: expected another one for each {of}")
     return given
+
+
+def refuse_output(path: str) -> None:
+    """Raises InputError where no file is to be made, before the work and not after it. A folder that is not there is
+    more often a typing error than a wish."""
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        raise InputError(f"--output {path}: expected a file, this is a folder")
+    if os.path.exists(path) and not os.path.isfile(path):  # it would be replaced by a file
+        raise InputError(f"--output {path}: expected a file, this is a device or a pipe")
+    if not os.path.isdir(folder):
+        raise InputError(f"--output {path}: there is no folder {folder}; make it first")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"--output {path}: nothing can be written in the folder {folder}")
 
 
 def for_each(what: str, work: Callable, arguments: Iterable[tuple]) -> None:
@@ -211,8 +236,7 @@ def main(argv: list[str] | None = None) -> None:
     with exit_on_bad_input(f"largek {args.command}"):
         given = getattr(args, "output", None)
         for output in [given] if isinstance(given, str) else given or []:
-            if os.path.isdir(output):  # said before the work and not after it
-                raise InputError(f"--output {output}: expected a file, this is a folder")
+            refuse_output(output)
         if args.command in ("sample", "grade"):
             without_pandas()
         if args.command == "sample":

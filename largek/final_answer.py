@@ -22,9 +22,12 @@ PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-BETWEEN_BOXES = re.compile(r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b)*")
+BETWEEN_BOXES = re.compile(
+    r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b"
+    r"|[A-Za-z](?:_\{?\d\}?)?\s*=)*"
+)
 ANNOUNCED = re.compile(
-    r"(?:####|^[^\S\n]*A:|\banswers?(?:[*_\s]{0,4}:|[^\S\n]+(?:is|are|=)\b(?![^\S\n]+(?:incorrect|wrong)\b)"
+    r"(?:####|答案\s*(?:是|为|[:：])|^[^\S\n]*A:|\banswers?(?:[*_\s]{0,4}:|[^\S\n]+(?:is|are|=)\b(?![^\S\n]+(?:incorrect|wrong)\b)"
     r"|\s{0,2}\*\*\s{0,2}(?=\n))|\bfinal answer\b(?=[*_\s]*\n))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -74,6 +77,7 @@ LAST_NUMBER = re.compile(
 )
 BRACKETS = re.compile(r"[\[(](?=[^()\[\]\n]*,)[^()\[\]\n]{1,80}[\])]")
 STUCK = re.compile(r"[A-Za-z^_!√π∞²³{\\(]")  # right after a number: it is a part of something else
+SCALE = re.compile(r" (?:hundred|thousand|million|billion|trillion|dozen|squared|cubed|factorial)\b")
 BARE_FRACTION = re.compile(r"-?\s?\\[dtc]?frac\s?\{[^{}]*\}\s?\{[^{}]*\}")
 
 
@@ -143,7 +147,7 @@ def extract(text: str) -> str | None:
     if (
         len(text) <= 100
         and "\n" not in text.strip()
-        and not re.search(r"[A-Za-z]{2}", re.sub(r"\\[A-Za-z]+|\band\b|\bor\b", "", text))
+        and not re.search(r"[A-Za-z]{2}|[\u3040-\ud7af]", re.sub(r"\\[A-Za-z]+|\band\b|\bor\b", "", text))
     ):
         return text.strip() or None  # nothing but an answer
     return last(text[-20_000:])
@@ -170,7 +174,9 @@ def after(text: str) -> str | None:
 
 def clean(formula: str) -> str:
     """A formula without what only lays it out."""
-    return formula.strip().strip("&").strip().removesuffix("\\\\").strip()
+    formula = formula.strip().strip("&").strip().removesuffix("\\\\").strip()
+    last_row = formula.rpartition("\\\\")[2].strip()
+    return last_row if re.match(r"& *=", last_row) else formula  # of a calculation over lines
 
 
 def among(line: str, formulas: list[re.Match]) -> str:
@@ -183,12 +189,7 @@ def among(line: str, formulas: list[re.Match]) -> str:
     limit = min(found.start() for found in (stop, sentence) if found) if stop or sentence else len(line)
     formulas = [found for found in formulas if found.start() < limit] or formulas[:1]
     contents = [clean(found[found.lastindex]) for found in formulas]
-    between = [line[one.end() : two.start()] for one, two in pairwise(formulas)]
-    chain = [contents[-1]]
-    for content, words in zip(reversed(contents[:-1]), reversed(between)):
-        if not re.fullmatch(r"\s*,?\s*(?:and|or|,|;)\s*", words):
-            break
-        chain.insert(0, content)
+    chain = chained(line, formulas, r"\s*,?\s*(?:and|or|,|;)\s*")
     if len(chain) > 1:
         return ", ".join(chain)
     rest = line[formulas[-1].end() : limit]
@@ -198,6 +199,16 @@ def among(line: str, formulas: list[re.Match]) -> str:
         return line[:limit].strip()  # at least $5$, $5$ million
     tail = re.match(r"\s*(?:\\?%|percent\b)", line[formulas[-1].end() :])
     return contents[-1] + (r"\%" if tail else "")
+
+
+def chained(text: str, formulas: list[re.Match], joint: str) -> list[str]:
+    """The last of the formulas, with those before it as far as only the joint stands between them."""
+    chain = [clean(formulas[-1][formulas[-1].lastindex])]
+    for one, two in reversed(list(pairwise(formulas))):
+        if not re.fullmatch(joint, text[one.end() : two.start()]):
+            break
+        chain.insert(0, clean(one[one.lastindex]))
+    return chain
 
 
 def inside(place: int, formulas: list[re.Match]) -> bool:
@@ -243,12 +254,15 @@ def stripped(sentence: str, found: re.Match) -> str:
 
 def last(text: str) -> str | None:
     """The last formula or number of a text that announces nothing."""
-    formula = next(iter(deque(FORMULA.finditer(text), 1)), None)
+    formulas = list(deque(FORMULA.finditer(text), 10))
+    formula = formulas[-1] if formulas else None
     for fraction in BARE_FRACTION.finditer(text):
         if formula is None or fraction.start() >= formula.end():
             formula = fraction
     number = next(iter(deque(LAST_NUMBER.finditer(text), 1)), None)
     if formula and (number is None or number.start() < formula.end()):
+        if len(chain := chained(text, formulas, r",?\s+(?:and|or)\s+") if formula.lastindex else []) > 1:
+            return ", ".join(chain)
         content = clean(formula[formula.lastindex] if formula.lastindex else formula[0])
         if re.search(r"\d|\\(?:pi|infty|sqrt|text)", content) or number is None:
             return content or None
@@ -257,6 +271,8 @@ def last(text: str) -> str | None:
     for group in BRACKETS.finditer(text, max(0, number.start() - 100)):
         if group.start() < number.start() and number.end() < group.end():
             return group[0]  # a tuple or an interval, not its last number
+    if scale := SCALE.match(text, number.end()):
+        return number[0].strip() + scale[0]
     if STUCK.match(text, number.end()) or text[: number.start()].endswith(("^", "_", "^{", "_{", "√")):
         before = re.search(r"\S{0,100}$", text[: number.start()])[0].lstrip("*_(\"'")
         word = before + re.compile(r"\S{1,100}").match(text, number.start())[0]

@@ -12,8 +12,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from largek.checksums import as_written, listed_file, read_log
 from largek.common import InputError, Progress, whole_file
-from largek.store import digest_of_problems, read_problems, read_samples
+from largek.store import PROBLEMS, SETTINGS, digest_of_problems, read_problems, read_samples
 from largek.tasks import read_tasks
 from largek.verify import NAMED, OUTCOMES, Verdict, Verifier, is_finished, judge, load_verifier, version
 from largek.workers import PREPARATION, allow, call, limit, most
@@ -87,6 +88,8 @@ def run(
     start = {name: _start(names[name], versions[names[name]], row) for name, row in rows.items()}
     partial = Path(f"{output}.partial")
     known, keys = _read_verdicts(str(partial)) | _read_verdicts(output), []
+    if known and not len(table):
+        raise InputError(f"{samples}: no answers, though {output} holds verdicts on some: are its samples gone?")
     before, kept, progress = set(known), time.monotonic(), Progress(Path(samples).stem, len(table), "answers")
     # Threads, since a verifier may wait for a worker process.
     threads = ThreadPoolExecutor(most())
@@ -120,7 +123,7 @@ def run(
     graded = graded.append_column("key", pa.array(keys, pa.string()))
     about = json.loads((table.schema.metadata or {}).get(b"largek", b"{}")) | {"verifier": versions} | of
     graded = graded.replace_schema_metadata({"largek": json.dumps(about, sort_keys=True)})
-    with whole_file(output) as temporary:
+    with made_file(Path(output)) as temporary:
         pq.write_table(graded, temporary, compression="zstd", write_page_checksum=True)
     partial.unlink(missing_ok=True)
     print(summary(graded, sum(key in before for key in keys)), flush=True)
@@ -205,12 +208,18 @@ def apply(name: str, works: list[tuple[str, dict]], seconds: float) -> list:
     return results
 
 
+def made_file(path: Path):
+    """`whole_file`, with a checksum where it lies in a store."""
+    in_store = (path.parent / SETTINGS).exists() and (path.parent / PROBLEMS).exists()
+    return listed_file(path.parent, path.name) if in_store else whole_file(path)
+
+
 def _write_verdicts(path: Path, known: dict[str, Verdict]) -> None:
     """Keep verdicts beside the file to be made, for the next try."""
     table = pa.table({"key": list(known)})
     for place, (name, kind) in enumerate(KINDS.items()):
         table = table.append_column(name, pa.array([verdict[place] for verdict in known.values()], kind))
-    with whole_file(path) as temporary:
+    with made_file(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
@@ -229,9 +238,14 @@ def _key(start, finish: str | None, text: str) -> str:
 
 
 def _read_verdicts(path: str) -> dict[str, Verdict]:
-    """Verdicts of earlier grades by their keys, without those that gave up. None if there are no such grades."""
+    """Verdicts of earlier grades by their keys, without those that gave up. None if there are no such grades, or if
+    they are damaged."""
     try:
-        columns = pq.read_table(path, columns=["key", *Verdict._fields], page_checksum_verification=True).to_pydict()
+        content = Path(path).read_bytes()
+        if not as_written(read_log(Path(path).parent), Path(path).name, content):
+            return {}
+        options = {"columns": ["key", *Verdict._fields], "page_checksum_verification": True}
+        columns = pq.read_table(pa.BufferReader(content), **options).to_pydict()
     except (OSError, pa.ArrowException):
         return {}
     if columns.keys() != {"key", *Verdict._fields}:  # of an earlier version

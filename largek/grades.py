@@ -1,6 +1,7 @@
 """Grades: read from a file or a store, counted by problem, scored under a smaller cap; how many answers are missing."""
 
 import json
+import os
 from itertools import chain
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet as pq
 
-from largek.common import InputError
+from largek.checksums import LOG, as_written, read_log
+from largek.common import DamagedStore, InputError
 from largek.store import asked, digest_of_problems, number_of_records, read_problems
 
 COUNT_COLUMNS = ["model", "task", "split", "problem"]
@@ -22,13 +24,10 @@ def read_grades(path: str, columns: list[str] | None = None, max_tokens: int | N
     not made by `largek grade`, and on a cap above the one that the answers were sampled under: that is the longest
     truncated answer where an old file does not say.
     """
-    file = grades_file(path)
     try:
-        frame = pq.read_table(file, columns=columns, page_checksum_verification=True).to_pandas()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        frame = pq.read_table(source(path), columns=columns, page_checksum_verification=True).to_pandas()
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(unreadable(path, file, error)) from None
+        raise unreadable(path, error) from None
     missing = [name for name in ([] if columns else [*COUNT_COLUMNS, "sample", "outcome"]) if name not in frame]
     if missing:
         raise InputError(f"{path}: expected the column {missing[0]!r}, found {', '.join(frame.columns)}")
@@ -43,12 +42,28 @@ def read_grades(path: str, columns: list[str] | None = None, max_tokens: int | N
     return capped
 
 
-def unreadable(path: str, file: Path, error: Exception) -> str:
+def unreadable(path: str, error: Exception) -> InputError:
     """What to do about a file of grades that cannot be read."""
     why = (str(error).splitlines() or [type(error).__name__])[0][:200]
-    if file == Path(path):
-        return f"{path}: expected grades in parquet ({why})"
-    return f"{file}: damaged ({why}); run: largek grade {path}"
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"{path}: no such file")
+    if getattr(error, "errno", None):  # of the disk or of rights: the file may be whole
+        return InputError(f"{getattr(error, 'filename', None) or path}: {getattr(error, 'strerror', None) or why}")
+    if not Path(path).is_dir():
+        return InputError(f"{path}: expected grades in parquet ({why})")
+    return DamagedStore(f"{grades_file(path)}: damaged ({why}); run: largek grade {path}")
+
+
+def source(path: str) -> Path | pyarrow.BufferReader:
+    """What to read grades from: a file, or what is in that of a store. Raises OSError if that is not as it was written,
+    InputError if there is none."""
+    file = grades_file(path)
+    if not Path(path).is_dir():
+        return file
+    content = file.read_bytes()
+    if not as_written(read_log(Path(path)), file.name, content):
+        raise OSError(f"not as {LOG} has it")
+    return pyarrow.BufferReader(content)
 
 
 def grades_file(path: str) -> Path:
@@ -64,13 +79,12 @@ def grades_file(path: str) -> Path:
 def read_settings(path: str) -> dict:
     """What a file of grades says of its making: `max_tokens`, `asked` and more; nothing in old files. A store may have
     grown since it was graded, so what was asked for is read from its problems."""
-    file = grades_file(path)
     try:
-        about = json.loads((pq.read_schema(file).metadata or {}).get(b"largek", b"{}"))
+        about = json.loads((pq.read_schema(source(path)).metadata or {}).get(b"largek", b"{}"))
         if not isinstance(about, dict):
             raise ValueError("its metadata are no JSON object")
     except (OSError, pyarrow.ArrowException, ValueError) as error:
-        raise InputError(unreadable(path, file, error)) from None
+        raise unreadable(path, error) from None
     if Path(path).is_dir():
         about["asked"] = asked(read_problems(Path(path)))
     return about
@@ -133,8 +147,11 @@ def asked_for(counts: pd.DataFrame, known: Asked | None = None) -> Asked:
 
 
 def read_all(paths: list[str], max_tokens: int | None = None) -> tuple[pd.DataFrame, Asked | None]:
-    """The grades of several files or stores, and how many answers were asked for. Raises InputError on an answer that
-    is there twice, as when two models have one name."""
+    """The grades of several files or stores, and how many answers were asked for. Raises InputError on a store that is
+    given twice, and on an answer that is there twice, as when two models have one name."""
+    for place, path in enumerate(paths):
+        if any(same(path, other) for other in paths[:place]):
+            raise InputError(f"{path}: given twice")
     for line in chain.from_iterable(map(stale, paths)):
         print(line, flush=True)
     frames = [read_grades(path, max_tokens=max_tokens) for path in paths]
@@ -149,6 +166,11 @@ def read_all(paths: list[str], max_tokens: int | None = None) -> tuple[pd.DataFr
             f"{row['model']!r}; {advice}"
         )
     return grades, read_asked(paths, frames)
+
+
+def same(one: str, two: str) -> bool:
+    """Whether two paths lead to one file or folder."""
+    return os.path.realpath(one) == os.path.realpath(two)
 
 
 def read_asked(paths: list[str], grades: list[pd.DataFrame]) -> Asked | None:

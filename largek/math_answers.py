@@ -30,6 +30,9 @@ LONGEST = 400  # characters of an answer that is still compared as mathematics
 SECONDS = 5.0  # for one comparison
 POINT, COMMA = re.compile(r"-?\d+\.\d+"), re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})|-?0,\d+")
 
+# what stands for any integer may have any letter
+PARAMETER = re.compile(r"[\s,;({]([a-z])\s*\\in\s*\\mathbb\s*\{?\s*[ZN]")
+
 
 def number(answer: str) -> Fraction | None:
     """The answer as an exact number: 1,000, 0.5, 3/4, 3 1/2, 4.5e3, \\frac{3}{4}; None where it is something else. A
@@ -51,6 +54,9 @@ def compare(gold: str, answer: str) -> str:
     numbers = sorted((gold.strip(), answer.strip()), key=lambda text: "," in text)
     if POINT.fullmatch(numbers[0]) and COMMA.fullmatch(numbers[1]):  # 3,5 beside 3.5 cannot be two numbers
         gold, answer = gold.replace(",", "."), answer.replace(",", ".")
+    letters = [found and found[1] for found in map(PARAMETER.search, (gold, answer))]
+    if all(letters) and letters[0] != letters[1] and not re.search(rf"(?<![A-Za-z\\]){letters[0]}(?![A-Za-z])", answer):
+        answer = re.sub(rf"(?<![A-Za-z\\]){letters[1]}(?![A-Za-z])", letters[0], answer)
     found = same(read(gold), read(answer), plainly)
     if found is not None:
         return "correct" if found else "wrong"

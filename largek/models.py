@@ -143,6 +143,20 @@ def load_network(model: str):
     return pretrained(model, dtype="float32" if device == "cpu" else "auto").to(device).eval()
 
 
+def number_format(model: str, on_cpu: bool) -> str:
+    """The type of a model's numbers where it is sampled: float32 on a CPU and its own elsewhere. `auto` stands for what
+    is found in the weights if config.json does not say."""
+    if on_cpu:
+        return "float32"
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(model)
+    except Exception as error:  # of files that are cut, empty, or of another form
+        raise InputError(cannot_load(model, error)) from None
+    return str(config.dtype or config.get_text_config().dtype or "auto").removeprefix("torch.")
+
+
 def pretrained(model: str, **options):
     """A transformers model all of whose weights are those of the folder or of the hub. Raises InputError."""
     from transformers import AutoModelForCausalLM

@@ -25,7 +25,7 @@ import pandas as pd
 from largek.common import InputError, Progress, derive_seed, whole_file
 from largek.grades import COUNT_COLUMNS, count, missing, read_all, read_grades, read_settings, stale
 from largek.passk import estimate, majority
-from largek.store import chunk_files, each_chunk
+from largek.store import each_chunk
 from largek.store import read_problems as store_problems
 from largek.store import read_settings as store_settings
 from largek.verify import OUTCOMES
@@ -190,13 +190,13 @@ def read_texts(stores: list[str], chosen: pd.DataFrame) -> tuple[list[str | list
     place = {key: number for number, key in enumerate(chosen[SAMPLE].itertuples(index=False, name=None))}
     texts: list = [None] * len(place)
     finish: list = [None] * len(place)
-    progress = Progress("texts", sum(len(chunk_files(Path(store))) for store in stores), "chunks")
-    chunks = chain.from_iterable(each_chunk(Path(store), [*SAMPLE, "text", "finish"]) for store in stores)
-    for done, chunk in enumerate(chunks, 1):
+    progress, done = Progress("texts", len(chosen), "texts"), 0
+    for chunk in chain.from_iterable(each_chunk(Path(store), [*SAMPLE, "text", "finish"]) for store in stores):
         for row, key in enumerate(zip(*(chunk[name].to_pylist() for name in SAMPLE))):
             if (number := place.get(key)) is not None:
                 texts[number] = clipped(chunk["text"][row].as_py() or "", LONGEST)
                 finish[number] = chunk["finish"][row].as_py()
+                done += 1
         progress.update(done)
     if None in texts:
         row = chosen.iloc[texts.index(None)]

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from largek.common import InputError, Progress, derive_seed, whole_file, without_collector
 from largek.models import content
-from largek.store import Store, asked, joined, open_store, prompt_of
+from largek.store import LATER, Store, asked, joined, open_store, prompt_of
 from largek.tasks import read_tasks
 from largek.verify import is_finished
 
@@ -123,7 +123,7 @@ def run(
         raise InputError("expected one of --store and --output")
     if store and samples.start:
         raise InputError(f"--samples {samples.start}:{samples.stop}: a store counts from 0, ranges are for --output")
-    if temperature < 0 or not 0 < top_p <= 1:
+    if not 0 <= temperature < math.inf or not 0 < top_p <= 1:
         raise InputError("--temperature must be at least 0 and --top-p in (0, 1]")
     if engine != "vllm" and (gpu_memory or tensor_parallel):
         raise InputError(f"--engine {engine}: --gpu-memory and --tensor-parallel are for vllm")
@@ -143,8 +143,7 @@ def run(
             patience = {"retries": retries, "timeout": timeout}
             sampler = load_engine(engine, model, chat_template, base_url, gpu_memory, tensor_parallel, **patience)
         settings |= {"chat_template": sampler.chat_template}
-        if engine == "openai":
-            settings |= {"endpoint": sampler.address}
+        settings |= {"endpoint": sampler.address} if engine == "openai" else {"dtype": sampler.dtype}
     if output:  # the same command gives the same file, so whatever decides its records is a setting
         settings |= {"samples": [samples.start, samples.stop], "batch_size": batch_size}
         settings["prompts"] = derive_seed(*(part for row in rows for part in (row["id"], row["task"], prompt_of(row))))
@@ -174,10 +173,12 @@ def run(
 
 
 def fill_store(store: Store, chunks: list[Chunk], sampler, settings: dict, batch_size: int, total: int) -> None:
-    """Sample the chunks and store each as soon as it is done; of an endpoint, each answer."""
+    """Sample the chunks and store each as soon as it is done; of an endpoint, each answer the moment it is read."""
     todo = sum(len(indices) for chunk in chunks for indices in chunk.indices)
     progress, done, tokens, start = Progress(settings["name"], total, "answers"), total - todo, 0, time.monotonic()
     single, finish = settings.get("engine") == "openai", Counter()
+    if single:
+        sampler.keep = lambda chunk, answers: store.add(*records_of(chunk, answers, settings["name"]))
     progress.update(done)
     try:
         for chunk, answers in sampler.sample(chunks, settings, batch_size):
@@ -185,9 +186,7 @@ def fill_store(store: Store, chunks: list[Chunk], sampler, settings: dict, batch
                 why = "it has diverged in training, or its weights are damaged"
                 raise InputError(f"{settings['name']}: its probabilities are no numbers (NaN or inf): {why}")
             records = list(records_of(chunk, answers, settings["name"]))
-            if single:
-                store.add(*records)
-            else:
+            if not single:
                 store.append(records)
             done += len(records)
             tokens += sum(record["tokens"] or 0 for record in records)
@@ -201,7 +200,7 @@ def fill_store(store: Store, chunks: list[Chunk], sampler, settings: dict, batch
         store.note(**getattr(sampler, "info", {}))
     odd = {name: number for name, number in finish.items() if name != "length" and not is_finished(name)}
     if odd:
-        listed = ", ".join(f"{name or 'no word for it'} ({number})" for name, number in odd.items())
+        listed = ", ".join(f"{(name or 'no word for it')[:40]} ({number})" for name, number in odd.items())
         print(f"{settings['name']}: answers that ended in another way count as truncated: {listed}", flush=True)
 
 
@@ -266,7 +265,7 @@ def was_made(output: str, about: dict) -> bool:
     if not Path(output).exists():
         return False
     found = (pq.read_schema(output).metadata or {}).get(b"largek")
-    return found is not None and json.loads(found) == about
+    return found is not None and {key: about[key] for key in LATER & about.keys()} | json.loads(found) == about
 
 
 def versions() -> dict[str, str]:

@@ -5,6 +5,7 @@
     problems.jsonl     the problems, each with `samples`, how many were asked for
     samples/*.parquet  records, one file a chunk, each whole or absent, with checksums
     arrived.log        records that came one by one and are in no such file yet: a line each, its checksum first
+    checksums.log      of all other files, see `largek.checksums`
     grades.parquet     made by `largek grade`
     lock               held by the one process that samples into it
 
@@ -31,13 +32,15 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from largek.common import DamagedStore, InputError, read_jsonl, readable, whole_file, write_json, write_jsonl
+from largek.checksums import LOG, Known, as_written, listed_file, pardon, read_log
+from largek.common import DamagedStore, InputError, read_jsonl, readable
 
 FILED = 256  # answers that came one by one, after which a file is made of them,
 WAIT = 30.0  # or after so many seconds
 SETTINGS, PROBLEMS, ARRIVED = "settings.json", "problems.jsonl", "arrived.log"
+CHANGED = "not as largek has written it; if you have changed it, say so"
 KEY = ["problem", "sample"]
-LATER = {"endpoint"}  # settings that older stores lack; they are taken to have had those of now
+LATER = {"endpoint", "dtype"}  # settings that older stores lack; they are taken to have had those of now
 SCHEMA = pa.schema(
     [
         ("model", pa.string()),
@@ -68,8 +71,9 @@ class Store:
         (folder / ARRIVED).unlink(missing_ok=True)
 
     def present(self) -> set[tuple[str, int]]:
-        """(problem, sample index) of every record. Raises DamagedStore if one is there twice."""
-        table = read_chunks(self.folder, KEY)
+        """(problem, sample index) of every record. Raises DamagedStore if one is there twice, or of another model."""
+        table = read_chunks(self.folder, ["model", *KEY])
+        refuse_other_models(self.folder, table)
         found = keys_of(table)
         if len(found) < len(table):
             raise DamagedStore(which_is_there_twice(self.folder))
@@ -79,7 +83,7 @@ class Store:
         """Add records in one step: after a crash at any moment all of them are there, or none."""
         if not records:
             return
-        with whole_file(self.chunks / f"{self.next:06}.parquet") as temporary:
+        with listed_file(self.folder, f"samples/{self.next:06}.parquet") as temporary:
             table = pa.Table.from_pylist([record | {"text": readable(record["text"])} for record in records], SCHEMA)
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         self.next += 1
@@ -112,7 +116,7 @@ class Store:
             for key, new in info.items()
         }
         if known | more != known:
-            write_json(self.folder / SETTINGS, settings | {"info": known | more})
+            write_settings(self.folder, settings | {"info": known | more})
 
 
 @contextlib.contextmanager
@@ -136,7 +140,7 @@ def open_store(
             difference = str(damage)
         if difference and (discard or not _has_samples(folder)):
             shutil.rmtree(folder / "samples", ignore_errors=True)
-            for name in (PROBLEMS, SETTINGS, ARRIVED, "grades.parquet"):
+            for name in (PROBLEMS, SETTINGS, ARRIVED, "grades.parquet", LOG):
                 (folder / name).unlink(missing_ok=True)
         elif difference:
             raise InputError(f"{folder}: made with other settings ({difference}); take another --store")
@@ -144,8 +148,8 @@ def open_store(
         for left in (folder / "samples").glob(".*"):  # half-written when a process was killed
             left.unlink()
         known = read_settings(folder) if (folder / SETTINGS).exists() else {}
-        if any(key not in known or known[key] != value for key, value in settings.items()):
-            write_json(folder / SETTINGS, known | settings)
+        if known | settings != known or SETTINGS not in read_log(folder):
+            write_settings(folder, known | settings)
         store = Store(folder)
         _add_problems(folder, problems)
         try:
@@ -200,7 +204,8 @@ def _difference(folder: Path, settings: dict, problems: list[dict]) -> str:
         key for key in settings | stored if key in known | stored.keys() and settings.get(key) != stored.get(key)
     ]
     if differing:
-        hint = "; if the same model answers there, write it into settings.json" if differing == ["endpoint"] else ""
+        moved = f"; if the same model answers there, write it into settings.json, then: {pardon(folder / SETTINGS)}"
+        hint = moved if differing == ["endpoint"] else ""
         return ", ".join(f"{key}: {stored.get(key)!r} there, {settings.get(key)!r} now" for key in differing) + hint
     now = {row["id"]: row for row in problems}
     for row in read_problems(folder):
@@ -220,25 +225,36 @@ def prompt_of(row: dict) -> str:
 
 def _add_problems(folder: Path, problems: list[dict]) -> None:
     """Add problems, or renew what is known of them; `samples`, the number asked for, only grows."""
-    known = {row["id"]: row for row in read_problems(folder)}
+    before = {row["id"]: row for row in read_problems(folder)}
+    known = dict(before)
     for row in problems:
         asked = max(row["samples"], known.get(row["id"], row)["samples"])
         known[row["id"]] = row | {"samples": asked}
-    write_jsonl(folder / PROBLEMS, known.values())
+    if known == before and PROBLEMS in read_log(folder):
+        return
+    with listed_file(folder, PROBLEMS) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in known.values())
+
+
+def write_settings(folder: Path, settings: dict) -> None:
+    with listed_file(folder, SETTINGS) as temporary:
+        temporary.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_settings(folder: Path) -> dict:
     """The settings of a store. Raises DamagedStore."""
     path = folder / SETTINGS
+    content = path.read_bytes()
     try:
-        settings = json.loads(path.read_bytes())
+        settings = json.loads(content)
     except (ValueError, RecursionError) as error:
         settings = error
+    remedy = "a store made by the same command with another --store has the same: copy it"
     if not isinstance(settings, dict) or not isinstance(settings.get("info", {}), dict):
         why = settings if isinstance(settings, Exception) else "no JSON object"
-        raise DamagedStore(
-            f"{path}: damaged ({why}); a store made by the same command with another --store has the same: copy it"
-        )
+        raise DamagedStore(f"{path}: damaged ({why}); {remedy}")
+    if not as_written(read_log(folder), SETTINGS, content):
+        raise DamagedStore(f"{path}: {CHANGED}: {pardon(path)}; if not, {remedy}")
     return settings
 
 
@@ -247,6 +263,7 @@ def read_problems(folder: Path) -> list[dict]:
     path = folder / PROBLEMS
     if not path.exists():
         return []
+    remedy = "remove the file, and the same `largek sample` command writes it anew"
     try:
         rows = read_jsonl(path, ("id", "task", "split", "problem", "answer", "samples"))
     except InputError as error:
@@ -256,9 +273,12 @@ def read_problems(folder: Path) -> list[dict]:
         wrong = next((row for row in rows if not all(isinstance(row[name], str) for name in texts)), None)
         wrong = wrong or next((row for row in rows if type(row["samples"]) is not int or row["samples"] < 0), None)
         if wrong is None and len({row["id"] for row in rows}) == len(rows):
+            content = path.read_bytes()
+            if not as_written(read_log(folder), PROBLEMS, content):
+                raise DamagedStore(f"{path}: {CHANGED}: {pardon(path)}; if not, {remedy}")
             return rows
         reason = f"{path}: a problem is there twice" if wrong is None else f"{path}: not a row of it: {wrong!r:.80}"
-    raise DamagedStore(f"{reason}; remove the file, and the same `largek sample` command writes it anew")
+    raise DamagedStore(f"{reason}; {remedy}")
 
 
 def digest_of_problems(folder: Path) -> str:
@@ -277,15 +297,16 @@ def number_of_records(folder: Path) -> int:
         try:
             number += pq.read_metadata(path).num_rows
         except (OSError, pa.ArrowException):
-            number += len(read_file(path, KEY))
+            number += len(read_file(path, KEY, read_log(folder)))
     return number
 
 
 def each_chunk(folder: Path, columns: list[str]) -> Iterator[pa.Table]:
     """The records of one file after the other, then those in none. Raises DamagedStore."""
-    arrived = read_arrived(folder)
-    for path in chunk_files(folder):
-        yield read_file(path, columns)
+    arrived, files = read_arrived(folder), chunk_files(folder)
+    known = read_log(folder)
+    for path in files:
+        yield read_file(path, columns, known)
     if arrived:
         yield pa.Table.from_pylist(arrived, SCHEMA).select(columns)
 
@@ -299,13 +320,21 @@ def chunk_files(folder: Path) -> list[Path]:
     return files
 
 
-def read_file(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """The records of one file of a store. Raises DamagedStore."""
+def is_whole(path: Path, known: Known) -> bool:
+    """Whether a file of records is as it was written."""
+    name = f"samples/{path.name}"
+    return name not in known or as_written(known, name, path.read_bytes())
+
+
+def read_file(path: Path, columns: list[str] | None, known: Known) -> pa.Table:
+    """The records of one file of a store with the checksums `known`. Raises DamagedStore."""
     try:
+        if not is_whole(path, known):
+            raise OSError(f"not as {LOG} has it")
         table = _read([str(path)], columns)
-    except FileNotFoundError:
-        raise
     except (OSError, pa.ArrowException) as error:
+        if getattr(error, "errno", None):  # of the disk or of rights: the file may be whole
+            raise
         why = (str(error).splitlines() or [type(error).__name__])[0]
     else:
         if not any(table[name].null_count for name in KEY if name in table.column_names):
@@ -325,13 +354,13 @@ def read_files(folder: Path, columns: list[str] | None = None) -> pa.Table:
     files = chunk_files(folder)
     if not files:
         return SCHEMA.empty_table().select(columns or SCHEMA.names)
-    try:
-        table = _read(list(map(str, files)), columns)
-    except (OSError, pa.ArrowException):
-        table = None
+    known, table = read_log(folder), None
+    with contextlib.suppress(OSError, pa.ArrowException):
+        if all(is_whole(path, known) for path in files):
+            table = _read(list(map(str, files)), columns)
     if table is None or any(table[name].null_count for name in KEY if name in table.column_names):
         for path in files:
-            read_file(path, columns)  # names the one that is damaged
+            read_file(path, columns, known)  # names the one that is damaged
         raise DamagedStore(f"{folder}/samples: could not be read")
     return table
 
@@ -340,21 +369,35 @@ def read_arrived(folder: Path) -> list[dict]:
     """Records that came one by one and are in no file yet. A last line that a kill cut off is none of them."""
     path = folder / ARRIVED
     try:
-        *lines, _ = path.read_bytes().split(b"\n")
+        *lines, last = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
     found = []
     for number, line in enumerate(lines, 1):
-        checksum, _, record = line.partition(b" ")
         try:
-            if int(checksum, 16) != zlib.crc32(record):
-                raise ValueError("another checksum")
-            found.append(json.loads(record))
+            found.append(record_in(line))
         except ValueError as error:
             reason = f"line {number}: {error}"
             raise DamagedStore(f"{path}: damaged ({reason}); remove that line: its answer is lost") from None
+    for line in (last, last[:-1]):  # whole but for its end, which was cut off or is another character
+        with contextlib.suppress(ValueError):
+            found.append(record_in(line))
     filed = keys_of(read_files(folder, KEY)) if found else set()  # killed after they were, and before this was emptied
     return [record for record in found if (record["problem"], record["sample"]) not in filed]
+
+
+def record_in(line: bytes) -> dict:
+    """The record in a line of the log. Raises ValueError if it is not as it was written."""
+    checksum, _, record = line.partition(b" ")
+    if int(checksum, 16) != zlib.crc32(record):
+        raise ValueError("another checksum")
+    row = json.loads(record)
+    texts = ("model", "task", "split", "problem", "text")
+    if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in texts):
+        raise ValueError("no record")
+    if type(row.get("sample")) is not int or not 0 <= row["sample"] < 2**31:
+        raise ValueError("no record")
+    return row
 
 
 def keys_of(table: pa.Table) -> set[tuple[str, int]]:
@@ -371,11 +414,23 @@ def read_chunks(folder: Path, columns: list[str] | None = None) -> pa.Table:
     return table
 
 
+def refuse_other_models(folder: Path, table: pa.Table) -> None:
+    """Raises DamagedStore if records are not of the store's model, as when a file comes from another store."""
+    name = read_settings(folder).get("name")
+    if not isinstance(name, str) or set(table["model"].unique().to_pylist()) <= {name}:
+        return
+    for path in chunk_files(folder):
+        others = set(read_file(path, ["model"], {})["model"].to_pylist()) - {name}
+        if others:
+            what = f"holds answers of {min(map(str, others))!r}, and this is a store of {name!r}"
+            raise DamagedStore(f"{path}: {what}; move it to another folder")
+
+
 def which_is_there_twice(folder: Path) -> str:
     """What is wrong with a store that has an answer twice, and what to do."""
     first: dict[tuple, Path] = {}
     for path in chunk_files(folder):
-        table = read_file(path, KEY)
+        table = read_file(path, KEY, {})
         keys = keys_of(table)
         if twice := keys & first.keys():
             other = first[min(twice)]
@@ -408,6 +463,7 @@ def read_samples(path: str | Path) -> pa.Table:
 def joined(folder: Path) -> pa.Table:
     """All records of a store in their final order, with its settings in the metadata."""
     table, problems = read_chunks(folder), read_problems(folder)
+    refuse_other_models(folder, table)
     place = pa.array([row["id"] for row in problems], pa.string())
     order = pc.index_in(table["problem"], place)
     if order.null_count:

@@ -17,6 +17,7 @@ from largek.answer_kinds import (
     Clock,
     Expression,
     Matrix,
+    Modular,
     Quantity,
     Relation,
     Text,
@@ -27,7 +28,12 @@ from largek.answer_numbers import Number, close
 from largek.answer_votes import spelling
 
 PRECISION = 120  # digits to which numbers are evaluated
-POINTS = ((2, 7), (-3, 5), (13, 11), (-17, 3), (29, 8))  # where expressions are tried, shifted for every variable
+# After these a fraction is a factor; the reader takes both for one mixed number.
+PRODUCT = re.compile(
+    r"(?:(?<![\w^.])\d+(?:\.\d+)?|\)) ?(?=\( ?\\frac)|\\binom ?\{[^{}]*\} ?\{[^{}]*\}(?= ?(?:\\frac|\d))"
+)
+# Where expressions are tried, shifted for every variable: positive, negative, and with signs that alternate.
+POINTS = ((2, 7, 1), (3, 5, None), (13, 11, 1), (17, 3, -1), (29, 8, 1), (-5, 2, -1))
 
 
 def load(*_) -> None:
@@ -46,14 +52,16 @@ def parsed(latex: str):
     """The sympy object that a LaTeX text says, decimals as exact numbers; None where it cannot be read."""
     from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
     from math_verify.grader import should_treat_as_complex
-    from sympy import Float, I, Rational, nan, zoo
+    from sympy import Float, I, Pow, Rational, nan, zoo
 
     normal = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
-    if "'" in latex or "\\prime" in latex:  # which the reader leaves out
+    if "'" in latex or "\\prime" in latex or "!!" in latex:  # which the reader leaves out, or takes for (n!)!
         return None
+    latex = re.sub(r"\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top|\\intercal)(?![A-Za-z])", "^{T_{0}}", latex)
     if TRIGONOMETRIC.search(latex):
         latex = re.sub(r"(\d+(?:\.\d+)?) ?\\degree", r"(\\frac{\1 \\cdot \\pi}{180})", latex)
     latex = re.sub(r"\\gamma(?![A-Za-z])", r"\\varrho ", latex)  # which is read as a function or Euler's constant
+    latex = PRODUCT.sub(r"\g<0>\\cdot ", latex)
     text = normalize_latex(latex.replace("\\degree", ""), normal)
     try:
         found = latex2sympy(
@@ -67,7 +75,17 @@ def parsed(latex: str):
         found = found.xreplace({name: I for name in found.free_symbols if name.name == "i"})
     if hasattr(found, "atoms") and (floats := found.atoms(Float)):
         found = found.xreplace({value: Rational(str(value)) for value in floats})
+    if hasattr(found, "atoms") and (powers := found.atoms(Pow)):
+        found = found.xreplace({power: root for power in powers if (root := real_root(power)) is not None})
     return found
+
+
+def real_root(power):
+    """The odd root of a negative number, which sympy takes for a complex one; None for other powers."""
+    exponent = power.exp.doit()
+    if power.base.is_negative and exponent.is_Rational and exponent.q % 2 and exponent.q > 1:
+        return (-1) ** exponent.p * (-power.base) ** exponent
+    return None
 
 
 def equivalent(gold: str, answer: str) -> str:
@@ -82,7 +100,7 @@ def mathematically(gold: tuple, answer: tuple) -> bool:
     one, two = meaning(gold), meaning(answer)
     if one is None or two is None:
         return False
-    from sympy import Expr, MatrixBase, MatrixExpr, Set
+    from sympy import Expr, ImmutableMatrix, MatrixBase, MatrixExpr, Set
     from sympy.core.relational import Relational
     from sympy.logic.boolalg import BooleanFunction
 
@@ -96,7 +114,7 @@ def mathematically(gold: tuple, answer: tuple) -> bool:
     if isinstance(one, Relational) and isinstance(two, Relational):
         return same_relation(one, two)
     if isinstance(one, MatrixBase | MatrixExpr) and isinstance(two, MatrixBase | MatrixExpr):
-        one, two = (value.doit().as_explicit() for value in (one, two))
+        one, two = (ImmutableMatrix(value.doit()) for value in (one, two))
         return one.shape == two.shape and all(equal(a, b) for a, b in zip(one, two))
     if isinstance(one, Set | BooleanFunction | Relational) and isinstance(two, Set | BooleanFunction | Relational):
         return same_set(one, two)
@@ -118,7 +136,7 @@ def meaning(value: tuple):
         return parsed(value.letter)
     if isinstance(value, Quantity):
         return meaning(value.value)
-    if isinstance(value, Text | Clock | Based):
+    if isinstance(value, Text | Clock | Based | Modular):
         return None
     if isinstance(value, Relation):
         kinds = {"=": Eq, "<": Lt, ">": Gt, "\\le": Le, "\\ge": Ge, "\\ne": Ne}
@@ -158,11 +176,11 @@ def exactly(value) -> Fraction | None:
 
 def equal(one, two) -> bool:
     """Whether two expressions are equal for all values of their variables."""
-    from sympy import Rational, nan, simplify, zoo
+    from sympy import Abs, I, Rational, log, nan, simplify, zoo
 
     if one == two:
         return True
-    one, two = one.doit(), two.doit()
+    one, two = same_names(one.doit(), two.doit())
     if one.has(nan, zoo) or two.has(nan, zoo):
         return False
     if one == two:
@@ -173,12 +191,27 @@ def equal(one, two) -> bool:
         return (
             (one - two).equals(0) is True if one.free_symbols and two.free_symbols else bool(simplify(one - two) == 0)
         )
-    tried = [same_value(one.subs(place), two.subs(place)) for place in places(one, two)]
-    if False in tried:
-        return False
+    real = not any(side.has(I) or any(each.has(Abs) for each in side.atoms(log)) for side in (one, two))
+    tried = []
+    for place in places(one, two):
+        tried.append(same_value(one.subs(place), two.subs(place), real))
+        if tried[-1] is False:
+            return False
     if tried.count(True) >= 3 or (True in tried and not one.free_symbols | two.free_symbols):
         return True
     return bool(simplify(one - two) == 0)
+
+
+def same_names(one, two) -> tuple:
+    """Both with one symbol for a name: in what has an `i`, variables are read as complex numbers."""
+    from sympy import Symbol
+
+    names = [{name.name: name for name in side.free_symbols} for side in (one, two)]
+    other = {name: symbol for name, symbol in names[1].items() if names[0].get(name, symbol) != symbol}
+    if not other:
+        return one, two
+    free = {name: Symbol(name) for name in other}
+    return tuple(side.xreplace({names[i][name]: free[name] for name in other}) for i, side in enumerate((one, two)))
 
 
 def places(one, two) -> list[dict]:
@@ -188,12 +221,15 @@ def places(one, two) -> list[dict]:
     names = sorted(one.free_symbols | two.free_symbols, key=str)
     if not names:
         return [{}]
-    return [{name: Rational(p + 3 * i, q + i) for i, name in enumerate(names)} for p, q in POINTS]
+    return [
+        {name: Rational(p + 3 * i, q + i) * (-1 if sign is None else sign**i) for i, name in enumerate(names)}
+        for p, q, sign in POINTS
+    ]
 
 
-def same_value(one, two) -> bool | None:
+def same_value(one, two, real: bool) -> bool | None:
     """Whether two numbers are equal to far more digits than chance explains, in proportion to their size; None where
-    either has no value."""
+    either has no value, or should be real and is not."""
     from sympy import Abs, N
 
     try:
@@ -201,9 +237,10 @@ def same_value(one, two) -> bool | None:
         if not (first.is_number and second.is_number) or not (first.is_finite and second.is_finite):
             return None
         size = max(Abs(first), Abs(second))
-        if size == 0:
+        if size == 0 or Abs(first - second) <= size * 10 ** -(PRECISION - 20):
             return True
-        return bool(Abs(first - second) <= size * 10 ** -(PRECISION - 20))
+        # Roots and logarithms where one has no real value, such as sqrt(1/n) at -1, are on different branches.
+        return None if real and not (first.is_real and second.is_real) else False
     except (TypeError, ValueError, ArithmeticError, AttributeError, NotImplementedError):
         return None
 
@@ -222,7 +259,7 @@ def same_relation(one, two) -> bool:
         hasattr(side, "free_symbols") and side.is_number is not None for side in (one.lhs, one.rhs, two.lhs, two.rhs)
     ):
         return False
-    first, second = one.lhs - one.rhs, two.lhs - two.rhs
+    first, second = same_names(one.lhs - one.rhs, two.lhs - two.rhs)
     if not first.free_symbols or not second.free_symbols or first.free_symbols != second.free_symbols:
         return equal(one.lhs, two.lhs) and equal(one.rhs, two.rhs)
     factor = simplify(first / second)

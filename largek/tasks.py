@@ -31,6 +31,9 @@ ENTRY = {
     "verifier": "exact, math, reasoning-gym or module:function",
 }
 SOURCES = ("file", "hub", "reasoning_gym")
+KINDS = {"rows": (int, "a number"), "take": (int, "a number"), "answer_boxed": (bool, "true or false")}
+KINDS |= {"parameters": (dict, "names with values")}  # of all other keys: text
+NULL = ("id", "answer", "config", "parameters", "verifier")  # may be null
 
 
 def read_tasks(names: list[str], tasks_file: str | None = None, prompt: str | None = None) -> list[dict]:
@@ -82,7 +85,7 @@ def from_file(path: str) -> list[dict]:
         where = f"{path}, row {number}"
         if "id" not in row:
             raise InputError(f"{where}: expected the field 'id', as in other rows; found {', '.join(row)}")
-        if type(row["id"]) not in (str, int, float) or row["id"] == "":
+        if type(row["id"]) not in (str, int, float) or row["id"] in ("", math.inf, -math.inf) or row["id"] != row["id"]:
             raise InputError(f"{where}, id: expected text or a number, got {row['id']!r:.80}")
         row = {"task": Path(path).stem, "split": "all"} | row | {"id": str(row["id"])}
         if isinstance(row["answer"], list) and len(row["answer"]) == 1:
@@ -119,7 +122,7 @@ def read_entries(tasks_file: str | None) -> dict[str, dict]:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates that are none, and brackets in brackets
             raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
         if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
             raise InputError(f"{path}: expected names of tasks, each with its keys")
@@ -129,7 +132,11 @@ def read_entries(tasks_file: str | None) -> dict[str, dict]:
                 raise InputError(f"{path}, {name}: unknown key {unknown[0]!r}; known are {', '.join(ENTRY)}")
             if len([key for key in SOURCES if key in entry]) != 1:
                 raise InputError(f"{path}, {name}: expected exactly one of {', '.join(SOURCES)}")
-            if "{problem}" not in str(entry.get("prompt", "{problem}")):
+            for key, value in entry.items():
+                kind, expected = KINDS.get(key, (str, "text"))
+                if type(value) is not kind and not (value is None and key in NULL):
+                    raise InputError(f"{path}, {name}, {key}: expected {expected}, got {value!r:.80}")
+            if "{problem}" not in entry.get("prompt", "{problem}"):
                 raise InputError(f"{path}, {name}: expected {{problem}} in prompt, got {entry['prompt']!r}")
         entries |= {str(name): entry for name, entry in found.items()}
     return entries

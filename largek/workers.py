@@ -36,7 +36,10 @@ class Worker:
 
     def __init__(self):
         self.pipe, theirs = Pipe()
-        code = f"from largek.workers import serve; serve({theirs.fileno()})"
+        # This largek, whatever else the path holds: with a verifier of one's own it begins with the working directory.
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        code = f"import sys; sys.path.insert(0, {root!r}); import largek.workers; del sys.path[0]; "
+        code += f"largek.workers.serve({theirs.fileno()})"
         # Sets of texts have the same order in all workers; libraries start no threads, which need address space.
         fixed = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         path = {"PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in sys.path)}

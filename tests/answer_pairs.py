@@ -129,7 +129,12 @@ def with_unit(gold: str, rng: random.Random) -> str | None:
 
 def in_unicode(gold: str, rng: random.Random) -> str | None:
     pairs = [("-", rng.choice("−–")), (r"\\pi(?![a-z])", "π"), (r"\\infty", "∞"), (r"\\cup", "∪"), (r"\^\\circ", "°")]
-    pairs += [(r"\\sqrt\{(\d+)\}", r"√\1"), (r"\^2(?!\d)", "²"), (r"\^\{?3\}?(?!\d)", "³"), (r"\\frac\{1\}\{2\}", "½")]
+    pairs += [
+        (r"\\sqrt\{(\d+)\}", r"√\1"),
+        (r"\^2(?!\d)", "²"),
+        (r"\^(?:3(?!\d)|\{3\})", "³"),
+        (r"\\frac\{1\}\{2\}", "½"),
+    ]
     pairs += [
         (r"\\cdot", "·"),
         (r"\\times", "×"),

@@ -2,8 +2,11 @@
 
 import json
 import random
+import re
 import shutil
+import subprocess
 import tempfile
+import zlib
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,13 +15,14 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from test_store import HOW, problems, sample_into
 
-from largek import compare, grade, passk, report
+from largek import compare, grade, grades, passk, report
+from largek.checksums import as_written, listed_file, read_log
 from largek.common import DamagedStore, InputError
-from largek.grades import stale
-from largek.store import open_store, read_samples
+from largek.grades import read_grades, stale
+from largek.store import each_chunk, open_store, read_problems, read_samples, read_settings
 
 FILES = ("settings.json", "problems.jsonl", "arrived.log", "grades.parquet", "samples/000000.parquet")
-FILES += ("samples/000001.parquet",)
+FILES += ("samples/000001.parquet", "checksums.log")
 
 
 def record(problem: str, sample: int) -> dict:
@@ -104,7 +108,7 @@ def test_a_damaged_file_is_named_or_does_no_harm(whole, file, how, at):
                 said = str(error)
                 assert "\n" not in said and str(folder) in said and len(said) < 700, said
                 if isinstance(error, DamagedStore):
-                    assert any(word in said for word in ("remove", "move it", "copy it", "adds it")), said
+                    assert any(word in said for word in ("remove", "move it", "copy it", "adds it", "run:")), said
         if file in ("settings.json", "problems.jsonl"):
             return
         try:
@@ -138,7 +142,7 @@ def graded(folder: Path) -> dict:
         (
             "problems.jsonl",
             "emptied",
-            r"problems.jsonl: lacks the problem 't.', .*; the same `largek sample` command adds",
+            r"problems.jsonl: not as largek has written it; .*; if not, remove the file, and the same `largek sample`",
         ),
         ("arrived.log", "zeros", None),
         ("arrived.log", "longer", r"arrived.log: damaged \(line .*\); remove that line: its answer is lost"),
@@ -167,6 +171,123 @@ def test_what_to_do_is_said(whole, tmp_path, file, how, message):
     assert len(texts(folder)) >= 99
 
 
+def everything(folder: Path) -> dict:
+    """All that is read of a store, by what reads it; DamagedStore in its place where that refuses to."""
+
+    def samples():
+        table = read_samples(folder)
+        return table.to_pylist(), table.schema.metadata
+
+    def problems_and_settings():
+        return read_problems(folder), read_settings(folder)
+
+    def page_chunks():
+        return [table.to_pylist() for table in each_chunk(folder, ["problem", "sample", "text", "finish"])]
+
+    def the_grades():
+        return read_grades(str(folder)).to_csv(), grades.read_settings(str(folder))
+
+    found = {}
+    for read in (samples, problems_and_settings, page_chunks, the_grades):
+        try:
+            found[read.__name__] = read()
+        except DamagedStore as error:
+            found[read.__name__] = DamagedStore
+            assert str(folder) in str(error) and "\n" not in str(error) and len(str(error)) < 700
+    return found
+
+
+@pytest.fixture(scope="module")
+def held(whole) -> dict:
+    return everything(whole)
+
+
+def flipped(whole: Path, held: dict, file: str, place: int, value: int) -> list[str]:
+    """What refuses to read a store in which one byte of one file has another value; all else must read the same."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(shutil.copytree(whole, Path(made, "store")))
+        content = bytearray((folder / file).read_bytes())
+        place %= len(content)
+        content[place] = content[place] ^ value
+        (folder / file).write_bytes(content)
+        found = everything(folder)
+    assert all(read is DamagedStore or read == held[name] for name, read in found.items()), (file, place, value)
+    return [name for name, read in found.items() if read is DamagedStore]
+
+
+@settings(max_examples=150, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(st.sampled_from([*FILES, "lock"]), st.integers(0, 10**6), st.integers(1, 255))
+def test_one_other_byte_in_any_file_is_refused_or_changes_nothing(whole, held, file, place, value):
+    flipped(whole, held, file, place, value)
+
+
+@pytest.mark.parametrize("file, refuses", [("settings.json", 2), ("problems.jsonl", 3), ("arrived.log", 2)])
+def test_another_letter_that_leaves_a_file_readable_is_refused(whole, held, file, refuses):
+    """In each word and number of the first lines: all but what largek does not read."""
+    content = (whole / file).read_bytes()
+    places = [match.start() for match in re.finditer(rb"\w", content[:400])][::5]
+    assert len(places) > 5
+    for place in places:
+        assert len(flipped(whole, held, file, place, 1)) >= refuses, content[: place + 1]
+
+
+@pytest.mark.parametrize("last", [b"", b"\x0b"])
+def test_the_last_answer_of_the_log_needs_no_end_of_its_line(whole, tmp_path, last):
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    content = (folder / "arrived.log").read_bytes()
+    (folder / "arrived.log").write_bytes(content[:-1] + last)
+    assert texts(folder) == texts(whole)
+
+
+@pytest.mark.parametrize("row", ["{}", "7", '{"problem": 3, "sample": 1}', '{"problem": "t0", "sample": 99999999999}'])
+def test_a_line_of_the_log_that_is_no_record_is_named(whole, tmp_path, row):
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    with (folder / "arrived.log").open("ab") as log:
+        log.write(b"%08x %s\n" % (zlib.crc32(row.encode()), row.encode()))
+    with pytest.raises(DamagedStore, match=r"arrived.log: damaged \(line 4: no record\); remove that line"):
+        texts(folder)
+
+
+def test_what_was_changed_on_purpose_is_taken_when_it_is_said(whole, tmp_path):
+    folder = Path(shutil.copytree(whole, tmp_path / "a store's"))
+    path = folder / "problems.jsonl"
+    path.write_text(path.read_text().replace('"late t0 33"', '"late t0 1"'))
+    with pytest.raises(DamagedStore, match="not as largek has written it; if you have changed it, say so: ") as error:
+        grade.run(str(folder))
+    assert "; if not, remove the file, and the same `largek sample` command writes it anew" in str(error.value)
+    subprocess.run(str(error.value).partition("say so: ")[2].partition("; if not")[0], shell=True, check=True)
+    right = [key for key, row in graded_now(folder).items() if row["outcome"] == "correct"]
+    assert ("t0", 1) in right and ("t0", 33) not in right
+
+
+def graded_now(folder: Path) -> dict:
+    grade.run(str(folder))
+    return graded(folder)
+
+
+def test_a_store_of_before_there_were_checksums_is_read_and_gets_them(whole, tmp_path):
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    (folder / "checksums.log").unlink()
+    assert everything(folder) == everything(whole)
+    sample_into(folder, rows(), 33, 32)
+    assert read_log(folder).keys() == {
+        "settings.json",
+        "problems.jsonl",
+        "samples/000002.parquet",
+        "samples/000003.parquet",
+    }
+
+
+def test_checksums_are_written_beside_what_a_kill_has_left(tmp_path):
+    (tmp_path / "checksums.log").write_bytes(b"\n0123 45")
+    for text in ("one", "two"):
+        with listed_file(tmp_path, "x") as temporary:
+            temporary.write_text(text)
+    known = read_log(tmp_path)
+    assert len(known["x"]) == 2 and as_written(known, "x", b"one") and as_written(known, "y", b"?")
+    assert not as_written(known, "x", b"three")
+
+
 def test_one_flipped_bit_anywhere_in_a_file_of_records_changes_no_answer(whole, tmp_path):
     folder = Path(shutil.copytree(whole, tmp_path / "store"))
     path, before, noticed = folder / "samples" / "000000.parquet", texts(folder), 0
@@ -178,6 +299,39 @@ def test_one_flipped_bit_anywhere_in_a_file_of_records_changes_no_answer(whole, 
         except DamagedStore as error:
             noticed += "000000.parquet" in str(error)
     assert noticed > 100
+
+
+def test_a_file_of_another_model_is_named(whole, tmp_path):
+    """In place of one that was removed, so no answer is there twice."""
+    folder, other = Path(shutil.copytree(whole, tmp_path / "store")), tmp_path / "other"
+    table = pq.read_table(folder / "samples" / "000000.parquet")
+    (folder / "samples" / "000000.parquet").unlink()
+    pq.write_table(table.set_column(0, "model", [["o"] * len(table)]), folder / "samples" / "000009.parquet")
+    said = "000009.parquet: holds answers of 'o', and this is a store of 'm'; move it to another folder"
+    for command in (lambda: grade.run(str(folder)), lambda: sample_into(folder, rows(), 33, 32)):
+        with pytest.raises(DamagedStore, match=said):
+            command()
+    (folder / "samples" / "000009.parquet").rename(other)
+    sample_into(folder, rows(), 33, 32)
+    assert len(texts(folder)) >= 99
+
+
+@pytest.mark.parametrize("file", ["samples/000000.parquet", "grades.parquet"])
+def test_a_file_that_cannot_be_read_is_not_said_to_be_damaged(whole, tmp_path, file):
+    """By a disk or for want of rights; here it is a folder. Nobody is told to remove it."""
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    (folder / file).unlink()
+    (folder / file).mkdir()
+    read = read_grades if file == "grades.parquet" else read_samples
+    with pytest.raises((OSError, InputError), match="Is a directory") as error:
+        read(str(folder))
+    assert not isinstance(error.value, DamagedStore) and str(folder / file) in str(error.value)
+
+
+def test_a_store_that_is_given_twice_is_named(whole, tmp_path):
+    (tmp_path / "link").symlink_to(whole)
+    with pytest.raises(InputError, match=f"{tmp_path / 'link'}: given twice"):
+        compare.run([str(whole), str(tmp_path / "link")], [1], None)
 
 
 def test_a_renamed_file_of_problems_is_refused(whole, tmp_path):
@@ -223,7 +377,8 @@ def rename(folder: Path) -> None:
     """Give the graded model of a store another name."""
     table = pq.read_table(folder / "grades.parquet")
     place = table.column_names.index("model")
-    pq.write_table(table.set_column(place, "model", [["other"] * len(table)]), folder / "grades.parquet")
+    with listed_file(folder, "grades.parquet") as temporary:
+        pq.write_table(table.set_column(place, "model", [["other"] * len(table)]), temporary)
 
 
 def test_settings_keep_what_took_part(tmp_path):

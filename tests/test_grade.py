@@ -15,11 +15,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import BIN, run
+from conftest import BIN, ROOT, run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from largek import grade, gym_answers, workers
+from largek.checksums import listed_file
 from largek.common import InputError, write_jsonl
 from largek.gym_answers import entry, extract, gym, harmless, problems
 from largek.math_answers import start_workers
@@ -86,6 +87,8 @@ def test_a_store_is_graded_into_itself(store, capsys):
     of = {"problems": about["problems"], "records": 6}
     assert about == SETTINGS | {"asked": [["sums", "all", 6]], "verifier": {"math": version("math")}} | of
     assert "m: 6 answers: 3 correct, 1 wrong, 1 no answer, 1 truncated, 0 gave up\n" in capsys.readouterr().out
+    log = Path(store, "checksums.log")  # which grows
+    assert log.read_bytes().startswith(before.pop(log))
     assert all(path.read_bytes() == old for path, old in before.items())
 
 
@@ -244,7 +247,8 @@ def test_workers_start_early_where_an_answer_is_no_number_and_nothing_is_graded(
     calls = []
     monkeypatch.setattr("largek.math_answers.start_workers", lambda: calls.append(1))
     rows = [row | {"answer": answer, "samples": 2} for row, answer in zip(ROWS, [*answers, "3"])]
-    write_jsonl(Path(store, "problems.jsonl"), rows)
+    with listed_file(Path(store), "problems.jsonl") as changed:
+        write_jsonl(changed, rows)
     for _ in range(2):
         grade.run(store)
     assert len(calls) == started
@@ -287,11 +291,33 @@ def test_a_verifier_of_ones_own_may_lie_in_the_working_directory(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_largek_in_the_working_directory_is_not_what_workers_run(store, tmp_path):
+    """Such as another version's clone: its worker could not read what this version sends."""
+    (tmp_path / "beside_me.py").write_text(
+        'from largek.verify import Verdict\n\ndef verify(text, row):\n    return Verdict("correct", text)\n'
+    )
+    (tmp_path / "largek").mkdir()
+    (tmp_path / "largek" / "__init__.py").write_text("raise SystemExit('another largek')\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = run("largek", "grade", store, "--verifier", "beside_me:verify", cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_unreadable_verifier_is_one_line(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "broken_checker.py").write_text("def f(:\n")
     with pytest.raises(InputError, match=r"^--verifier broken_checker:f: SyntaxError: .*$"):
         load_verifier("broken_checker:f")
+
+
+def test_grades_outlive_samples_that_are_gone(store):
+    grade.run(store)
+    for path in Path(store).glob("samples/*"):
+        path.unlink()
+    before = (Path(store) / "grades.parquet").read_bytes()
+    with pytest.raises(InputError, match=r"no answers, though .*grades\.parquet holds verdicts on some"):
+        grade.run(store)
+    assert (Path(store) / "grades.parquet").read_bytes() == before
 
 
 def test_no_samples_are_graded_too(tmp_path, capsys):

@@ -13,7 +13,8 @@ import pytest
 from conftest import run
 
 from largek import grade, sample
-from largek.common import derive_seed, write_jsonl
+from largek.cli import parser
+from largek.common import InputError, derive_seed, write_jsonl
 from largek.decode import Decoder
 from largek.verify import judge, load_verifier
 
@@ -212,6 +213,13 @@ def test_seeds_are_stable():
         ("report none --output EMPTY", "--output empty: expected a file, this is a folder"),
         ("grade none.parquet --tasks P --output EMPTY", "--output empty: expected a file, this is a folder"),
         ("grade none.parquet --tasks BINARY --output o", "binary.jsonl: expected lines of JSON"),
+        ("grade none.parquet --tasks P --output oo/g", "--output oo/g: there is no folder oo; make it first"),
+        ("passk none.parquet --output o/o/p.csv", "--output o/o/p.csv: there is no folder o/o; make it first"),
+        ("compare a b --output P/c.csv", "there is no folder problems.jsonl; make it first"),
+        ("report none --output o/page.html", "--output o/page.html: there is no folder o; make it first"),
+        ("loss --model EMPTY --examples GOOD --output o/l", "--output o/l: there is no folder o; make it first"),
+        ("sample --model M --tasks P --samples 4 --output o/a", "--output o/a: there is no folder o; make it first"),
+        ("passk none.parquet --output /dev/null", "--output /dev/null: expected a file, this is a device"),
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(problems, tmp_path, command, message):
@@ -225,16 +233,45 @@ def test_wrong_input_is_one_line_and_status_2(problems, tmp_path, command, messa
     (tmp_path / "empty").mkdir()
     names = {"P": "problems.jsonl", "BROKEN": "broken.jsonl", "BARE": "bare.jsonl", "GOOD": "good.jsonl"}
     names |= {"EMPTY": "empty", "NUMBER": "number.jsonl", "BINARY": "binary.jsonl"}
-    done = run("largek", *(names.get(word, word) for word in command.split()), cwd=tmp_path)
+    words = ["/".join(names.get(part, part) for part in word.split("/")) for word in command.split()]
+    done = run("largek", *words, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr and done.stderr.count("\n") == 1
     assert not list(tmp_path.glob("o*")) and not list(tmp_path.glob(".o*"))
+
+
+@pytest.mark.parametrize(
+    "words, named",
+    [
+        (["sample", "--model", "m", "--tasks", "t", "--samples", "4", "--store", ""], "--store"),
+        (["sample", "--model", "m", "--tasks", "t", "--samples", "4", "--output", " "], "--output"),
+        (["sample", "--model", "", "--tasks", "t", "--samples", "4", "--store", "s"], "--model"),
+        (["grade", ""], "SAMPLES"),
+        (["sample", "--model", "m", "--tasks", "t", "--store", "s", "--samples", "²"], "--samples"),
+        (["sample", "--model", "m", "--tasks", "t", "--store", "s", "--samples", "9" * 12], "--samples"),
+        (["passk", "a", "--k", "1,²"], "--k"),
+        (["passk", "a", "--max-tokens", "²"], "--max-tokens"),
+        (["passk", "a", "--output", ""], "--output"),
+        (["rank", "a", "b", "--tasks", "t", "--stores", ""], "--stores"),
+    ],
+)
+def test_what_is_no_number_and_what_a_variable_that_is_not_set_leaves_is_refused(words, named, capsys):
+    with pytest.raises(SystemExit) as end:
+        parser().parse_args(words)
+    assert end.value.code == 2 and f"argument {named}: expected " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--batch-size 0", "--samples 4:4", "--max-tokens -1"])
 def test_numbers_that_make_no_sense_are_refused(option):
     done = run("largek", "sample", "--model", "m", "--tasks", "p", "--samples", "0:4", "--output", "o", *option.split())
     assert done.returncode == 2 and "expected" in done.stderr
+
+
+@pytest.mark.parametrize("temperature", [float("nan"), float("inf"), -0.5])
+def test_a_temperature_that_is_no_number_is_refused(problems, tmp_path, temperature):
+    with pytest.raises(InputError, match="--temperature must be at least 0"):
+        sample.run("m", [problems], range(2), store=str(tmp_path / "s"), temperature=temperature)
+    assert not (tmp_path / "s").exists()
 
 
 def test_help_is_quick_and_imports_no_torch():

@@ -21,6 +21,7 @@ from playwright.sync_api import Page
 
 from benchmarks.report import browser_times, make_store
 from largek import grade, passk, report
+from largek.checksums import listed_file
 from largek.grades import count, read_all
 from largek.store import open_store
 from largek.verify import OUTCOMES
@@ -241,7 +242,8 @@ def test_wrong_input_is_one_line_and_status_2(stores, tmp_path):
     next((tmp_path / "lost" / "samples").glob("*.parquet")).unlink()
     shutil.copytree(stores[0], tmp_path / "shorter")
     lines = (tmp_path / "shorter" / "problems.jsonl").read_text().splitlines(keepends=True)
-    (tmp_path / "shorter" / "problems.jsonl").write_text("".join(lines[1:]))
+    with listed_file(tmp_path / "shorter", "problems.jsonl") as changed:
+        changed.write_text("".join(lines[1:]))
     made(tmp_path / "one", "one", [row], {"p": ["1"]})
     made(tmp_path / "two", "two", [row | {"answer": "2"}], {"p": ["1"]})
     made(tmp_path / "empty", "empty", [], {})

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from largek.common import InputError, write_jsonl
-from largek.sample import Answer, Chunk, fill_store, plan, records_of
-from largek.store import open_store, read_samples
+from largek.engine_transformers import Transformers
+from largek.sample import Answer, Chunk, fill_store, plan, records_of, was_made
+from largek.store import SCHEMA, open_store, read_samples
 
 HOW = {"name": "m", "model": "x", "temperature": 1.0, "seed": 5}
 
@@ -116,6 +117,7 @@ def test_a_plan_holds_every_answer_once(n, start, size, number):
         ({"temperature": 0.5}, "temperature: 1.0 there, 0.5 now"),
         ({"model": "y", "seed": 6}, "model: 'x' there, 'y' now, seed: 5 there, 6 now"),
         ({"top_k": 3}, "top_k: None there, 3 now"),
+        ({"dtype": "bfloat16", "seed": 6}, "seed: 5 there, 6 now"),
     ],
 )
 def test_other_settings_are_refused_with_the_difference(tmp_path, change, message):
@@ -146,6 +148,35 @@ def test_a_model_of_the_hub_is_known_by_its_commit(small_model, tmp_path):
     other = pytest.raises(InputError, match=r"model: 'org/tiny@a.* there, 'org/tiny@b.* now")
     with other, open_store(tmp_path / "s", HOW | {"model": found[1][0]}, problems(1)):
         pass
+
+
+def test_the_number_format_is_a_setting_that_old_stores_lack(tmp_path):
+    sample_into(tmp_path, problems(2), 4, 8)
+    for _ in range(2):  # of before it was kept: it is taken to have been this one, and kept then
+        with open_store(tmp_path, HOW | {"dtype": "float32"}, problems(2)):
+            pass
+    other = pytest.raises(InputError, match=r"made with other settings \(dtype: 'float32' there, 'bfloat16' now\)")
+    with other, open_store(tmp_path, HOW | {"dtype": "bfloat16"}, problems(2)):
+        pass
+
+
+def test_the_number_format_of_an_engine(small_model, tmp_path, monkeypatch):
+    """float32 on a CPU, elsewhere what config.json says; the metadata of a file of samples say which."""
+    model = Path(shutil.copytree(small_model, tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
+    assert Transformers(str(model), None).dtype == "float32"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert Transformers(str(model), None).dtype == "bfloat16"
+
+
+def test_a_file_of_before_the_number_format_was_kept_is_the_same(tmp_path):
+    about = {"name": "m", "seed": 5, "dtype": "float32"}
+    old = {key: value for key, value in about.items() if key != "dtype"}
+    table = SCHEMA.empty_table().replace_schema_metadata({"largek": json.dumps(old)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert was_made(str(tmp_path / "a.parquet"), about)
+    assert not was_made(str(tmp_path / "a.parquet"), about | {"seed": 6})
 
 
 def test_a_problem_in_other_words_is_refused_and_a_new_right_answer_is_taken(tmp_path):

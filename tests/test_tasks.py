@@ -96,6 +96,14 @@ def test_reasoning_gym_by_name_and_parameters(tmp_path):
         ({"file": "FILE", "id": "key"}, "task mine, row 0: expected the field 'key'"),
         ({"file": "FILE", "answer_after": "####"}, "task mine, row 0: expected '####' in the answer, got 'a'"),
         ({"file": "FILE", "prompt": "solve"}, "expected {problem} in prompt, got 'solve'"),
+        ({"file": ["FILE"]}, "mine, file: expected text, got ['FILE']"),
+        ({"file": "FILE", "answer_after": 3}, "mine, answer_after: expected text, got 3"),
+        ({"file": "FILE", "rows": "many"}, "mine, rows: expected a number, got 'many'"),
+        ({"file": "FILE", "rows": True}, "mine, rows: expected a number, got True"),
+        ({"file": "FILE", "prompt": ["{problem}"]}, "mine, prompt: expected text, got ['{problem}']"),
+        ({"file": "FILE", "solution": None}, "mine, solution: expected text, got None"),
+        ({"hub": "x/y", "revision": 1234567}, "mine, revision: expected text, got 1234567"),
+        ({"reasoning_gym": "chain_sum", "parameters": [1]}, "mine, parameters: expected names with values, got [1]"),
         ({"reasoning_gym": "no_such_thing"}, "task mine: reasoning-gym refuses no_such_thing"),
         ({"reasoning_gym": "chain_sum", "parameters": {"terms": 1}}, "task mine: reasoning-gym refuses chain_sum"),
     ],
@@ -115,6 +123,21 @@ def test_rows_without_an_answer_are_left_out_and_counted(tmp_path, capsys):
     found = read_tasks(["mine"], entry(tmp_path, file=str(tmp_path / "file.jsonl")))
     assert [(row["id"], row["answer"]) for row in found] == [("mine/0", "1"), ("mine/3", "4")]
     assert "task mine: 2 of 4 rows have no answer and are left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_an_id_that_is_no_number_is_refused(tmp_path, number):
+    (tmp_path / "a.jsonl").write_text(f'{{"id": {number}, "problem": "p", "answer": "a"}}\n')
+    with pytest.raises(InputError, match=r"row 0, id: expected text or a number, got (nan|-?inf)"):
+        read_tasks([str(tmp_path / "a.jsonl")])
+
+
+@pytest.mark.parametrize("text", ["a: {file: 2026-99-99}", "a: " + "[" * 5000, "a: {file: !!python/name:os.system x}"])
+def test_what_is_no_yaml_is_one_line(tmp_path, text):
+    (tmp_path / "y.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"y.yaml: not YAML \(") as error:
+        read_tasks(["a"], str(tmp_path / "y.yaml"))
+    assert "\n" not in str(error.value)
 
 
 def test_an_unknown_task_names_the_known_ones(tmp_path):

@@ -26,7 +26,7 @@ if LAB:
         benchmark:
             "<results>/problems/make_problems.benchmark.jsonl"
         params:
-            lab=json.dumps(config["lab"]),
+            lab=lab_of_base,
             seed=study_seed,
             folder=subpath(output.base, parent=True),
         shell:
