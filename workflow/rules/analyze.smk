@@ -279,13 +279,11 @@ rule map_knowledge:
         ),
     log:
         "<study>/tables/map_knowledge.log",
-    conda:
-        "../../envs/cpu.yaml"
     params:
         examples=[f"{seed}={examples}" for seed, examples in EXAMPLES_SEEN.items()],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.models:q} \
             --examples {params.examples:q} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -590,11 +588,9 @@ rule plot_map:
     log:
         "<study>/figures/map.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --map {input.map:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --map {input.map:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
