@@ -17,7 +17,9 @@ if EXAMPLES_SEEN:
     TABLES.append("map")
     FIGURES.append("map")
 
-LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "select_mix", "study")]
+LINEAGE_FILES = [
+    f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "select_mix", "study")
+]
 
 
 rule tabulate_scores:
