@@ -20,6 +20,10 @@ pathvars:
     ),
 
 
+# With --sdm apptainer jobs run in this image, made from the Dockerfile; without it where Snakemake is installed.
+container: "quagmires.sif"
+
+
 report: "workflow/report/workflow.rst"
 
 
@@ -27,7 +31,7 @@ include: "workflow/rules/common.smk"  # reads and validates the config and the s
 include: "workflow/rules/data.smk"  # make_problems, select_mix
 include: "workflow/rules/train.smk"  # pretrain_base, train_sft, average_weights, import_checkpoint, train_grpo
 include: "workflow/rules/evaluate.smk"  # measure_loss, sample, grade, estimate_passk, collect, check_guessing
-include: "workflow/rules/analyze.smk"  # tabulate, analyze*, judge_*, estimate_*, plot_*, report
+include: "workflow/rules/analyze.smk"  # tabulate_scores, analyze*, judge_*, estimate_*, plot_*, report
 
 
 rule figures:

@@ -4,7 +4,7 @@
 
 The stub has the same rules, wildcards and numbers of input, output, log and benchmark files a job, but nothing else: no
 config, no sheet, no params, no resources. It leaves out what does not grow with the runs: the rules of imported
-checkpoints, and the dozen jobs behind `tabulate`.
+checkpoints, and the dozen jobs behind `tabulate_scores`.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def stub(runs: int) -> str:
                ["'S/grades/{model}/block-{block}.parquet'"], 7)
         + rule("estimate_passk", [f"S/grades/{{model}}/block-{block}.parquet" for block in range(3)],
                ["'S/passk/{model}.csv'"], 3)
-        + rule("tabulate", [], tables, 5, many=measured + grades)
+        + rule("tabulate_scores", [], tables, 5, many=measured + grades)
         + rule("check_guessing", problems, ["'S/tables/guessing.csv'"], 3, many=grades)
         + rule("plot_training", [], ["'S/figures/training.png'"], 4, many=metrics)
     )  # fmt: skip

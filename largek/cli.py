@@ -109,6 +109,8 @@ def parser() -> argparse.ArgumentParser:
     grade.add_argument("--verifier", help="exact, math, reasoning-gym, or module:function (default: the task's own)")
     within = "run a module:function here, faster and without a limit of time, and not in worker processes"
     grade.add_argument("--in-process", action="store_true", help=within)
+    number = "worker processes at a time (default: one for each CPU that this process may use)"
+    grade.add_argument("--workers", type=positive, metavar="N", help=number)
     made = "parquet file to make for each of SAMPLES (default: grades.parquet in the store)"
     grade.add_argument("--output", nargs="+", metavar="FILE", help=made)
 
@@ -253,7 +255,8 @@ def main(argv: list[str] | None = None) -> None:
             from largek import grade
 
             def grade_one(samples: str, output: str | None) -> None:
-                grade.run(samples, args.tasks, output, args.verifier, args.tasks_file, args.in_process)
+                how = (args.verifier, args.tasks_file, args.in_process, args.workers)
+                grade.run(samples, args.tasks, output, *how)
 
             outputs = one_each("--output", args.output, "SAMPLES", args.samples)
             for_each("files of samples", grade_one, zip(args.samples, outputs))

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pickle
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from largek.common import InputError, Progress, whole_file
 from largek.store import PROBLEMS, SETTINGS, digest_of_problems, read_problems, read_samples
 from largek.tasks import read_tasks
 from largek.verify import NAMED, OUTCOMES, Verdict, Verifier, is_finished, judge, load_verifier, version
-from largek.workers import PREPARATION, allow, call
+from largek.workers import PREPARATION, allow, call, limit, most
 
 # what is carried over from the samples, so that tables are made from grades alone
 CARRIED = ["model", "task", "split", "problem", "sample", "tokens", "entropy"]
@@ -36,6 +35,7 @@ def run(
     verifier: str | None = None,
     tasks_file: str | None = None,
     in_process: bool = False,
+    workers: int | None = None,
 ) -> pa.Table:
     """Grade the samples of a store or of one parquet file; write the grades and return them.
 
@@ -45,8 +45,10 @@ def run(
     `key`, which stands for all that decided the verdict. Verdicts of `output` with the same key are taken over, so a
     store that has grown is graded where it is new; `gave_up` is tried again. The samples' metadata is kept, with the
     version of each `verifier`. A verifier of the user's own runs in worker processes under a limit of time, or
-    `in_process`, which is faster. Raises InputError.
+    `in_process`, which is faster. At most `workers` processes run at a time (default: one a core). Raises InputError.
     """
+    if workers is not None:
+        limit(workers)
     if verifier is not None:
         load_verifier(verifier)  # says what is wrong with it before anything is read
     of = {}
@@ -90,7 +92,7 @@ def run(
         raise InputError(f"{samples}: no answers, though {output} holds verdicts on some: are its samples gone?")
     before, kept, progress = set(known), time.monotonic(), Progress(Path(samples).stem, len(table), "answers")
     # Threads, since a verifier may wait for a worker process.
-    threads = ThreadPoolExecutor(os.cpu_count())
+    threads = ThreadPoolExecutor(most())
     try:
         for batch in table.select(["problem", "text", "finish"]).to_batches(max_chunksize=BATCH):
             new = {}

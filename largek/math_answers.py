@@ -22,7 +22,7 @@ from largek.answer_votes import spelling
 from largek.final_answer import boxed, extract
 from largek.symbolic import equivalent, load, normal_form
 from largek.verify import Verdict
-from largek.workers import CORES, call
+from largek.workers import call, most
 
 __all__ = ["boxed", "canonical", "compare", "extract", "load", "math", "number", "start_workers"]
 
@@ -82,7 +82,7 @@ def start_workers() -> None:
         with suppress(RuntimeError):  # the call that needs a worker says it
             call(int, seconds=SECONDS, prepare=load)
 
-    for _ in range(CORES):
+    for _ in range(most()):
         Thread(target=start, daemon=True).start()
 
 

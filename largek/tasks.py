@@ -231,10 +231,21 @@ def from_hub(name: str, entry: dict) -> list[dict]:
     options |= {"split": entry.get("split", "test"), "streaming": "take" in entry}
     try:
         rows = load_dataset(entry["hub"], entry.get("config"), **options)
+        rows = rows.select_columns(wanted_columns(entry, rows.column_names)) if rows.column_names else rows
         return list(rows.take(entry["take"])) if "take" in entry else rows.to_list()
     except Exception as error:  # of the network, the hub, the file's format: one line each
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"task {name}: {entry['hub']} could not be loaded ({reason})") from None
+
+
+def wanted_columns(entry: dict, columns: list[str]) -> list[str]:
+    """The columns of a data set that an entry reads: others may hold ten times as much. All of them where one is not
+    there, so that it can be said what is."""
+    fields = [entry.get(field, field) for field in ("problem", "answer")]
+    fields += [entry[field] for field in ("solution", "family", "id") if field in entry]
+    if set(filter(None, fields)) - set(columns):
+        return columns
+    return [name for name in columns if name in [*fields, "id"]]
 
 
 def from_reasoning_gym(name: str, entry: dict) -> list[dict]:

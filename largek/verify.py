@@ -104,9 +104,19 @@ def judge(verify: Verifier, text: str, problem: dict, truncated: bool) -> Verdic
 
 
 def version(name: str) -> str:
-    """A digest of what decides a verifier's verdicts: the source of its module and of those that it imports (but
-    largek.common, which decides none), and the versions of the installed packages that these import. 16 hexadecimal
-    digits."""
+    """A digest of what decides a verifier's verdicts: the content of its `sources` and the versions of the installed
+    packages that these import. 16 hexadecimal digits."""
+    files, packages = sources(name)
+    total = hashlib.sha256(repr(sorted(packages.items())).encode())
+    for module in sorted(files):
+        total.update(f"\n{module}\n".encode() + hashlib.sha256(files[module].read_bytes()).digest())
+    return total.hexdigest()[:16]
+
+
+def sources(name: str) -> tuple[dict[str, Path], dict[str, list[str]]]:
+    """The files of a verifier's module and of those that it imports, its own first (but largek.common, which decides no
+    verdict), and the installed packages that these import, each with the versions of its distributions. Nothing is
+    imported but the packages that the modules are in. Without files if there is no such module."""
     files, packages = {}, {}
     waiting = [NAMED.get(name, name).partition(":")[0]]
     while waiting:
@@ -118,14 +128,11 @@ def version(name: str) -> str:
         if origin and {"site-packages", "dist-packages"} & set(origin.parts):
             packages[top] = _distributions(top)
         elif origin := _origin(module):
-            files[module] = origin.read_bytes()
+            files[module] = origin
             if origin.suffix == ".py":
                 package = module if origin.name == "__init__.py" else module.rpartition(".")[0]
-                waiting += imports(ast.parse(files[module]), package)
-    total = hashlib.sha256(repr(sorted(packages.items())).encode())
-    for module in sorted(files):
-        total.update(f"\n{module}\n".encode() + hashlib.sha256(files[module]).digest())
-    return total.hexdigest()[:16]
+                waiting += imports(ast.parse(origin.read_bytes()), package)
+    return files, packages
 
 
 def imports(tree: ast.AST, package: str) -> Iterator[str]:

@@ -24,7 +24,11 @@ from multiprocessing.connection import Connection, Pipe
 MEMORY = 2 * 1024**3  # address space of a worker, bytes
 BACKSTOP = 20  # limit of time on the clock, in limits of CPU time
 PREPARATION = 600.0  # limit of time on the clock for what a call prepares, seconds
-CORES = os.cpu_count() or 1
+
+
+def cores() -> int:
+    """CPUs that this process may run on: in a job of a cluster, or under taskset, fewer than the machine has."""
+    return len(os.sched_getaffinity(0))
 
 
 class Worker:
@@ -104,6 +108,7 @@ def allow(seconds: float) -> None:
 
 
 _free: queue.LifoQueue = queue.LifoQueue()
+_most = cores()  # workers at a time
 
 
 def _fill() -> None:
@@ -111,7 +116,7 @@ def _fill() -> None:
     started than there are calls at a time. A forked child calls this too: two processes must not read from one pipe."""
     global _free
     _free = queue.LifoQueue()
-    for _ in range(CORES):
+    for _ in range(_most):
         _free.put(None)
 
 
@@ -120,6 +125,20 @@ def _stop() -> None:
         while True:
             if worker := _free.get_nowait():
                 worker.stop()
+
+
+def limit(number: int) -> None:
+    """From now on at most so many workers at a time. Between calls: if it was another number, those are stopped."""
+    global _most
+    if number != _most:
+        _stop()
+        _most = number
+        _fill()
+
+
+def most() -> int:
+    """How many workers there may be at a time: one a core, if nobody set another limit."""
+    return _most
 
 
 _fill()
@@ -133,7 +152,7 @@ def call(function: Callable, *arguments, seconds: float, prepare: Callable | Non
 
     `prepare(*arguments)` runs before it in the same worker and without that limit: for imports and for what the worker
     keeps; RuntimeError says what it raised. Both are functions of modules that can be imported. Any thread may call; a
-    call waits while there is one a core already.
+    call waits while there are as many as there may be.
     """
     worker, ready = _free.get(), False
     try:

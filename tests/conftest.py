@@ -16,7 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the backg
 BIN = Path(sys.executable).parent
 SMOKE = ("--configfile", "config/smoke.yaml")
 PARTS = ("Snakefile", "workflow", "config", "envs", "profiles", "largek")
-sys.path.append(str(ROOT / "workflow" / "scripts"))  # at the end: its tabulate.py must not stand in for the package
+sys.path.append(str(ROOT / "workflow" / "scripts"))
 
 
 def run(*command: object, cwd: Path = ROOT, **options) -> subprocess.CompletedProcess:

@@ -87,7 +87,7 @@ def tabulate(output: Path, sheet: Path, bases: dict[str, Path], ks: str = "1,2,4
     seen = [f"{base}={80_000 * (1 + place % 3)}" for place, base in enumerate(bases)]
     few = ["--k", ks, "--scopes", "{}", "--noise", noise[1]]
     for program, *options in (
-        ("tabulate", *of, "--runs", sheet, "--k", ks, "--tables", tables),
+        ("tabulate_scores", *of, "--runs", sheet, "--k", ks, "--tables", tables),
         ("analyze", *of, *models, *few, "--half-splits", 20, "--output", tables / "predictors.csv"),
         ("estimate_regret", *of, *models, *few, "--output", tables / "regret.csv"),
         (

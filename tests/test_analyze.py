@@ -307,7 +307,7 @@ def test_seeds_of_a_recipe_are_averaged_before_anything_is_ranked():
 
 
 def lineages_of(runs, made, ks):
-    """The lineages of made base models, by tabulate.py itself."""
+    """The lineages of made base models, by tabulate_scores.py itself."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tabulated(folder, write_study(folder, runs, made), ",".join(map(str, ks)))

@@ -2,9 +2,9 @@
 
 import re
 from importlib.metadata import distribution, requires
+from importlib.util import find_spec
 
 import pytest
-import yaml
 from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -31,12 +31,6 @@ def wanted(name: str) -> list[Requirement]:
     return out
 
 
-@pytest.mark.parametrize("name", ["cpu", "gpu"])
-def test_conda_environments_hold_the_pins_line_by_line(name):
-    packages = yaml.safe_load((ENVS / f"{name}.yaml").read_text())["dependencies"][-1]["pip"]
-    assert packages == (ENVS / f"{name}.txt").read_text().splitlines()
-
-
 @pytest.mark.parametrize("name", ["cpu", "cpu-vllm", "gpu"])
 def test_pins_are_what_was_asked_for(name):
     found = pins(f"{name}.txt")
@@ -46,6 +40,8 @@ def test_pins_are_what_was_asked_for(name):
 
 def test_pins_of_the_cpu_satisfy_each_other():
     """By what each installed package itself asks for."""
+    if find_spec("vllm"):
+        pytest.skip("this is the environment of GPUs, which has other pins")
     found = pins("cpu.txt")
     for name, version in found.items():
         assert distribution(name).version.partition("+")[0] == version, name

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 from scipy.stats import t as student
 from synthetic import ROOT, make, tabulate
 
@@ -254,6 +255,19 @@ def test_how_many_answers_scores_rest_on_before_rl_and_after(study, monkeypatch)
         ("published", "passk", "n = 256 answers a problem before RL, 128 after"),
     ):
         assert words in study(case).draw(name, monkeypatch).get_suptitle()
+
+
+def test_a_kind_that_is_in_no_list_is_drawn(study, monkeypatch, tmp_path):
+    """Tables made elsewhere may have others."""
+    made = study("several")
+    tables = Path(shutil.copytree(made.tables, tmp_path / "tables"))
+    for name in ("models", "over_promise"):
+        rows = pd.read_csv(tables / f"{name}.csv")
+        rows["mix"] = rows["mix"].replace("simple", "odd")
+        rows.to_csv(tables / f"{name}.csv", index=False)
+    for name in ("sft_vs_rl", "over_promise", "scores", "passk", "training", "paper"):
+        words = [text.get_text() for text in Study(tables, made.bases).draw(name, monkeypatch).findobj(Text)]
+        assert any("odd" in text for text in words), name
 
 
 def test_bars_of_scores(study, monkeypatch):

@@ -425,6 +425,22 @@ print(call(os.getpid, seconds=5.0))
     assert not Path("/proc", pid).exists()
 
 
+def test_there_are_as_many_workers_as_cpus_that_may_be_used_or_as_said(store, tmp_path, monkeypatch):
+    """And not as many as the machine has: of a job with two CPUs on a node of 128, memory would not do."""
+    one = min(os.sched_getaffinity(0))
+    code = "from largek.workers import cores, limit, most; print(cores(), most()); limit(5); print(most())"
+    there = f"import os; os.sched_setaffinity(0, [{one}]); {code}"
+    done = subprocess.run([sys.executable, "-c", there], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1", "5"]
+    slow = "import os, time; time.sleep(0.05); return Verdict('correct', str(os.getpid()))"
+    verifier_file(tmp_path, monkeypatch, slow)
+    try:
+        rows = grade.run(store, verifier="own_checker:check", workers=1).to_pylist()
+    finally:
+        workers.limit(workers.cores())
+    assert len({row["extracted"] for row in rows if row["extracted"]}) == 1
+
+
 # The verifier `reasoning-gym`.
 
 # Data sets of every kind of reasoning-gym's.

@@ -59,6 +59,58 @@ def test_too_many_gpus_are_refused(machine):
     assert done.returncode == 2 and "--gpus 3: there are only 2 (0, GPU-b)" in done.stderr
 
 
-def test_in_a_slurm_job_the_command_runs_at_once(machine):
-    done = run("python", *LEASE[1:], 1, "--", "printenv", "CUDA_VISIBLE_DEVICES", env=machine | {"SLURM_JOB_ID": "1"})
+def test_a_command_that_wants_several_is_not_passed_by_those_that_want_one(machine, tmp_path):
+    """Without its turn it would starve: whenever one GPU is free, somebody who wants one takes it."""
+    order = tmp_path / "order"
+    holders = [started(machine, 1, f"touch {tmp_path}/up-{i}; exec sleep {i}") for i in (2, 4)]
+    while len(list(tmp_path.glob("up-*"))) < 2:
+        time.sleep(0.05)
+    with subprocess.Popen(
+        [*LEASE, "2", "--", "bash", "-c", f"echo both >> {order}"], env=machine, stdout=subprocess.PIPE, text=True
+    ) as both:
+        assert both.stdout.readline() == "waiting for 2 of the GPUs 0, GPU-b\n"
+        single = [started(machine, 1, f"echo one >> {order}") for _ in range(3)]
+        assert [job.wait(60) for job in (*holders, both, *single)] == [0] * 6
+    assert order.read_text().split() == ["both", "one", "one", "one"]
+
+
+def test_a_part_of_a_gpu_has_slashes_in_its_name(machine):
+    mig = machine | {"CUDA_VISIBLE_DEVICES": "MIG-GPU-a/7/0"}
+    done = run("python", *LEASE[1:], 1, "--", "printenv", "CUDA_VISIBLE_DEVICES", env=mig)
+    assert done.returncode == 0 and done.stdout == "MIG-GPU-a/7/0\n"
+
+
+def test_within_an_allocation_of_slurm_commands_share_its_gpus(machine, tmp_path):
+    """As after `salloc --gpus 2`: the jobs of a Snakemake there are no jobs of Slurm."""
+    body = 'echo "$CUDA_VISIBLE_DEVICES" > "$TMPDIR/in-$CUDA_VISIBLE_DEVICES"; sleep 2'
+    jobs = [started(machine | {"SLURM_JOB_ID": "1"}, 1, body) for _ in range(2)]
+    assert [job.wait(60) for job in jobs] == [0, 0]
+    assert {path.name for path in tmp_path.glob("in-*")} == {"in-0", "in-GPU-b"}
+
+
+def test_two_jobs_of_slurm_on_one_machine_number_their_gpus_alike(machine, tmp_path):
+    holders = [started(machine | {"SLURM_JOB_ID": "1"}, 1, f"touch {tmp_path}/up-{i}; exec sleep 60") for i in (1, 2)]
+    while len(list(tmp_path.glob("up-*"))) < 2:
+        time.sleep(0.05)
+    other = started(machine | {"SLURM_JOB_ID": "2"}, 1, "true")
+    assert other.wait(30) == 0
+    for job in holders:
+        job.kill()
+        job.wait(30)
+
+
+def test_in_a_slurm_job_of_its_own_a_command_has_all_that_was_given(machine):
+    slurm = machine | {"SLURM_JOB_ID": "1"}
+    done = run("python", *LEASE[1:], 2, "--", "printenv", "CUDA_VISIBLE_DEVICES", env=slurm)
     assert done.returncode == 0 and done.stdout == "0,GPU-b\n"
+    done = run("python", *LEASE[1:], 3, "--", "true", env=slurm)
+    assert done.returncode == 2 and "--gpus 3: there are only 2 (0, GPU-b)" in done.stderr
+
+
+def test_who_wants_all_gpus_of_an_allocation_waits_for_those_in_use(machine, tmp_path):
+    slurm = machine | {"SLURM_JOB_ID": "1"}
+    one = started(slurm, 1, f"touch {tmp_path}/up; sleep 1.5; rm {tmp_path}/up")
+    while not (tmp_path / "up").exists():
+        time.sleep(0.05)
+    both = started(slurm, 2, f"test ! -e {tmp_path}/up")
+    assert [one.wait(30), both.wait(30)] == [0, 0]

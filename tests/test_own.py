@@ -1,14 +1,17 @@
 """docs/own.md by example: a base model, an SFT checkpoint, problems and worked examples of one's own."""
 
+import os
+import re
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from conftest import copy_of_the_project, run
+from conftest import ROOT, copy_of_the_project, run
+from synthetic import tabulate
 
-from largek.common import write_jsonl
+from largek.common import read_jsonl, write_jsonl
 
 SHEET = """run	mix	unique	epochs	budget_tokens	sft_seed	series	checkpoint
 few	random	16	1		1		
@@ -46,6 +49,57 @@ def study(small_model, tmp_path_factory) -> Path:
     done = run("snakemake", "--cores", 2, "--configfile", "config/own.yaml", cwd=project)
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     return project / "results" / "own"
+
+
+# In a process of its own: the figures import what is in the copy.
+DRAW = """
+import sys
+from importlib import import_module
+import matplotlib.pyplot as plt
+from matplotlib.text import Text
+for command in sys.argv[1].splitlines():
+    sys.argv = command.split()
+    import_module(sys.argv[0]).main()
+    if any("middle" in text.get_text() for text in plt.gcf().findobj(Text)):
+        print(sys.argv[0])
+"""
+
+
+def test_a_new_mix_is_added_as_the_page_says_and_stands_in_every_figure(tmp_path, monkeypatch):
+    code = re.search(r"```python\n(MIXES = .*?)\n\n(.*?)```", (ROOT / "docs" / "own.md").read_text(), re.S)
+    scripts = tmp_path / "workflow" / "scripts"
+    shutil.copytree(ROOT / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    source = (scripts / "select_mix.py").read_text()
+    source = re.sub(r"^MIXES = .*$", code[1], source, flags=re.M)
+    before, refusal, after = source.partition('    raise InputError(f"--mix')
+    (scripts / "select_mix.py").write_text(before + code[2] + refusal + after)
+
+    rows = [{"id": str(i), "family": "f", "problem": "w " * i, "solution": "s"} for i in range(1, 42)]
+    write_jsonl(tmp_path / "pool.jsonl", rows)
+    pool = ("--pool", tmp_path / "pool.jsonl", "--validation", tmp_path / "pool.jsonl", "--held-out", 4)
+    which = ("--mix", "middle", "--unique", 3, "--family", "f", "--seed", 1, "--output", tmp_path / "mix")
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}"}
+    done = run("python", scripts / "select_mix.py", *pool, *which, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert sorted(int(row["id"]) for row in read_jsonl(tmp_path / "mix" / "examples.jsonl")) == [20, 21, 22]
+
+    sheet = (ROOT / "config" / "runs" / "second.tsv").read_text()
+    (tmp_path / "runs.tsv").write_text(sheet.replace("\tmixed\t", "\tmiddle\t"))
+    monkeypatch.setattr("synthetic.SCRIPTS", scripts)
+    tables = tabulate(tmp_path / "out", tmp_path / "runs.tsv", {"2": ROOT / "results/published/second/tables"})
+    shutil.copy(ROOT / "results/published/second/tables/paper_over_promise.csv", tables / "paper.csv")
+    given = {"sft_vs_rl": ("models", "over_promise"), "scores": ("models",), "passk": ("models", "passk")}
+    given |= {"over_promise": ("models", "over_promise", "verdicts"), "paper": ("models", "over_promise", "paper")}
+    given |= {"training": ("models",)}
+    commands = []
+    for name, names in given.items():
+        options = " ".join(f"--{table.replace('_', '-')} {tables}/{table}.csv" for table in names)
+        more = f" --bases 2={tables}" if name == "training" else ""
+        commands.append(f"plot_{name} {options}{more} --output {tables}/{name}.png")
+    environment["PYTHONPATH"] = f"{scripts}:{ROOT}"
+    done = run("python", "-W", "error", "-c", DRAW, "\n".join(commands), env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == [f"plot_{name}" for name in given]
 
 
 def test_models_of_ones_own_have_scores(study):

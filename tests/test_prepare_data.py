@@ -7,7 +7,8 @@ import yaml
 from conftest import ROOT, run
 
 from largek.common import read_jsonl, write_jsonl
-from prepare_data import same
+from largek.tasks import from_entry, from_hub
+from prepare_data import BATCH, draw, same
 
 SCRIPT = ROOT / "workflow" / "scripts" / "prepare_data.py"
 SETS = ("outcome", "predict", "rl", "common_held_out", "validation", "sft")
@@ -53,6 +54,36 @@ def test_a_larger_pool_changes_nothing_that_is_measured_on(study, small_model, t
         assert prepared(study | {"pool": pool}, small_model, tmp_path / str(pool)).returncode == 0
     for name in SETS[:-1]:
         assert (tmp_path / "50" / f"{name}.jsonl").read_bytes() == (tmp_path / "100" / f"{name}.jsonl").read_bytes()
+
+
+def test_tokens_are_counted_until_the_pool_is_full_and_no_further(study, tmp_path):
+    """A large data set takes as long as what is used of it."""
+    counted = []
+
+    def tokenizer(texts: list[str]) -> dict:
+        counted.extend(texts)
+        return {"input_ids": [text.split() for text in texts]}
+
+    solved = [{"q": f"start {n} then sort ?", "a": f"answer #### {n}"} for n in range(5000, 12_000)]
+    write_jsonl(tmp_path / "solved.jsonl", solved)
+    entries = yaml.safe_load((tmp_path / "tasks.yaml").read_text())
+    entries["solved"] = entries["train"] | {"file": str(tmp_path / "solved.jsonl")}
+    (tmp_path / "tasks.yaml").write_text(yaml.safe_dump(entries))
+    sets = draw(study | {"sft": ["solved"]}, 1, tokenizer)
+    assert len(counted) == 2 * BATCH  # of 7000 problems and solutions
+    assert [len(sets[name]) for name in SETS] == [20, 20, 50, 10, 30, 100]
+
+
+def test_only_the_columns_that_are_used_are_read(tmp_path):
+    """Of a data set, here a folder; the others of R1's traces are most of their gigabytes."""
+    rows = [
+        {"id": f"r{n}", "problem": f"p{n}", "answer": str(n), "worked": f"w{n}", "traces": "x" * 99} for n in range(3)
+    ]
+    write_jsonl(tmp_path / "data" / "train.jsonl", rows)
+    entry = {"hub": str(tmp_path / "data"), "split": "train", "solution": "worked"}
+    for more in ({}, {"take": 2}):
+        assert set(from_hub("t", entry | more)[0]) == {"id", "problem", "answer", "worked"}
+    assert from_entry("t", entry)[0]["solution"] == "w0"
 
 
 @pytest.mark.parametrize(

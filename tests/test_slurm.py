@@ -30,14 +30,15 @@ def cluster():
         pytest.skip("no Slurm here: `.ci/slurm`, as root on Debian, starts one")
 
 
-def gpu_jobs() -> list[tuple[str, psutil.Process]]:
-    """(device, process) of every training and sampling that was given a GPU."""
+def gpu_jobs(project: Path) -> list[tuple[str, psutil.Process]]:
+    """(device, process) of every training and sampling of this project that was given a GPU; others of this machine
+    have nothing to do with it."""
     found = []
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            program = any(word.endswith("train_grpo.py") for word in words[:2]) or words[2:3] == ["sample"]
-            if program and Path(words[0]).name.startswith("python"):
+            program = any(word.endswith("train_grpo.py") for word in words[:2]) or words[2:4] == ["largek", "sample"]
+            if program and Path(words[0]).name.startswith("python") and process.cwd() == str(project.resolve()):
                 found.append((process.environ()["CUDA_VISIBLE_DEVICES"], process))
         except (psutil.Error, KeyError):
             continue
@@ -73,13 +74,13 @@ def study(cluster, tmp_path_factory):
         for run in sorted(left):
             metrics = models / run / "seed-1" / "checkpoints" / "metrics.jsonl"
             if metrics.exists() and metrics.read_bytes().count(b"\n") >= STEP:
-                (training,) = (each for _, each in gpu_jobs() if f"{run}/seed-1" in " ".join(each.cmdline()))
+                (training,) = (each for _, each in gpu_jobs(project) if f"{run}/seed-1" in " ".join(each.cmdline()))
                 training.suspend()  # it must not get ready before it is disturbed
                 disturb(run, training)
                 left.remove(run)
         if time.monotonic() > looked + 0.5:
             looked = time.monotonic()
-            devices.append(sorted(device for device, _ in gpu_jobs()))
+            devices.append(sorted(device for device, _ in gpu_jobs(project)))
             for line in ask("squeue", "--noheader", "--format", "%m %k").splitlines():
                 size, _, job = line.partition(" ")
                 memory.setdefault(job, set()).add(size)

@@ -1,21 +1,15 @@
 """The tables: sums of grades, metrics by hand, swapped answers."""
 
-import importlib.util
-
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, run
 from made import STEPS, made_bases, write_study
 
+import tabulate_scores as script
 from check_guessing import swapped
 from collect import read_counts
 from largek.passk import estimate
-
-# By its path: `tabulate` is also the name of a package.
-spec = importlib.util.spec_from_file_location("tabulate_script", ROOT / "workflow" / "scripts" / "tabulate.py")
-script = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(script)
 
 
 def answers(problem: str, outcomes: str, task: str = "t", first: int = 0) -> list[dict]:
@@ -152,7 +146,7 @@ def test_models_that_failed_have_empty_cells(tmp_path):
 def test_base_models_that_are_not_well_named(tmp_path, bases, complaint):
     options = ("--runs", "config/runs/smoke.tsv", "--k", "1", "--tables", tmp_path)
     done = run("python", script.__file__, "--bases", *bases, *options)
-    assert done.returncode == 2 and done.stderr.strip() == f"tabulate: error: --bases: {complaint}"
+    assert done.returncode == 2 and done.stderr.strip() == f"tabulate_scores: error: --bases: {complaint}"
 
 
 def test_a_name_that_no_model_has(tmp_path):

@@ -32,7 +32,7 @@ def planned(folder: Path, *options: str) -> dict[str, int]:
 
 
 AFTER_TABLES = {
-    *("collect", "tabulate", "check_guessing", "analyze", "forecast_scores", "report"),
+    *("collect", "tabulate_scores", "check_guessing", "analyze", "forecast_scores", "report"),
     *("plot_sft_vs_rl", "plot_scores", "plot_correlation", "plot_predictors", "plot_passk", "judge_hypotheses"),
     *("plot_over_promise", "plot_steps"),
     *("plot_paper", "plot_regret", "compare_rewards", "estimate_regret", "plot_training", "estimate_over_promise"),

@@ -17,14 +17,16 @@ if EXAMPLES_SEEN:
     TABLES.append("map")
     FIGURES.append("map")
 
-LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "study")]
+LINEAGE_FILES = [
+    f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "select_mix", "study")
+]
 
 
-rule tabulate:
+rule tabulate_scores:
     """The scores of every model."""
     input:
-        script="workflow/scripts/tabulate.py",
-        shared=["workflow/scripts/bases.py", "workflow/scripts/study.py"],
+        script="workflow/scripts/tabulate_scores.py",
+        shared=[f"workflow/scripts/{name}.py" for name in ("bases", "select_mix", "study")],
         largek=PASSK_FILES,
         runs=config["runs"],
         counts=collected("counts.parquet"),
@@ -38,21 +40,19 @@ rule tabulate:
         ),
         passk="<study>/tables/passk.csv",
     log:
-        "<study>/tables/tabulate.log",
+        "<study>/tables/tabulate_scores.log",
     benchmark:
-        "<study>/tables/tabulate.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
+        "<study>/tables/tabulate_scores.benchmark.jsonl"
     params:
         bases=bases,
         tables=subpath(output.models, parent=True),
         k=",".join(map(str, config["analysis"]["k"])),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --bases {params.bases:q} \
             --runs {input.runs:q} \
-            --k {params.k} \
+            --k {params.k:q} \
             --tables {params.tables:q} 2>&1 | tee {log:q}
         """
 
@@ -77,8 +77,6 @@ rule analyze:
         "<study>/tables/analyze.log",
     benchmark:
         "<study>/tables/analyze.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
         k=",".join(map(str, config["analysis"]["k"])),
@@ -87,13 +85,13 @@ rule analyze:
         noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --bases {params.bases:q} \
             --models {input.models:q} \
-            --k {params.k} \
+            --k {params.k:q} \
             --scopes {params.scopes:q} \
-            --half-splits {params.half_splits} \
-            --noise {params.noise} \
+            --half-splits {params.half_splits:q} \
+            --noise {params.noise:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -118,19 +116,17 @@ rule forecast_scores:
         "<study>/tables/forecast_scores.log",
     benchmark:
         "<study>/tables/forecast_scores.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
         k=",".join(map(str, config["analysis"]["k"])),
         noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --bases {params.bases:q} \
             --models {input.models:q} \
-            --k {params.k} \
-            --noise {params.noise} \
+            --k {params.k:q} \
+            --noise {params.noise:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -156,8 +152,6 @@ rule estimate_regret:
         "<study>/tables/estimate_regret.log",
     benchmark:
         "<study>/tables/estimate_regret.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
         k=",".join(map(str, config["analysis"]["k"])),
@@ -165,12 +159,12 @@ rule estimate_regret:
         noise=config["analysis"]["run_noise"]["after"],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --bases {params.bases:q} \
             --models {input.models:q} \
-            --k {params.k} \
+            --k {params.k:q} \
             --scopes {params.scopes:q} \
-            --noise {params.noise} \
+            --noise {params.noise:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -192,11 +186,9 @@ rule compare_rewards:
     log:
         "<study>/tables/compare_rewards.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -204,7 +196,7 @@ rule estimate_over_promise:
     """Which runs promised more before RL than they kept, and which candidates changed places?"""
     input:
         script="workflow/scripts/estimate_over_promise.py",
-        shared=["workflow/scripts/bases.py", "workflow/scripts/study.py"],
+        shared=[f"workflow/scripts/{name}.py" for name in ("bases", "select_mix", "study")],
         largek="largek/common.py",
         models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),
@@ -225,17 +217,15 @@ rule estimate_over_promise:
         "<study>/tables/estimate_over_promise.log",
     benchmark:
         "<study>/tables/estimate_over_promise.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
-        noise="{before} {after}".format(**config["analysis"]["run_noise"]),
+        noise=[config["analysis"]["run_noise"][when] for when in ("before", "after")],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.models:q} \
             --bases {params.bases:q} \
-            --noise {params.noise} \
+            --noise {params.noise:q} \
             --over-promise {output.over_promise:q} \
             --inversions {output.inversions:q} 2>&1 | tee {log:q}
         """
@@ -259,16 +249,14 @@ rule judge_hypotheses:
         "<study>/tables/judge_hypotheses.log",
     benchmark:
         "<study>/tables/judge_hypotheses.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
-        noise="{before} {after}".format(**config["analysis"]["run_noise"]),
+        noise=[config["analysis"]["run_noise"][when] for when in ("before", "after")],
         hypotheses=json.dumps(config["analysis"]["hypotheses"]),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.models:q} \
-            --noise {params.noise} \
+            --noise {params.noise:q} \
             --hypotheses {params.hypotheses:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
@@ -293,13 +281,11 @@ rule map_knowledge:
         ),
     log:
         "<study>/tables/map_knowledge.log",
-    conda:
-        "../../envs/cpu.yaml"
     params:
         examples=[f"{seed}={examples}" for seed, examples in EXAMPLES_SEEN.items()],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.models:q} \
             --examples {params.examples:q} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -330,15 +316,13 @@ rule analyze_paper:
         "<study>/tables/analyze_paper.log",
     benchmark:
         "<study>/tables/analyze_paper.benchmark.jsonl"
-    conda:
-        "../../envs/cpu.yaml"
     params:
         half_splits=config["analysis"]["half_splits"],
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --points {input.points:q} \
-            --half-splits {params.half_splits} \
+            --half-splits {params.half_splits:q} \
             --output {output.paper:q} \
             --over-promise {output.over_promise:q} 2>&1 | tee {log:q}
         """
@@ -361,11 +345,9 @@ rule plot_sft_vs_rl:
     log:
         "<study>/figures/sft_vs_rl.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.models:q} \
             --over-promise {input.over_promise:q} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -390,11 +372,9 @@ rule plot_over_promise:
     log:
         "<study>/figures/over_promise.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.models:q} \
             --over-promise {input.over_promise:q} \
             --verdicts {input.verdicts:q} \
@@ -418,11 +398,9 @@ rule plot_steps:
     log:
         "<study>/figures/steps.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -442,11 +420,9 @@ rule plot_correlation:
     log:
         "<study>/figures/correlation.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -466,11 +442,9 @@ rule plot_predictors:
     log:
         "<study>/figures/predictors.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --predictors {input.predictors:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -490,11 +464,9 @@ rule plot_regret:
     log:
         "<study>/figures/regret.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --regret {input.regret:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --regret {input.regret:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -514,11 +486,9 @@ rule plot_scores:
     log:
         "<study>/figures/scores.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --models {input.models:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -539,11 +509,9 @@ rule plot_passk:
     log:
         "<study>/figures/passk.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --passk {input.passk:q} \
             --models {input.models:q} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -567,13 +535,11 @@ rule plot_training:
     log:
         "<study>/figures/training.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     params:
         bases=bases,
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --bases {params.bases:q} \
             --models {input.models:q} \
             --output {output:q} 2>&1 | tee {log:q}
@@ -598,11 +564,9 @@ rule plot_paper:
     log:
         "<study>/figures/paper.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --paper {input.paper:q} \
             --models {input.models:q} \
             --over-promise {input.over_promise:q} \
@@ -626,11 +590,9 @@ rule plot_map:
     log:
         "<study>/figures/map.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     shell:
         r"""
-        python {input.script} --map {input.map:q} --output {output:q} 2>&1 | tee {log:q}
+        python {input.script:q} --map {input.map:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -652,14 +614,12 @@ rule report:
     log:
         "<study>/report.log",
     localrule: True
-    conda:
-        "../../envs/cpu.yaml"
     params:
         config=as_json(config),
         study=subpath(output[0], parent=True),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --config {params.config:q} \
             --targets {input.tables:q} {input.figures:q} \
             --tables {params.study:q}/tables \

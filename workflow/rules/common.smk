@@ -11,18 +11,21 @@ import sys
 import threading
 from pathlib import Path
 
+import snakemake
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-sys.path.append(str(Path(workflow.basedir, "workflow", "scripts")))
-from study import StudyError, read_runs, recipe_files, validate_study
+# as for the jobs, which find a verifier of one's own there
+sys.path += [workflow.basedir, str(Path(workflow.basedir, "workflow", "scripts"))]
+from study import StudyError, check_start, read_runs, recipe_files, validate_study, verifier_files
 
 
 envvars:
     "PATH",
 
 
-# Jobs find `python` and `largek` where this Snakemake is installed.
+# Jobs find `python` where this Snakemake is installed, or in the image, and largek here.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+os.environ.update(PYTHONPATH=os.pathsep.join([workflow.basedir, *filter(None, [os.getenv("PYTHONPATH")])]))
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # Threads that wait for each other sleep instead of turning: beside other work on the same cores, two that turn train
 # twenty times slower than two that sleep.
@@ -30,7 +33,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def look_again(scheduler, delay):
-    """In place of Snakemake's (9.27): it starts one more timer for every job that ends while others are ready, and each
+    """In place of Snakemake's of 9.27: it starts one more timer for every job that ends while others are ready, and each
     looks at all ready jobs every second. After 200 jobs that took a third of a core; one timer is enough."""
     timer = getattr(scheduler, "timer", None)
     if timer is None or not timer.is_alive():
@@ -38,11 +41,16 @@ def look_again(scheduler, delay):
         scheduler.timer.start()
 
 
-JobScheduler._schedule_reevalutation = look_again
+if snakemake.__version__.startswith("9.27."):  # another version may mean something else by that name
+    JobScheduler._schedule_reevalutation = look_again
 
 try:
-    validate_study(config, where=", ".join(map(os.path.relpath, workflow.configfiles)))
+    WHERE = ", ".join(map(os.path.relpath, workflow.configfiles))
+    validate_study(config, WHERE)
     RUNS = read_runs(config)
+    if workflow.is_main_process:  # without a limit of GPUs, as in profiles/slurm, jobs run on other machines
+        limit = workflow.global_resources.get("gpu")
+        check_start(config, WHERE, limit and limit.value)
 except StudyError as error:
     raise WorkflowError(str(error))
 
@@ -92,14 +100,13 @@ def lab_of_base(wildcards):
 GPUS = config["gpus"]
 if not any(GPUS.values()):
     os.environ.update(CUDA_VISIBLE_DEVICES="")  # jobs of a study without GPUs see none
-ENVIRONMENT = "../../envs/gpu.yaml" if any(GPUS.values()) else "../../envs/cpu.yaml"
-LORA = f"--lora {config['recipes']['lora']}" if "lora" in config["recipes"] else ""
+LORA = ["--lora", config["recipes"]["lora"]] if "lora" in config["recipes"] else []
 MORE_RECIPES = {stage: recipe_files(config, stage) for stage in ("sft", "grpo")}
 CHAT_TEMPLATE = "no" if LAB or not config["data"]["chat_template"] else "yes"
 
-ENGINE = f"--engine {config['sampling']['engine']}"
+ENGINE = ["--engine", config["sampling"]["engine"]]
 if config["sampling"]["engine"] == "vllm":
-    ENGINE += f" --gpu-memory {config['sampling']['gpu_memory']} --tensor-parallel {GPUS['sample'] or 1}"
+    ENGINE += ["--gpu-memory", config["sampling"]["gpu_memory"], "--tensor-parallel", GPUS["sample"] or 1]
 
 # Regular expressions for the wildcard `run`; one that matches nothing stands for an empty list.
 NO_RUN = "(?!)"
@@ -159,15 +166,9 @@ def samples_of_block(wildcards):
 TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py", "largek/models.py"]
 DECODE_FILES = ["largek/decode.py", "largek/compiled.py", "largek/decode_step.c"]
 CPU_FILES = ["workflow/scripts/cpu_llama.py", *DECODE_FILES]
-# The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another.
-VERIFIER, VERIFIER_FILES = [], []
-if config["verifier"].startswith("lab."):
-    VERIFIER, VERIFIER_FILES = "workflow/scripts/lab/checker.py", ["workflow/scripts/lab/problems.py"]
-elif config["verifier"] in ("math", "reasoning-gym"):
-    VERIFIER, VERIFIER_FILES = "largek/math_answers.py", [
-        *sorted(f"largek/{path.name}" for path in Path(workflow.basedir, "largek").glob("answer_*.py")),
-        *(f"largek/{name}.py" for name in ("final_answer", "gym_answers", "symbolic", "workers")),
-    ]
+# The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another. Of
+# one in an installed package there is no file.
+VERIFIER, *VERIFIER_FILES = verifier_files(config["verifier"], Path(workflow.basedir)) or [[]]
 GRPO_FILES = [
     *TRAINING_FILES,
     *CPU_FILES,
@@ -185,7 +186,7 @@ FIGURE_FILES = [
     "workflow/scripts/figure.mplstyle",
     *(
         f"workflow/scripts/{name}.py"
-        for name in ("figures", "rank_statistics", "estimate_over_promise", "bases", "study")
+        for name in ("figures", "rank_statistics", "estimate_over_promise", "bases", "select_mix", "study")
     ),
     "largek/common.py",
 ]
@@ -201,13 +202,13 @@ def powers_of_two(n):
 
 def lease(stage):
     """What stands before a command that uses the GPUs of its stage."""
-    return f"python workflow/scripts/lease_gpus.py --gpus {GPUS[stage]} --" if GPUS[stage] else ""
+    return ["python", "workflow/scripts/lease_gpus.py", "--gpus", GPUS[stage], "--"] if GPUS[stage] else []
 
 
 def training(stage):
     """The program of a training: one process for each of its GPUs."""
-    program = f"torchrun --standalone --nproc-per-node {GPUS[stage]}" if GPUS[stage] > 1 else "python"
-    return f"{lease(stage)} {program}".strip()
+    several = ["torchrun", "--standalone", "--nproc-per-node", GPUS[stage]]
+    return [*lease(stage), *(several if GPUS[stage] > 1 else ["python"])]
 
 
 def cell(column):

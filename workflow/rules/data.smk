@@ -25,17 +25,15 @@ if LAB:
             "<results>/problems/make_problems.log",
         benchmark:
             "<results>/problems/make_problems.benchmark.jsonl"
-        conda:
-            ENVIRONMENT
         params:
             lab=lab_of_base,
             seed=study_seed,
             folder=subpath(output.base, parent=True),
         shell:
             r"""
-            python {input.script} \
+            python {input.script:q} \
                 --lab {params.lab:q} \
-                --seed {params.seed} \
+                --seed {params.seed:q} \
                 --output {params.folder:q} 2>&1 | tee {log:q}
             """
 
@@ -59,18 +57,17 @@ else:
             "<results>/problems/prepare_data.log",
         benchmark:
             "<results>/problems/prepare_data.benchmark.jsonl"
-        conda:
-            ENVIRONMENT
+        localrule: True  # of a cluster, the nodes may have no network
         params:
             data=as_json(config["data"]),
             seed=study_seed,
             folder=subpath(output.pool, parent=True),
         shell:
             r"""
-            python {input.script} \
+            python {input.script:q} \
                 --data {params.data:q} \
                 --tokenizer {input.tokenizer:q} \
-                --seed {params.seed} \
+                --seed {params.seed:q} \
                 --output {params.folder:q} 2>&1 | tee {log:q}
             """
 
@@ -90,8 +87,6 @@ rule select_mix:
         "<results>/mixes/{run}/select_mix.log",
     benchmark:
         "<results>/mixes/{run}/benchmark.jsonl"
-    conda:
-        ENVIRONMENT
     params:
         mix=cell("mix"),
         size=cell("size"),
@@ -102,13 +97,13 @@ rule select_mix:
         folder=subpath(output.examples, parent=True),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --pool {input.pool:q} \
             --validation {input.validation:q} \
-            --pool-share {params.pool_share} \
-            --mix {params.mix} {params.size} \
-            --family {params.family} \
-            --held-out {params.held_out} \
-            --seed {params.seed} \
+            --pool-share {params.pool_share:q} \
+            --mix {params.mix:q} {params.size:q} \
+            --family {params.family:q} \
+            --held-out {params.held_out:q} \
+            --seed {params.seed:q} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """

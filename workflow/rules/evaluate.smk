@@ -29,8 +29,6 @@ rule measure_loss:
         "<results>/losses/sft/{run}.benchmark.jsonl"
     wildcard_constraints:
         run=TRAINED_RUNS,
-    conda:
-        ENVIRONMENT
     threads: config["threads"]["sample"]
     resources:
         gpu=GPUS["sample"],
@@ -40,11 +38,11 @@ rule measure_loss:
         name="sft/{run}",
     shell:
         r"""
-        {params.lease} largek loss \
+        {params.lease:q} python -m largek loss \
             --model {input.model:q} \
-            --chat-template {params.chat_template} \
+            --chat-template {params.chat_template:q} \
             --examples {input.examples:q} \
-            --name {params.name} \
+            --name {params.name:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -91,8 +89,6 @@ rule sample:
         "<results>/samples/{model}/block-{block}.benchmark.jsonl"
     wildcard_constraints:
         model="base|sft/.+",
-    conda:
-        ENVIRONMENT
     threads: config["threads"]["sample"]
     resources:
         gpu=GPUS["sample"],
@@ -109,18 +105,18 @@ rule sample:
         seed=study_seed,
     shell:
         r"""
-        {params.lease} largek sample \
+        {params.lease:q} python -m largek sample \
             --model {input.model:q} \
-            --chat-template {params.chat_template} \
+            --chat-template {params.chat_template:q} \
             --tasks {input.problems:q} \
-            --samples {params.samples} \
-            --name {params.names} \
-            {params.engine} \
-            --temperature {params.temperature} \
-            --top-p {params.top_p} \
-            --max-tokens {params.max_tokens} \
-            --batch-size {params.batch_size} \
-            --seed {params.seed} \
+            --samples {params.samples:q} \
+            --name {params.names:q} \
+            {params.engine:q} \
+            --temperature {params.temperature:q} \
+            --top-p {params.top_p:q} \
+            --max-tokens {params.max_tokens:q} \
+            --batch-size {params.batch_size:q} \
+            --seed {params.seed:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -201,16 +197,16 @@ rule grade:
     wildcard_constraints:
         model="base|sft/.+|grpo/.+/coin-[0-9]+",
         block="block-[0-9]+|greedy",
-    conda:
-        ENVIRONMENT
+    threads: 1 if LAB else 4  # the lab's verifier runs in the process itself
     params:
         verifier=config["verifier"],
-        how="--in-process" if LAB else "",  # the lab's verifier cannot hang
+        how=["--in-process"] if LAB else [],  # the lab's verifier cannot hang
     shell:
         r"""
-        PYTHONPATH=workflow/scripts largek grade {input.samples:q} \
+        PYTHONPATH="$PYTHONPATH:workflow/scripts" python -m largek grade {input.samples:q} \
             --tasks {input.problems:q} \
-            --verifier {params.verifier} {params.how} \
+            --verifier {params.verifier:q} {params.how:q} \
+            --workers {threads} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -246,13 +242,11 @@ rule estimate_passk:
         "<results>/passk/{model}.benchmark.jsonl"
     wildcard_constraints:
         model="base|sft/.+",
-    conda:
-        ENVIRONMENT
     params:
         k=powers_of_two(OUTCOME_SAMPLES or SAMPLING["block_size"] * len(BLOCKS)),
     shell:
         r"""
-        largek passk {input.grades:q} --k {params.k} --output {output:q} 2>&1 | tee {log:q}
+        python -m largek passk {input.grades:q} --k {params.k:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -283,19 +277,17 @@ rule collect:
         "<results>/tables/collect.log",
     benchmark:
         "<results>/tables/collect.benchmark.jsonl"
-    conda:
-        ENVIRONMENT
     params:
         results=subpath(output.counts, ancestor=2),
         models=MODELS,
         gain_block=max(BLOCKS),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --results {params.results:q} \
-            --models {params.models} \
+            --models {params.models:q} \
             --grades {input.grades:q} \
-            --gain-block {params.gain_block} 2>&1 | tee {log:q}
+            --gain-block {params.gain_block:q} 2>&1 | tee {log:q}
         """
 
 
@@ -315,11 +307,9 @@ rule check_guessing:
         ),
     log:
         "<results>/tables/check_guessing.log",
-    conda:
-        ENVIRONMENT
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --grades {input.grades:q} \
             --problems {input.problems:q} \
             --output {output:q} 2>&1 | tee {log:q}

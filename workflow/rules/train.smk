@@ -26,8 +26,6 @@ if LAB:
             "<results>/models/base/train.log",
         benchmark:
             "<results>/models/base/benchmark.jsonl"
-        conda:
-            ENVIRONMENT
         threads: config["threads"]["base"]
         resources:
             gpu=GPUS["sft"],
@@ -40,13 +38,13 @@ if LAB:
             folder=subpath(output.model, parent=True),
         shell:
             r"""
-            {params.python} {input.script} \
+            {params.python:q} {input.script:q} \
                 --examples {input.examples:q} \
                 --recipe {input.recipe:q} \
                 --architecture {params.architecture:q} \
-                --seed {params.seed} \
-                --threads {params.threads} \
-                --report-to {params.report_to} \
+                --seed {params.seed:q} \
+                --threads {params.threads:q} \
+                --report-to {params.report_to:q} \
                 --output {params.folder:q} 2>&1 | tee {log:q}
             """
 
@@ -62,16 +60,14 @@ else:
         log:
             "<results>/models/base/import.log",
         localrule: True
-        conda:
-            ENVIRONMENT
         params:
             checkpoint=config["base_model"]["name"],
-            revision=f"--revision {config['base_model']['revision']}" if "revision" in config["base_model"] else "",
+            revision=[f"--revision={config['base_model']['revision']}"] if "revision" in config["base_model"] else [],
             folder=subpath(output.model, parent=True),
         shell:
             r"""
-            python {input.script} \
-                --checkpoint {params.checkpoint:q} {params.revision} \
+            python {input.script:q} \
+                --checkpoint {params.checkpoint:q} {params.revision:q} \
                 --output {params.folder:q} 2>&1 | tee {log:q}
             """
 
@@ -95,8 +91,6 @@ rule train_sft:
         "<results>/models/sft/{run}/benchmark.jsonl"
     wildcard_constraints:
         run=TRAINED_RUNS,
-    conda:
-        ENVIRONMENT
     threads: config["threads"]["sft"]
     resources:
         gpu=GPUS["sft"],
@@ -111,15 +105,15 @@ rule train_sft:
         folder=subpath(output.model, parent=True),
     shell:
         r"""
-        {params.python} {input.script} \
+        {params.python:q} {input.script:q} \
             --base {input.base:q} \
             --mix {input.mix:q} \
             --recipe {input.recipe:q} \
-            --epochs {params.epochs} \
-            --seed {params.seed} \
-            --threads {params.threads} \
-            --chat-template {params.chat_template} {params.lora} \
-            --report-to {params.report_to} \
+            --epochs {params.epochs:q} \
+            --seed {params.seed:q} \
+            --threads {params.threads:q} \
+            --chat-template {params.chat_template:q} {params.lora:q} \
+            --report-to {params.report_to:q} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """
 
@@ -137,13 +131,11 @@ rule average_weights:
         "<results>/models/sft/{run}/average.log",
     wildcard_constraints:
         run=AVERAGED_RUNS,
-    conda:
-        ENVIRONMENT
     params:
         folder=subpath(output.model, parent=True),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --models {input.base:q} {input.tuned:q} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """
@@ -161,13 +153,11 @@ rule import_checkpoint:
         "<results>/models/sft/{run}/import.log",
     wildcard_constraints:
         run=IMPORTED_RUNS,
-    conda:
-        ENVIRONMENT
     params:
         folder=subpath(output.model, parent=True),
     shell:
         r"""
-        python {input.script} \
+        python {input.script:q} \
             --checkpoint {input.checkpoint:q} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """
@@ -197,8 +187,6 @@ rule train_grpo:
     wildcard_constraints:
         run="(?!base/).+",
     priority: 1  # the longest jobs start first
-    conda:
-        ENVIRONMENT
     threads: config["threads"]["grpo"]
     resources:
         gpu=GPUS["grpo"],
@@ -206,22 +194,22 @@ rule train_grpo:
         python=training("grpo"),
         threads=config["threads"]["grpo"],
         verifier=config["verifier"],
-        more=" ".join(["--keep", *map(str, GRPO_STEPS)]) if GRPO_STEPS else "",
+        more=["--keep", *GRPO_STEPS] if GRPO_STEPS else [],
         chat_template=CHAT_TEMPLATE,
         lora=LORA,
         report_to=config["report_to"],
         folder=subpath(output.model, parent=True),
     shell:
         r"""
-        {params.python} {input.script} \
+        {params.python:q} {input.script:q} \
             --start {input.start:q} \
             --problems {input.problems:q} \
-            --verifier {params.verifier} \
+            --verifier {params.verifier:q} \
             --recipe {input.recipe:q} \
-            --seed {wildcards.seed} {params.more} \
-            --threads {params.threads} \
-            --chat-template {params.chat_template} {params.lora} \
-            --report-to {params.report_to} \
+            --seed {wildcards.seed:q} {params.more:q} \
+            --threads {params.threads:q} \
+            --chat-template {params.chat_template:q} {params.lora:q} \
+            --report-to {params.report_to:q} \
             --output {params.folder:q} 2>&1 | tee {log:q}
         """
 
@@ -264,7 +252,7 @@ use rule train_grpo as train_grpo_by_coin with:
         python=training("grpo"),
         threads=config["threads"]["grpo"],
         verifier=config["verifier"],
-        more="--reward coin",
+        more=["--reward", "coin"],
         chat_template=CHAT_TEMPLATE,
         lora=LORA,
         report_to=config["report_to"],

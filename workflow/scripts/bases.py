@@ -40,5 +40,5 @@ def read_models(path: str | Path) -> pd.DataFrame:
     """models.csv with `base_model` as text, as it is in what `read_bases` gives."""
     models = pd.read_csv(path, dtype={"base_model": str}, low_memory=False)
     if "base_model" not in models:
-        raise InputError(f"{path}: missing column 'base_model', which tabulate.py writes")
+        raise InputError(f"{path}: missing column 'base_model', which tabulate_scores.py writes")
     return models

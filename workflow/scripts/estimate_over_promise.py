@@ -35,9 +35,9 @@ from scipy.stats import norm
 
 from bases import add_bases, read_bases
 from largek.common import InputError, exit_on_bad_input, write_csv
+from select_mix import MIXES
 from study import RECIPE
 
-MIXES = ("random", "simple", "longest", "mixed", "homogeneous")
 NEEDED = [
     "base_model",
     "model",

@@ -1,6 +1,8 @@
 """What the figures share: style, kinds of runs and their colours, means over base models, and saving whole files."""
 
+from collections.abc import Iterable
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -15,24 +17,42 @@ from PIL import Image
 
 from largek.common import whole_file
 from rank_statistics import over_bases
+from select_mix import MIXES
 
 plt.style.use(Path(__file__).with_name("figure.mplstyle"))
 
 WIDTH = 9  # inches: with the style's sizes of letters, a figure shown 700 pixels wide can be read
+
+
+class Looks(dict):
+    """How kinds look; one that is in no list, as in tables made elsewhere, looks as `rest` says."""
+
+    def __init__(self, rest: str, known: Iterable):
+        super().__init__(known)
+        self.rest = rest
+
+    def __missing__(self, kind: str) -> str:
+        return self.rest
+
+
 # Kinds of runs, in the order of legends. Colours differ in grey, too, and to the colour-blind; markers differ as well.
-COLORS = {
-    "base": "#000000",
-    "random": "#767676",
-    "simple": "#bb3e06",
-    "repeated": "#0d3a8c",
-    "homogeneous": "#e69f00",
-    "longest": "#0f9d76",
-    "mixed": "#d88cb8",
-    "a few epochs": "#7cc4ea",
-    "average": "#7d3a85",
-    "own checkpoint": "#3d2b1f",
-}
-MARKERS = dict(zip(COLORS, "*ovsD^PXhp"))
+COLORS = Looks(
+    "#a0a0a0",
+    {
+        "base": "#000000",
+        "random": "#767676",
+        "simple": "#bb3e06",
+        "repeated": "#0d3a8c",
+        "homogeneous": "#e69f00",
+        "longest": "#0f9d76",
+        "mixed": "#d88cb8",
+        "a few epochs": "#7cc4ea",
+        "average": "#7d3a85",
+        "own checkpoint": "#3d2b1f",
+    },
+)
+SPARE_COLORS, SPARE_MARKERS = ("#5b8c2a", "#c2185b", "#00838f", "#8d6e63", "#5e35b1"), "<>8Hd"
+MARKERS = Looks("8", zip(COLORS, "*ovsD^PXhp"))
 LABELS = {
     "base": "base model, no SFT",
     "random": "random, once",
@@ -45,7 +65,10 @@ LABELS = {
     "average": "average with the base",
     "own checkpoint": "own checkpoint",
 }
-TREATED = [kind for kind in COLORS if kind not in ("base", "random")]
+# Mixes that are new in select_mix.py take these looks in turn.
+for mix, color, marker in zip((mix for mix in MIXES if mix not in COLORS), cycle(SPARE_COLORS), cycle(SPARE_MARKERS)):
+    COLORS[mix], MARKERS[mix], LABELS[mix] = color, marker, mix
+NOT_TREATED = ("base", "random")
 BEFORE, AFTER = "#12439b", "#d8672a"
 # Predictors, as they are called in figures: a minus sign where less promises more.
 PREDICTORS = {
@@ -91,6 +114,12 @@ def say_empty(path: str, why: str) -> None:
     save(figure, path)
 
 
+def in_order(kinds: Iterable[str]) -> list[str]:
+    """The kinds that there are, in the order of legends; those that are in no list come last."""
+    there = set(kinds)
+    return [kind for kind in COLORS if kind in there] + sorted(there - COLORS.keys())
+
+
 def kind_of(run: str, mix: str, epochs: float) -> str:
     """The kind of a run: its mix, of random data by how often they were seen."""
     if run == "base":
@@ -128,7 +157,7 @@ def style(kind: str, again: bool = False, **more) -> dict:
 
 def key(kind: str, again: bool = False, label: str = "") -> Line2D:
     """A kind's entry in a legend."""
-    return Line2D([], [], ls="", label=label or LABELS[kind], **style(kind, again))
+    return Line2D([], [], ls="", label=label or LABELS.get(kind, kind), **style(kind, again))
 
 
 def called(predictor: str) -> str:

@@ -11,11 +11,14 @@ Of the hub only what is loaded as data is taken: no code, and no weights but saf
 """
 
 import argparse
+from fnmatch import fnmatch
 from pathlib import Path
 
 from largek.common import InputError, exit_on_bad_input, write_json
 
 TAKEN = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+# The same weights once more, in the format of Mistral's own code, which vLLM would prefer; and weights in folders.
+LEFT = ["consolidated*.safetensors", "*/*.safetensors"]
 
 
 def find(checkpoint: str, revision: str | None) -> Path:
@@ -27,7 +30,7 @@ def find(checkpoint: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=TAKEN))
+        return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=TAKEN, ignore_patterns=LEFT))
     except Exception as error:  # of the network, the hub, a licence not accepted: one line each
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{checkpoint}: could not be downloaded ({reason})") from None
@@ -46,7 +49,10 @@ def main() -> None:
                 raise InputError(f"{args.checkpoint}: expected a model folder with {needed}")
         model = args.output / "model"
         model.mkdir(parents=True, exist_ok=True)
+        whole = any(checkpoint.glob("model*.safetensors"))
         for file in sorted(checkpoint.iterdir()):
+            if whole and fnmatch(file.name, LEFT[0]):
+                continue
             (model / file.name).symlink_to(file.resolve())
         record = {"status": "ok", "checkpoint": args.checkpoint, "revision": args.revision}
         write_json(args.output / "run.json", record)

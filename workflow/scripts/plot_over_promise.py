@@ -18,11 +18,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from estimate_over_promise import read_models
 from figures import (
     COLORS,
-    TREATED,
+    NOT_TREATED,
     WIDTH,
     bars,
     counted,
     fill_single,
+    in_order,
     log2_axis,
     longest,
     pooled,
@@ -65,14 +66,14 @@ def main() -> None:
     args = parser.parse_args()
     models = read_models(args.models)
     rows = read_promises(args.over_promise, models).dropna(subset="over_promise")
-    rows = rows[rows["kind"].isin(TREATED)]
+    rows = rows[~rows["kind"].isin(NOT_TREATED)]
     if rows.empty:
         return say_empty(args.output, "no run has an over-promise: over_promise.csv says why")
     verdicts = pd.read_csv(args.verdicts).set_index("hypothesis")["verdict"]
     last = longest(rows)
     means = pooled(last, ["kind", "again", "recipe"], ["tokens", "over_promise"]).reset_index()
     means = fill_single(means, last)
-    kinds = [kind for kind in TREATED if kind in set(rows["kind"])]
+    kinds = in_order(rows["kind"])
     steps = sorted(rows["rl_steps"].unique(), reverse=True)
     height, number = (5.6, 2) if len(steps) > 1 else (3.4, 1)
     figure, axes = plt.subplots(number, len(kinds), figsize=(WIDTH, height), sharey="row", sharex="row", squeeze=False)

@@ -11,7 +11,21 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from estimate_over_promise import curve, read_models
-from figures import COLORS, LABELS, TREATED, WIDTH, counted, key, kind_of, longest, pooled, read_promises, save, style
+from figures import (
+    COLORS,
+    LABELS,
+    NOT_TREATED,
+    WIDTH,
+    counted,
+    in_order,
+    key,
+    kind_of,
+    longest,
+    pooled,
+    read_promises,
+    save,
+    style,
+)
 
 MIXES = {"none": "base", "shortest": "simple", "nemotron": "own checkpoint"}
 HOLLOW = {"Mistral-12B": False, "Qwen3-4B": True, "Llama3-8B": False}
@@ -54,7 +68,7 @@ def main() -> None:
     figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 7.6), sharex=True, sharey="row")
     for (upper, lower), shown in zip(axes.T, (points, runs)):
         draw(upper, shown, "after")
-        draw(lower, shown[shown["kind"].isin(TREATED)], "over_promise")
+        draw(lower, shown[~shown["kind"].isin(NOT_TREATED)], "over_promise")
         lower.axhline(0, color=COLORS["random"], lw=1.6)
         lower.set_xlabel("score before RL (%)")
     for model, part in points.groupby("model", sort=False):
@@ -75,8 +89,8 @@ def main() -> None:
     axes[0, 1].set_title(f"This study: mean of its own tasks\n{sizes}")
     axes[0, 0].set_ylabel("score after RL (%)")
     axes[1, 0].set_ylabel("over-promise (points)")
-    kinds = [kind for kind in COLORS if kind in {*points["kind"], *runs["kind"]}]
-    found = [key(kind, label=NAMES.get(kind, LABELS[kind])) for kind in kinds]
+    kinds = in_order([*points["kind"], *runs["kind"]])
+    found = [key(kind, label=NAMES.get(kind, LABELS.get(kind, kind))) for kind in kinds]
     found += [key("random", True, "hollow, left: Qwen3-4B"), key("simple", True, "hollow, right: several epochs")]
     found.append(Line2D([], [], color=COLORS["random"], label="reference curve (left dashed: Qwen3-4B)"))
     found.append(Line2D([], [], color="grey", lw=0.8, ls=":", label="no change"))

@@ -11,7 +11,20 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from estimate_over_promise import read_models
-from figures import AFTER, BEFORE, COLORS, LABELS, WIDTH, counted, kind_of, log2_axis, pooled, samples, save, say_empty
+from figures import (
+    AFTER,
+    BEFORE,
+    LABELS,
+    WIDTH,
+    counted,
+    in_order,
+    kind_of,
+    log2_axis,
+    pooled,
+    samples,
+    save,
+    say_empty,
+)
 
 STAGES = {"before RL": (BEFORE, "-"), "after RL": (AFTER, "--")}
 COLUMNS = 3
@@ -42,7 +55,7 @@ def main() -> None:
     curves = read_curves(args.passk, models)
     if curves.empty:
         return say_empty(args.output, "no run has a score before and after RL")
-    kinds = [kind for kind in COLORS if kind in set(curves["kind"])]
+    kinds = in_order(curves["kind"])
     number = math.ceil(len(kinds) / COLUMNS)
     figure, axes = plt.subplots(
         number, COLUMNS, figsize=(WIDTH, 0.8 + 2.3 * number), sharex=True, sharey=True, squeeze=False
@@ -62,7 +75,7 @@ def main() -> None:
             if several:
                 axis.fill_between(mean.index, mean["estimate_lo"], mean["estimate_hi"], color=color, alpha=0.2, lw=0)
             axis.plot(mean.index[-1], mean["estimate"].iloc[-1], "|", color=color, ms=11, mew=2, clip_on=False)
-        axis.set_title(f"{LABELS[kind].partition(':')[0]} ({here['recipe'].nunique()})")
+        axis.set_title(f"{LABELS.get(kind, kind).partition(':')[0]} ({here['recipe'].nunique()})")
         ks = sorted(curves["k"].unique())
         log2_axis(axis, ks, "", ticks=ks[::2])
         axis.set_ylim(0, 100)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from estimate_over_promise import read_models
-from figures import COLORS, WIDTH, bars, counted, kind_of, pooled, samples, save, say_empty, short
+from figures import COLORS, WIDTH, bars, counted, in_order, kind_of, pooled, samples, save, say_empty, short
 
 BEFORE_RL = ["score", "loss_common", "loss_own"]
 MOST = 16  # recipes of a row of panels, about
@@ -73,7 +73,7 @@ def main() -> None:
     recipes = read_scores(models)
     if recipes.empty:
         return say_empty(args.output, "no run has a score before and after RL")
-    kinds = {kind: recipes[recipes["kind"] == kind] for kind in COLORS if (recipes["kind"] == kind).any()}
+    kinds = {kind: recipes[recipes["kind"] == kind] for kind in in_order(recipes["kind"])}
     rows = rows_of_panels(kinds)
     figure = plt.figure(figsize=(WIDTH, 1 + 3.9 * len(rows)))
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]

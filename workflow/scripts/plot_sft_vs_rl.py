@@ -19,11 +19,12 @@ from estimate_over_promise import curve, read_models
 from figures import (
     COLORS,
     LABELS,
-    TREATED,
+    NOT_TREATED,
     WIDTH,
     bars,
     counted,
     fill_single,
+    in_order,
     key,
     longest,
     pooled,
@@ -64,20 +65,20 @@ def draw(axis: plt.Axes, rows: pd.DataFrame, means: pd.DataFrame, column: str) -
 def draw_lengths(axis: plt.Axes, rows: pd.DataFrame, treated: pd.DataFrame, outside: int) -> None:
     """The over-promise against the score before RL; so many recipes have none."""
     axis.axhline(0, color=COLORS["random"], lw=2, zorder=1)
-    draw(axis, rows[rows["kind"].isin(TREATED)].dropna(subset="over_promise"), treated, "over_promise")
+    draw(axis, rows[~rows["kind"].isin(NOT_TREATED)].dropna(subset="over_promise"), treated, "over_promise")
     note = f"; {counted(outside, 'recipe')} outside the curve" if outside else ""
     axis.set(xlabel=f"score before RL (%){note}", ylabel="score after RL minus the curve (points)")
     axis.set_title("Below 0: promised more than was kept")
 
 
 def legend(figure: plt.Figure, means: pd.DataFrame, several: bool) -> None:
-    kinds = [kind for kind in COLORS if kind in set(means["kind"])]
+    kinds = in_order(means["kind"])
     found = [
         Line2D([], [], color=COLORS["random"], lw=2, label="reference curve" + (", mean and 95 %" if several else ""))
     ]
     found += [key(kind) for kind in kinds]
     again = [kind for kind in kinds if (means["again"] & (means["kind"] == kind)).any()]
-    found += [key(kind, True, f"{LABELS[kind]}, several epochs") for kind in again]
+    found += [key(kind, True, f"{LABELS.get(kind, kind)}, several epochs") for kind in again]
     found.append(Line2D([], [], color="grey", lw=0.8, ls=":", label="no change"))
     figure.legend(handles=found, loc="outside lower center", ncols=3)
 
@@ -95,7 +96,7 @@ def main() -> None:
     bases, steps = rows["base_model"].nunique(), rows["rl_steps"].iloc[0]
     means = pooled(rows, ["kind", "again", "recipe"], ["before", "after", "over_promise"]).reset_index()
     means = fill_single(means, rows)
-    treated = means[means["kind"].isin(TREATED)].dropna(subset="over_promise")
+    treated = means[~means["kind"].isin(NOT_TREATED)].dropna(subset="over_promise")
 
     figure, axes = plt.subplots(1, 1 if treated.empty else 2, figsize=(WIDTH, 5.4), squeeze=False)
     left = axes[0, 0]
@@ -109,7 +110,7 @@ def main() -> None:
     left.set(xlabel="score before RL (%)", ylabel=f"score after {steps} steps of RL (%)")
     left.set_title("Stems: distance to the reference curve")
     if len(treated):
-        outside = means["kind"].isin(TREATED).sum() - len(treated)
+        outside = (~means["kind"].isin(NOT_TREATED)).sum() - len(treated)
         draw_lengths(axes[0, 1], rows, treated, outside)
         axes[0, 1].set_xlim(low, high)
     legend(figure, means, bases > 1)

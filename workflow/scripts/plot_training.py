@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
 from bases import add_bases, read_bases, read_models
-from figures import COLORS, LABELS, WIDTH, counted, kind_of, save, say_empty
+from figures import COLORS, LABELS, WIDTH, counted, in_order, kind_of, save, say_empty
 
 PANELS = {
     "reward": "reward (% right answers)",
@@ -39,13 +39,13 @@ def main() -> None:
         rows[column] = 100 * rows[column]
     runs = rows.groupby(["base_model", "model"]).ngroups
     window = max(1, int(rows["step"].max()) // 20)
-    shown = [kind for kind in [*COLORS, COIN] if kind in set(rows["kind"])]
+    shown = [*in_order(set(rows["kind"]) - {COIN}), *({COIN} & set(rows["kind"]))]
     figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.4), sharex=True)
     for axis, (column, title) in zip(axes.flat, PANELS.items()):
         curves = rows.pivot_table(index="step", columns=["kind", "base_model", "model"], values=column)
         curves = curves.rolling(window, min_periods=1).mean()
         for kind in shown:
-            color = COLORS.get(kind, "#a0a0a0")
+            color = COLORS[kind]
             if runs <= MOST:
                 axis.plot(curves[kind], color=color, lw=0.5, alpha=0.25)
             mean = curves[kind].T.groupby(level="base_model").mean().mean()
@@ -54,7 +54,7 @@ def main() -> None:
     for axis in axes[1]:
         axis.set_xlabel("step of GRPO")
     found = [
-        Line2D([], [], color=COLORS.get(kind, "#a0a0a0"), lw=2, ls=DASHES.get(kind, "-"), label=LABELS.get(kind, kind))
+        Line2D([], [], color=COLORS[kind], lw=2, ls=DASHES.get(kind, "-"), label=LABELS.get(kind, kind))
         for kind in shown
     ]
     figure.legend(handles=found, loc="outside lower center", ncols=3, handlelength=3)

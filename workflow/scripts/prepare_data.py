@@ -18,9 +18,11 @@ What a problem is asked as stands in its field `prompt`, the same words in SFT, 
 import argparse
 import json
 import random
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
-from largek.common import InputError, Progress, derive_seed, exit_on_bad_input, write_jsonl
+from largek.common import InputError, derive_seed, exit_on_bad_input, write_jsonl
 from largek.models import load_tokenizer
 from largek.tasks import fill, read_tasks
 
@@ -36,9 +38,9 @@ def shuffled(rows: list[dict], *seed) -> list[dict]:
     return random.Random(derive_seed(*seed)).sample(rows, len(rows))
 
 
-def count_tokens(rows: list[dict], tokenizer) -> None:
-    """Set `tokens` of worked examples. Raises InputError for one without a solution."""
-    progress = Progress("prepare_data", len(rows), "examples")
+def short_enough(rows: list[dict], tokenizer, most: int) -> Iterator[dict]:
+    """The worked examples of at most so many tokens, in order, with `tokens` set; no more are counted than are asked
+    for. Raises InputError for one without a solution."""
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
         for row in batch:
@@ -47,7 +49,7 @@ def count_tokens(rows: list[dict], tokenizer) -> None:
         for name in ("prompt", "solution"):
             for row, ids in zip(batch, tokenizer([row[name] for row in batch])["input_ids"]):
                 row["tokens"] = row.get("tokens", 0) + len(ids)
-        progress.update(start + len(batch))
+        yield from (row for row in batch if row["tokens"] <= most)
 
 
 def draw(data: dict, seed: int, tokenizer) -> dict[str, list[dict]]:
@@ -58,27 +60,27 @@ def draw(data: dict, seed: int, tokenizer) -> dict[str, list[dict]]:
         rows = read_tasks([name], data["tasks_file"])
         return [row | {"prompt": fill(data["prompt"], row["problem"])} for row in shuffled(rows, seed, "data", name)]
 
-    def free(rows: list[dict]) -> list[dict]:
-        return [row for row in rows if same(row["problem"]) not in taken]
+    def free(rows: Iterable[dict]) -> Iterator[dict]:
+        return (row for row in rows if same(row["problem"]) not in taken)
 
-    def take(rows: list[dict], wanted: int, key: str) -> list[dict]:
-        left = free(rows)
-        if len(left) < wanted:
-            raise InputError(f"data: {key}: expected {wanted} rows that no other set has, found {len(left)}")
-        taken.update(same(row["problem"]) for row in left[:wanted])
-        return left[:wanted]
+    def take(rows: Iterable[dict], wanted: int, key: str) -> list[dict]:
+        chosen = list(islice(free(rows), wanted))
+        if len(chosen) < wanted:
+            raise InputError(f"data: {key}: expected {wanted} rows that no other set has, found {len(chosen)}")
+        taken.update(same(row["problem"]) for row in chosen)
+        return chosen
 
     sets = {"outcome": [], "predict": []}
     for name in data["benchmarks"]:
         rows = read(name)
-        half = min(data["problems_per_task"], len(free(rows)) // 2)
+        half = min(data["problems_per_task"], sum(1 for _ in free(rows)) // 2)
         for split, chosen in sets.items():
             chosen += [row | {"split": split} for row in take(rows, half, name)]
     problems = [row for name in data["rl"] for row in read(name)]
     sets["rl"] = take(shuffled(problems, seed, "data", "rl"), data["rl_problems"], "rl_problems")
     examples = [{"family": name} | row for name in data["sft"] for row in read(name)]
-    count_tokens(examples, tokenizer)
-    short = [row for row in shuffled(examples, seed, "data", "sft") if row["tokens"] <= data["max_tokens"]]
+    # One after another from the same examples, so that tokens are counted only until the pool is full.
+    short = short_enough(shuffled(examples, seed, "data", "sft"), tokenizer, data["max_tokens"])
     for name, key in (("common_held_out", "held_out"), ("validation", "validation"), ("sft", "pool")):
         sets[name] = take(short, data[key], key)
     return sets

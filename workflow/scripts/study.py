@@ -11,6 +11,12 @@ import jsonschema
 import pandas as pd
 import yaml
 
+from largek.common import InputError
+from largek.tasks import is_file, read_entries
+from largek.verify import NAMED, sources
+from lease_gpus import devices
+from select_mix import MIXES
+
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "series", "checkpoint"]
 OPTIONAL = ["grpo_seeds", "average_of"]
@@ -53,6 +59,7 @@ def validate_study(config: dict, where: str) -> None:
     validate({key: value for key, value in config.items() if key != "pathvars"}, "config.schema.yaml", where)
     if "lab" in config:
         validate_lab(config, where)
+    validate_verifier(config, where)
     sampling = config["sampling"]
     samples = sampling["block_size"] * sampling["blocks"]
     largest = max(config["analysis"]["k"])
@@ -88,6 +95,84 @@ def validate_study(config: dict, where: str) -> None:
             raise StudyError(f"{where}: analysis/scopes/{scope}: {strange[0]!r} is not a run of {config['runs']}")
 
 
+def check_start(config: dict, where: str, limit: int | None) -> None:
+    """Raises StudyError for what would end the study after its first downloads, as far as it can be known before:
+    tasks, revisions, a licence, GPUs. `limit` is how many GPUs Snakemake gives to jobs of this machine; None if they
+    run on others."""
+    if "data" in config:
+        check_tasks(config, where)
+        check_base_model(config, where)
+    if limit is not None and any(config["gpus"].values()):
+        check_gpus(config, where, limit)
+
+
+def check_tasks(config: dict, where: str) -> None:
+    """Raises StudyError on a task that is in no file, or that is not fit for what the study takes it for."""
+    data = config["data"]
+    try:
+        entries = read_entries(data["tasks_file"])
+    except InputError as error:
+        raise StudyError(str(error)) from None
+    for key in ("benchmarks", "rl", "sft"):
+        for name in data[key]:
+            task = f"{where}: data/{key}: the task {name!r}"
+            if is_file(name):
+                entries[name] = {"file": name, "solution": "solution"}
+            if name not in entries:
+                raise StudyError(f"{task} is neither in {data['tasks_file']} nor one of largek's")
+            entry = entries[name]
+            if "hub" in entry and "revision" not in entry and not Path(entry["hub"]).is_dir():
+                raise StudyError(f"{task} has no revision, the commit of {entry['hub']} to take")
+            if "file" in entry and not Path(entry["file"]).is_file():
+                raise StudyError(f"{task}: no such file: {entry['file']}")
+            if key == "sft" and "solution" not in entry:
+                raise StudyError(f"{task} names no field with a solution")
+
+
+def check_base_model(config: dict, where: str) -> None:
+    """Raises StudyError if the base model cannot be fetched: neither a folder nor a commit of the hub, or behind a
+    licence without anybody's token. One that is there already needs none."""
+    model = config["base_model"]
+    folder = Path(model["name"]).expanduser()
+    if folder.is_dir() or Path("results", config["study"], "models", "base", "run.json").exists():
+        return
+    if "revision" not in model:
+        raise StudyError(f"{where}: base_model: no folder {model['name']}; for a model on the hub give its revision")
+    if model.get("gated"):
+        from huggingface_hub import get_token  # not at the top: it takes half a second
+
+        if not get_token():
+            way = "accept it on the model's page and run `hf auth login`"
+            raise StudyError(f"{where}: base_model: {model['name']} is behind a licence: {way}")
+
+
+def check_gpus(config: dict, where: str, limit: int) -> None:
+    """Raises StudyError if a job asks for more GPUs than there are, or than Snakemake gives."""
+    stage, wanted = max(config["gpus"].items(), key=lambda item: item[1])
+    try:
+        there = len(devices())
+    except InputError:
+        there = 0
+    if wanted > there:
+        raise StudyError(f"{where}: gpus/{stage}: a job wants {wanted}, and this machine has {there} to give")
+    if wanted > limit:
+        raise StudyError(f"{where}: gpus/{stage}: a job wants {wanted}: run with --resources gpu={there}")
+
+
+def validate_verifier(config: dict, where: str) -> None:
+    """Raises StudyError unless the verifier is one of largek's or a function of a module that is there. Its module is
+    not imported: that may take as long as a model."""
+    name = config["verifier"]
+    module, colon, function = NAMED.get(name, name).partition(":")
+    files, packages = sources(name)
+    if not colon:
+        raise StudyError(f"{where}: verifier: expected one of {', '.join(NAMED)} or module:function, not {name!r}")
+    if not files and not packages:
+        raise StudyError(f"{where}: verifier: no module {module!r}, neither in workflow/scripts nor installed")
+    if files and function not in next(iter(files.values())).read_text(encoding="utf-8"):
+        raise StudyError(f"{where}: verifier: no {function!r} in {next(iter(files.values()))}")
+
+
 def validate_lab(config: dict, where: str) -> None:
     """Raises StudyError if a name does not stand in the lab's own lists."""
     lab = config["lab"]
@@ -114,6 +199,12 @@ def recipe_files(config: dict, stage: str) -> list[str]:
     return [file for file in (config["recipes"].get("lora"), (named or {}).get("deepspeed")) if file]
 
 
+def verifier_files(name: str, root: Path) -> list[str]:
+    """The files that a verifier's verdicts follow from, its own first: of the project as Snakemake names them."""
+    files, _ = sources(name)
+    return [str(file.relative_to(root) if file.is_relative_to(root) else file) for file in files.values()]
+
+
 def read_runs(config: dict) -> pd.DataFrame:
     """The sheet of runs, all cells as text, indexed by run. Raises StudyError naming file, row and column."""
     path = Path(config["runs"])
@@ -131,6 +222,8 @@ def read_runs(config: dict) -> pd.DataFrame:
         validate(filled, "runs.schema.yaml", where)
         if sum(name in filled for name in ("mix", "checkpoint", "average_of")) != 1:
             raise StudyError(f"{where}: expected one of mix, checkpoint and average_of")
+        if filled.get("mix", MIXES[0]) not in MIXES:
+            raise StudyError(f"{where}: mix: {filled['mix']!r} is not one of {', '.join(MIXES)}")
         if "mix" in filled and ("unique" in filled) == ("budget_tokens" in filled):
             raise StudyError(f"{where}: expected either unique or budget_tokens")
         for needed in [name for name in ("epochs", "sft_seed") if "mix" in filled and name not in filled]:
@@ -148,6 +241,6 @@ def read_runs(config: dict) -> pd.DataFrame:
     cells = [{name: row.get(name) or "" for name in (*COLUMNS, *OPTIONAL)} for row in rows]
     sheet = pd.DataFrame(cells, columns=[*COLUMNS, *OPTIONAL]).set_index("run", drop=False)
     sheet["size"] = [
-        f"--unique {row.unique}" if row.unique else f"--budget-tokens {row.budget_tokens}" for row in sheet.itertuples()
+        f"--unique={row.unique}" if row.unique else f"--budget-tokens={row.budget_tokens}" for row in sheet.itertuples()
     ]
     return sheet

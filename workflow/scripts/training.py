@@ -39,10 +39,6 @@ from largek.common import InputError, Progress, digest, write_json, write_jsonl
 from largek.compiled import library
 from largek.models import load_tokenizer, pretrained
 
-# The script tabulate.py must not stand in for the package of that name, which torch imports when it exits.
-HERE = str(Path(__file__).parent)
-sys.path[:] = [*(path for path in sys.path if path != HERE), HERE]
-
 PLAN = Path("docs/plan.md")
 OUTPUTS = ("model", "run.json", "metrics.jsonl")
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors")

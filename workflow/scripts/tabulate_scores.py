@@ -15,8 +15,9 @@ Where a model comes from, in models.csv:
 
 A model that failed keeps its rows in models.csv: `status` and `reason` say what is missing, other cells are empty.
 
-    python workflow/scripts/tabulate.py --bases 11=results/mislead/base-11/tables 13=results/mislead/base-13/tables \\
-        --runs config/runs/mislead.tsv --k 1,2,4,8 --tables results/mislead/tables
+    python workflow/scripts/tabulate_scores.py --runs config/runs/mislead.tsv --k 1,2,4,8 \\
+        --tables results/mislead/tables \\
+        --bases 11=results/mislead/base-11/tables 13=results/mislead/base-13/tables
 """
 
 import argparse
@@ -159,7 +160,7 @@ def main() -> None:
     parser.add_argument("--k", required=True, type=lambda text: [int(k) for k in text.split(",")])
     parser.add_argument("--tables", required=True, type=Path, help="the folder to write into")
     args = parser.parse_args()
-    with exit_on_bad_input("tabulate"):
+    with exit_on_bad_input("tabulate_scores"):
         counts, records = (read_bases(args.bases, name) for name in ("counts", "records"))
         passk = curves(counts)
         models = join(records, read_runs({"runs": args.runs}), counts, passk, args.k)
