@@ -13,7 +13,8 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
     echo "tables   results/$(1)/tables/"; echo "report   results/$(1)/report.html"
 
 .DEFAULT_GOAL := study
-.PHONY: study setup setup-gpu smoke mislead mislead-rest smollm estimate check-gpu reference figures power test test-all lint format pins
+.PHONY: study setup setup-gpu smoke mislead mislead-rest explore smollm estimate check-gpu reference figures power test
+.PHONY: test-all lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
 .PHONY: $(foreach name,grading passk coverage agreement engine peers,bench-$(name))
 
@@ -71,6 +72,11 @@ mislead-rest:       ## the same without the base models that are published alrea
 	done
 	$(MAKE) mislead
 
+explore: setup      ## a map of base models that know more or less, and RL of 1280 steps: three hours
+	snakemake --cores $(CORES) --configfile config/map.yaml
+	snakemake --cores $(CORES) --configfile config/long.yaml
+	@$(call say,map); $(call say,long)
+
 power: setup        ## what a study of that design can tell, by simulation: a minute
 	python benchmarks/power.py
 
@@ -81,14 +87,13 @@ reference: setup    ## the earlier study in two conditions; may be stopped and g
 
 # Without collect, which needs the models, no rule but these can run.
 FIGURE_RULES = figures $(shell sed -n 's/^rule \(.*\):/\1/p' workflow/rules/analyze.smk)
-# Of a study that is under way, the base models that are there.
-BASES = $(shell ls results/published/mislead 2> /dev/null | sed -n 's/^base-//p' | sort -n | paste -sd,)
 figures: setup      ## every table and figure of results/published again, from the counts and records there
-	for study in reference second $(if $(BASES),mislead); do \
-	    snakemake --cores $(CORES) --configfile config/$$study.yaml --config study=published/$$study \
-	        $$([ $$study = mislead ] && echo 'base_seeds=[$(BASES)]') \
+	for study in $(notdir $(wildcard results/published/*)); do \
+	    snakemake --cores $(CORES) --configfile config/$$study.yaml --config study=published/$$study $(BASES_THERE) \
 	        --forceall --nolock --allowed-rules $(FIGURE_RULES) -- figures || exit; \
 	done
+# Of a study that is under way, the base models that are there.
+BASES_THERE = $$(ls results/published/$$study | sed -n 's/^base-//p' | sort -n | paste -sd, | sed 's/..*/base_seeds=[&]/')
 
 setup: .venv/ready  ## the environment alone
 

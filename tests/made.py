@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from collect import without_extra
+
 STEPS = (20, 40, 80)
 TASKS, PROBLEMS = 4, 12  # problems of a task, in each split
 
@@ -84,7 +86,7 @@ def collected(
             rows |= {"frac_reward_zero_std": 0.5, "completions/mean_length": 5.0, "num_tokens": 160 * step}
             metrics.append(pd.DataFrame(rows).assign(model=f"grpo/{name}/{arm}"))
     return {
-        "counts": pd.concat(counts, ignore_index=True),
+        "counts": without_extra(pd.concat(counts, ignore_index=True)),
         "records": pd.DataFrame(records, columns=["model", "record", "losses"]),
         "metrics": pd.concat(metrics, ignore_index=True),
     }

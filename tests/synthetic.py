@@ -84,6 +84,7 @@ def tabulate(output: Path, sheet: Path, bases: dict[str, Path], ks: str = "1,2,4
     models = ["--models", tables / "models.csv"]
     noise = ("1.62", "1.64")
     hypotheses = json.dumps({name: {"margin": 1.0, "power": 0.8} for name in HYPOTHESES})
+    seen = [f"{base}={80_000 * (1 + place % 3)}" for place, base in enumerate(bases)]
     few = ["--k", ks, "--scopes", "{}", "--noise", noise[1]]
     for program, *options in (
         ("tabulate", *of, "--runs", sheet, "--k", ks, "--tables", tables),
@@ -97,6 +98,7 @@ def tabulate(output: Path, sheet: Path, bases: dict[str, Path], ks: str = "1,2,4
             *("judge_hypotheses", *models, "--noise", *noise, "--hypotheses", hypotheses),
             *("--output", tables / "verdicts.csv"),
         ),
+        ("map_knowledge", *models, "--examples", *seen, "--output", tables / "map.csv"),
     ):
         command = [sys.executable, SCRIPTS / f"{program}.py", *options]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}

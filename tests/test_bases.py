@@ -109,6 +109,14 @@ def test_wrong_keys_of_base_models_and_steps_are_named(config, change, message):
     assert "config/x.yaml" in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_base_model_without_a_number_of_examples_is_named(config):
+    config["lab"]["base"]["examples"] = {8: 100}
+    with pytest.raises(
+        StudyError, match=f"lab/base/examples: expected a number for the base model {config['seed']} too"
+    ):
+        validate_study(config, "config/x.yaml")
+
+
 def two_bases(folder):
     """A copy of the project with a study of two base models that is as small as can be."""
     folder = copy_of_the_project(folder)
@@ -117,7 +125,7 @@ def two_bases(folder):
     study |= {"study": "two", "base_seeds": [7, 9], "grpo_steps": [2, 4], "coin_runs": ["base"]}
     study["runs"] = "config/runs/two.tsv"
     study["sampling"] |= {"outcome_samples": 4, "greedy": True}
-    study["lab"]["base"]["examples"] = 4000
+    study["lab"]["base"]["examples"] = {7: 4000, 9: 3000}
     (folder / "config/two.yaml").write_text(yaml.safe_dump(study))
     sheet = (folder / "config/runs/smoke.tsv").read_text().splitlines()
     sheet = [line + end for line, end in zip(sheet, ["\taverage_of", "\t", "\t", "\t"])]
@@ -144,6 +152,9 @@ def test_a_study_of_two_base_models_goes_through_to_its_report(tmp_path):
     wise = models[models["run"] == "wise"]
     assert set(wise["stage"]) == {"sft", "grpo"} and set(wise["mix"]) == {"average"}
     assert (results / "report.html").stat().st_size > 10_000
+    rows = [len((results / f"base-{seed}/problems/base.jsonl").read_text().splitlines()) for seed in (7, 9)]
+    assert rows == [4000, 3000]
+    assert set(pd.read_csv(results / "tables/map.csv")["examples"]) == {4000, 3000}
 
 
 def test_two_base_models_are_planned_in_folders_of_their_own(tmp_path):

@@ -17,7 +17,7 @@ from synthetic import ROOT, make, tabulate
 import figures
 
 NAMES = ("sft_vs_rl", "over_promise", "steps", "correlation", "predictors")
-NAMES += ("regret", "scores", "passk", "training", "paper")
+NAMES += ("regret", "scores", "passk", "training", "paper", "map")
 SOME = ("random-10k", "random-42k", "random-168k", "random-336k", "simple-42k", "simple-84k", "simple-42k-x4")
 SOME += ("homogeneous-42k", "longest-42k", "longest-168k", "mixed-42k", "epochs-5k-x8", "epochs-21k-x2", "wise-5k-x32")
 SOME += ("epochs-5k-x32",)
@@ -42,6 +42,7 @@ class Study:
             "scores": ("models",),
             "training": ("models",),
             "regret": ("regret",),
+            "map": ("map",),
         }.get(name, ("predictors",))
         options = [part for table in tables for part in (f"--{table.replace('_', '-')}", self.tables / f"{table}.csv")]
         if name == "training":
@@ -132,7 +133,7 @@ def test_every_figure_of_every_study(study, monkeypatch, case, name):
     figure = study(case).draw(name, monkeypatch)
     assert figure.get_tightbbox().width <= figures.WIDTH + 0.05
     for axis in shown(figure):
-        assert axis.lines or axis.collections or axis.patches, "an empty panel"
+        assert axis.lines or axis.collections or axis.patches or axis.images, "an empty panel"
 
 
 def recipes_of(study: Study) -> pd.DataFrame:
@@ -212,6 +213,25 @@ def test_predictors_by_steps_are_those_of_the_table(study, monkeypatch):
             np.testing.assert_allclose([y for _, y in points(axis, color)], rows[column])
             bars = rows[[f"{column}_lo", f"{column}_hi"]].dropna().to_numpy()
             assert len(bars) and all(any(np.allclose(end, bar) for end in ends(axis, color)) for bar in bars)
+
+
+def test_the_map_tells_what_models_and_over_promises_say(study, monkeypatch):
+    """Its base models are of one amount each; what it shows is in the tables that it does not read, too."""
+    whole = study("several")
+    found = whole.read("map").set_index(["examples", "rl_steps"])
+    models, promises = (whole.read(name) for name in ("models", "over_promise"))
+    for place, base in enumerate(sorted(models["base_model"].unique())):
+        row = found.loc[80_000 * (place + 1), 320]
+        here = promises[(promises["base_model"] == base) & (promises["rl_steps"] == 320)].set_index("run")
+        assert row["simple"] == pytest.approx(here.loc["simple-42k":"simple-84k", "over_promise"].mean(), abs=1e-3)
+        kept = models[(models["base_model"] == base) & (models["mix"] != "average")]
+        last = kept[(kept["rl_steps"] == 320) & (kept["reward"] == "verifier")].set_index("run")["pass@1"]
+        before = kept[(kept["rl_steps"] == 0) & (kept["split"] == "predict")].set_index("run")["pass@1"]
+        assert row["small_k"] == pytest.approx(before.corr(last, method="spearman"), abs=1e-3)
+        assert row["spread"] == pytest.approx(100 * last.std(), abs=1e-3) and row["recipes"] == len(last)
+    panels = shown(whole.draw("map", monkeypatch))
+    shown_numbers = {text.get_text() for text in panels[0].texts}
+    assert shown_numbers == {f"{value:.2f}".replace("-", "−") for value in found["small_k"]}
 
 
 def test_a_predictor_beyond_the_scale_is_an_arrow_and_no_scale(study, monkeypatch):

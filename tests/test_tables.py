@@ -53,6 +53,20 @@ def test_metrics(counts):
     assert found["unsound"] == pytest.approx(1 / 6)  # one of six right answers
 
 
+def test_of_models_on_the_way_and_by_a_coin_only_the_score_is_kept(tmp_path):
+    names = ["grpo/r/seed-1", "grpo/r/seed-1/steps-2", "grpo/r/coin-1"]
+    rows = [row | {"model": name} for name in names for row in answers("a", "+-r-t")]
+    pd.DataFrame(rows).to_parquet(tmp_path / "block-0.parquet")
+    found = read_counts([tmp_path / "block-0.parquet"], gain_block=0).set_index("model").loc[names]
+    assert found[["n", "correct", "truncated"]].to_numpy().tolist() == [[5, 2, 1]] * 3
+    assert found["tokens"].isna().tolist() == [False, True, True] == found["first_n"].isna().tolist()
+    assert found["gain_n"].tolist() == [5, 0, 0]
+    kept, unknown = (script.measure(found.loc[[name]]) for name in names[:2])
+    assert kept["truncated"] == unknown["truncated"] == pytest.approx(1 / 5)
+    for name in ("entropy", "mixed_groups", "mean_tokens", "unsound"):
+        assert np.isfinite(kept[name]) and np.isnan(unknown[name]), name
+
+
 def test_swapped_answers():
     answers = {"a": "1 2", "b": "3 4", "c": "3 4"}
     assert swapped({"a": {"3 4", "1 2"}, "b": {"9 9"}, "c": set()}, answers) == (6, 2)  # a matches b and c

@@ -13,6 +13,9 @@ TABLES = ["models", "predictors", "forecast", "regret", "rewards", "over_promise
 TABLES += ["paper_over_promise"]
 FIGURES = ["sft_vs_rl", "over_promise", "steps", "correlation", "predictors", "regret"]
 FIGURES += ["scores", "passk", "training", "paper"]
+if EXAMPLES_SEEN:
+    TABLES.append("map")
+    FIGURES.append("map")
 
 LINEAGE_FILES = [f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "study")]
 
@@ -267,6 +270,38 @@ rule judge_hypotheses:
             --models {input.models:q} \
             --noise {params.noise} \
             --hypotheses {params.hypotheses:q} \
+            --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule map_knowledge:
+    """Where the score before RL misleads, by what the base model knows and the steps of RL."""
+    input:
+        script="workflow/scripts/map_knowledge.py",
+        shared=[
+            *(f"workflow/scripts/{name}.py" for name in ("judge_hypotheses", "estimate_over_promise")),
+            *LINEAGE_FILES,
+        ],
+        largek=PASSK_FILES,
+        models="<study>/tables/models.csv",
+    output:
+        report(
+            "<study>/tables/map.csv",
+            caption="../report/map.rst",
+            category="Tables",
+            labels={"table": "where the score before RL misleads"},
+        ),
+    log:
+        "<study>/tables/map_knowledge.log",
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        examples=[f"{seed}={examples}" for seed, examples in EXAMPLES_SEEN.items()],
+    shell:
+        r"""
+        python {input.script} \
+            --models {input.models:q} \
+            --examples {params.examples:q} \
             --output {output:q} 2>&1 | tee {log:q}
         """
 
@@ -572,6 +607,30 @@ rule plot_paper:
             --models {input.models:q} \
             --over-promise {input.over_promise:q} \
             --output {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule plot_map:
+    """Where the score before RL misleads: what the base model knows against the steps of RL."""
+    input:
+        script="workflow/scripts/plot_map.py",
+        style=FIGURE_FILES,
+        map="<study>/tables/map.csv",
+    output:
+        report(
+            "<study>/figures/map.png",
+            caption="../report/map.rst",
+            category="Figures",
+            labels={"figure": "11. where the score before RL misleads"},
+        ),
+    log:
+        "<study>/figures/map.log",
+    localrule: True
+    conda:
+        "../../envs/cpu.yaml"
+    shell:
+        r"""
+        python {input.script} --map {input.map:q} --output {output:q} 2>&1 | tee {log:q}
         """
 
 

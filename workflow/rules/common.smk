@@ -76,6 +76,19 @@ def study_seed(wildcards):
 
 # A study of the lab makes its problems and its base model; one of language models takes both from elsewhere.
 LAB = "lab" in config
+# How much each base model is trained on, by its seed, where they differ in that.
+EXAMPLES_SEEN = config["lab"]["base"]["examples"] if LAB else {}
+EXAMPLES_SEEN = {int(seed): n for seed, n in EXAMPLES_SEEN.items()} if isinstance(EXAMPLES_SEEN, dict) else {}
+
+
+def lab_of_base(wildcards):
+    """The lab section, as JSON, for one base model."""
+    lab = config["lab"]
+    if EXAMPLES_SEEN:
+        lab = lab | {"base": lab["base"] | {"examples": EXAMPLES_SEEN[study_seed(wildcards)]}}
+    return json.dumps(lab)
+
+
 GPUS = config["gpus"]
 if not any(GPUS.values()):
     os.environ.update(CUDA_VISIBLE_DEVICES="")  # jobs of a study without GPUs see none

@@ -28,7 +28,7 @@ if LAB:
         conda:
             ENVIRONMENT
         params:
-            lab=json.dumps(config["lab"]),
+            lab=lab_of_base,
             seed=study_seed,
             folder=subpath(output.base, parent=True),
         shell:

@@ -21,6 +21,10 @@ from largek.grades import COUNT_COLUMNS, count, read_grades
 GROUP = 8  # mixed_groups looks at a problem's first 8 samples, as many as a GRPO group holds
 DIGITS = {"entropy": 0, "gain_entropy": 0}  # of counts: whole nats, of hundreds a problem
 METRIC_DIGITS = {"reward": 6, "entropy": 4, "frac_reward_zero_std": 6, "completions/mean_length": 2}
+# What only predictors and tables of whole trainings need: three quarters of the file. Of a model after part of its RL,
+# and after RL by a coin flip, only the score is looked at.
+EXTRA = ["sound", "tokens", "entropy", "first_n", "first_correct"]
+SCORE_ALONE = r"/steps-|/coin-"
 METRICS = ["step", "reward", "entropy", "frac_reward_zero_std", "completions/mean_length", "num_tokens"]
 
 
@@ -30,7 +34,8 @@ def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
     `gain_n` and so on: the part of a sum in the last block, which no predictor uses on outcome problems.
     `first_n`, `first_correct`: among the first 8 samples. `sound`: right answers whose every step is right.
     `tokens`: sampled tokens; `entropy`: their summed entropy in whole nats. `greedy_n`, `greedy_correct`: of answers at
-    temperature 0, where the study has them.
+    temperature 0, where the study has them. Models of SCORE_ALONE have n, correct and truncated alone; the part in the
+    last block is 0 there, and the other sums are not known.
     """
     parts, greedy = [], []
     for path in grades:
@@ -44,8 +49,7 @@ def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
         answers["sound"] = (right & answers["sound"].fillna(False).astype(bool)).astype(int)
         answers["entropy"] *= answers["tokens"]
         answers["first_n"], answers["first_correct"] = first.astype(int), (first & right).astype(int)
-        extra = ["sound", "tokens", "entropy", "first_n", "first_correct"]
-        part = count(answers).merge(answers.groupby(COUNT_COLUMNS, as_index=False)[extra].sum(), on=COUNT_COLUMNS)
+        part = count(answers).merge(answers.groupby(COUNT_COLUMNS, as_index=False)[EXTRA].sum(), on=COUNT_COLUMNS)
         for name in ("n", "correct", "truncated", "sound", "tokens", "entropy"):
             part[f"gain_{name}"] = part[name] if path.stem == f"block-{gain_block}" else 0
         parts.append(part)
@@ -53,7 +57,16 @@ def read_counts(grades: list[Path], gain_block: int) -> pd.DataFrame:
     if greedy:
         counts = counts.merge(pd.concat(greedy), on=COUNT_COLUMNS, how="left")
         counts[["greedy_n", "greedy_correct"]] = counts[["greedy_n", "greedy_correct"]].fillna(0).astype(int)
-    return counts.round(DIGITS)
+    return without_extra(counts.round(DIGITS))
+
+
+def without_extra(counts: pd.DataFrame) -> pd.DataFrame:
+    """The counts with the sums of EXTRA, and the part in the last block, taken from the models of SCORE_ALONE."""
+    alone = counts["model"].str.contains(SCORE_ALONE)
+    if alone.any():
+        counts[EXTRA] = counts[EXTRA].mask(alone)
+        counts.loc[alone, [name for name in counts if name.startswith("gain_")]] = 0
+    return counts
 
 
 def read_records(results: Path, models: list[str]) -> pd.DataFrame:

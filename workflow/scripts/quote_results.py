@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results/published"
 STUDY = "mislead"  # the one that the pages are about
 EARLIER = ("reference", "second")
+AVERAGED = "epochs-5k-x32"  # the run that is averaged with the base model
 KINDS = ("simple", "longest", "mixed", "homogeneous")
 PREDICTORS = {
     "pass@1": "pass@1",
@@ -203,6 +204,21 @@ def rewards() -> str:
     )
 
 
+def averages() -> str:
+    """A fine-tuned model and its average with the base model (WiSE-FT), before RL and as RL goes on."""
+    models = table(STUDY, "models").query("split == 'outcome' and reward != 'coin' and status == 'ok'")
+    average = models.loc[models["mix"] == "average", "run"].iloc[0]
+    scores = 100 * models.pivot_table(index=["rl_steps", "base_model"], columns="run", values="pass@1")
+    pairs = scores[[AVERAGED, average]].dropna()
+    difference = pairs[average] - pairs[AVERAGED]
+    rows = [
+        [str(int(steps)), *(number(here[run].mean(), 1) for run in (AVERAGED, average))]
+        + [mean_over_bases(difference.loc[steps])]
+        for steps, here in pairs.groupby("rl_steps")
+    ]
+    return markdown(["RL steps", f"{AVERAGED}, %", "its average with the base model, %", "difference, points"], rows)
+
+
 def rejudged() -> str:
     """The two earlier conditions by the rules of now."""
     rows = []
@@ -278,8 +294,8 @@ def jobs() -> str:
 BLOCKS = {
     f.__name__: f
     for f in (
-        *(headline, progress, verdicts, over_promise, steps, predictors, forecasts, inversions, rewards, rejudged),
-        *(paper, costs, jobs),
+        *(headline, progress, verdicts, over_promise, steps, predictors, forecasts, inversions, rewards, averages),
+        *(rejudged, paper, costs, jobs),
     )
 }
 

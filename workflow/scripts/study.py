@@ -99,6 +99,12 @@ def validate_lab(config: dict, where: str) -> None:
         strange = sorted(set(named) - set(lab[listed]))
         if strange:
             raise StudyError(f"{where}: {key}: {strange[0]!r} is not one of lab/{listed}: {', '.join(lab[listed])}")
+    examples = lab["base"]["examples"]
+    if isinstance(examples, dict):
+        missing = [str(seed) for seed in config.get("base_seeds", [config.get("seed")])]
+        missing = [seed for seed in missing if seed not in map(str, examples)]
+        if missing:
+            raise StudyError(f"{where}: lab/base/examples: expected a number for the base model {missing[0]} too")
 
 
 def recipe_files(config: dict, stage: str) -> list[str]:

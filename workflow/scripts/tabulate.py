@@ -66,21 +66,24 @@ def describe(model: str, runs: pd.DataFrame) -> dict:
 
 
 def measure(rows: pd.DataFrame) -> dict:
-    """Metrics of one model on one split, each the unweighted mean over tasks (entropy: over all sampled tokens)."""
+    """Metrics of one model on one split, each the unweighted mean over tasks (entropy: over all sampled tokens); NaN of
+    what was not collected (see collect.py)."""
     _, task, size = np.unique(rows["task"].to_numpy(str), return_inverse=True, return_counts=True)
 
     def over_tasks(values: pd.Series) -> float:
         return (np.bincount(task, values) / size).mean()
 
     mixed = (rows["first_correct"] > 0) & (rows["first_correct"] < rows["first_n"])
+    mixed = mixed.astype(float).where(rows["first_n"].notna())
+    tokens, sound, right = (rows[name].sum(skipna=False) for name in ("tokens", "sound", "correct"))
     found = {
         "n": int(rows["n"].min()),
         "problems": len(rows),
-        "entropy": rows["entropy"].sum() / rows["tokens"].sum(),
+        "entropy": rows["entropy"].sum(skipna=False) / tokens,
         "mixed_groups": over_tasks(mixed),
         "truncated": over_tasks(rows["truncated"] / rows["n"]),
         "mean_tokens": over_tasks(rows["tokens"] / rows["n"]),
-        "unsound": 1 - rows["sound"].sum() / rows["correct"].sum() if rows["correct"].sum() else None,
+        "unsound": 1 - sound / right if right else None,
     }
     if "greedy_n" in rows and (rows["greedy_n"] > 0).all():
         found["greedy"] = over_tasks(rows["greedy_correct"] / rows["greedy_n"])
