@@ -12,6 +12,7 @@ Reads a model folder and problems (JSONL of {problem, answer}); writes into --ou
 """
 
 import argparse
+import math
 import random
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def prompt_order(rows: list[dict], needed: int, seed: int) -> list[dict]:
     while len(out) < needed:
         out += rng.sample(rows, len(rows))
     return out[:needed]
+
+
+def prompts_drawn(recipe) -> int:
+    """How many prompts a training draws. A batch of rollouts serves `steps_per_generation` forward passes, each of them
+    `num_iterations` times; a step has `gradient_accumulation_steps` of them. Only whole batches are drawn."""
+    passes = recipe.max_steps * recipe.gradient_accumulation_steps
+    batches = -(-passes // (recipe.steps_per_generation * recipe.num_iterations))
+    return batches * (recipe.generation_batch_size // recipe.num_generations)
 
 
 def reward_function(verify: Verifier, ends: list[int], rows: list[dict]):
@@ -83,15 +92,21 @@ def main() -> None:
         from trl import GRPOConfig
 
         from cpu_grpo import CPUGRPOTrainer
-        from largek.models import end_ids
+        from largek.models import end_ids, vllm_computes_on_cpu
         from training import Training, fixed_settings, load_for_training, read_lora, read_recipe
     with exit_on_bad_input("train_grpo"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"shuffle_dataset": False}
         recipe, lora = read_recipe(args.recipe, GRPOConfig, **fixed), read_lora(args.lora)
         if recipe.max_steps <= 0:
             raise InputError(f"{args.recipe}: expected 'max_steps' above 0")
+        passes = recipe.steps_per_generation * recipe.num_iterations
+        if recipe.save_strategy == "steps" and recipe.save_steps * recipe.gradient_accumulation_steps % passes:
+            every = passes // math.gcd(passes, recipe.gradient_accumulation_steps)
+            why = "rollouts that are still in use are in no checkpoint"
+            raise InputError(f"{args.recipe}: save_steps: expected a multiple of {every}, since {why}")
         if recipe.use_vllm:
             check_vllm(recipe, args.recipe)
+            vllm_computes_on_cpu()
         if too_late := [steps for steps in args.keep if not 0 < steps < recipe.max_steps]:
             raise InputError(f"--keep {too_late[0]}: expected steps below the {recipe.max_steps} of {args.recipe}")
         if lora and args.keep:
@@ -107,8 +122,7 @@ def main() -> None:
                 training.give_up("the model it starts from failed")
             else:
                 rows = read_jsonl(args.problems, ("problem", "answer"))
-                needed = recipe.max_steps * recipe.generation_batch_size // recipe.num_generations
-                ordered = prompt_order(rows, needed, args.seed)
+                ordered = prompt_order(rows, prompts_drawn(recipe), args.seed)
                 asked = [row.get("prompt", row["problem"]) for row in ordered]
                 if args.chat_template == "yes":
                     asked = [[{"role": "user", "content": text}] for text in asked]

@@ -37,7 +37,7 @@ from transformers.utils import logging as transformers_logging
 
 from largek.common import InputError, Progress, digest, write_json, write_jsonl
 from largek.compiled import library
-from largek.models import load_tokenizer, pretrained
+from largek.models import device, load_tokenizer, pretrained
 
 # The script tabulate.py must not stand in for the package of that name, which torch imports when it exits.
 HERE = str(Path(__file__).parent)
@@ -451,7 +451,7 @@ def environment() -> dict:
     return {
         "commit": git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name() if device() == "cuda" else platform.processor() or "cpu",
         "python": platform.python_version(),
         "plan": digest(PLAN) if PLAN.exists() else None,  # what was fixed before the data
     }
@@ -459,13 +459,12 @@ def environment() -> dict:
 
 def fixed_settings(folder: Path, seed: int, report_to: str) -> dict:
     """The fields of a trainer's config that the study sets."""
-    on_cpu = not torch.cuda.is_available()
     return {
         "output_dir": str(folder / "checkpoints"),
         "run_name": str(folder),
         "seed": seed,
         "report_to": report_to,
-        "use_cpu": on_cpu,
+        "use_cpu": device() == "cpu",
         "logging_strategy": "steps",
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
