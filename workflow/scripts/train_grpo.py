@@ -40,6 +40,14 @@ def prompts_drawn(recipe) -> int:
     return batches * (recipe.generation_batch_size // recipe.num_generations)
 
 
+def those_that_fit(rows: list[dict], tokenizer, chat_template: bool, room: int) -> list[dict]:
+    """The problems whose prompts have at most `room` tokens. A longer one ends a training inside vLLM, or cuts its
+    answers short."""
+    from largek.models import prompt_ids
+
+    return [row for row in rows if len(prompt_ids(tokenizer, row.get("prompt", row["problem"]), chat_template)) <= room]
+
+
 def reward_function(verify: Verifier, ends: list[int], rows: list[dict]):
     """The GRPO reward: 1 for an answer that the grader calls correct, 0 otherwise.
 
@@ -122,12 +130,23 @@ def main() -> None:
                 training.give_up("the model it starts from failed")
             else:
                 rows = read_jsonl(args.problems, ("problem", "answer"))
+                model, tokenizer = load_for_training(str(args.start), recipe)
+                if recipe.use_vllm:
+                    limit = recipe.vllm_max_model_length or model.config.get_text_config().max_position_embeddings
+                    room = limit - recipe.max_completion_length
+                    fitting = those_that_fit(rows, tokenizer, args.chat_template == "yes", room)
+                    left_out = training.facts["problems_left_out"] = len(rows) - len(fitting)
+                    if not fitting:
+                        raise InputError(f"{args.problems}: expected prompts of at most {room} tokens, found none")
+                    if left_out and training.first:
+                        why = f"more than {room} tokens in their prompts"
+                        print(f"{training.name}: {left_out} of {len(rows)} problems are left out, {why}", flush=True)
+                    rows = fitting
                 ordered = prompt_order(rows, prompts_drawn(recipe), args.seed)
                 asked = [row.get("prompt", row["problem"]) for row in ordered]
                 if args.chat_template == "yes":
                     asked = [[{"role": "user", "content": text}] for text in asked]
                 data = Dataset.from_list([{"prompt": text, "row": number} for number, text in enumerate(asked)])
-                model, tokenizer = load_for_training(str(args.start))
                 ends = end_ids(str(args.start), tokenizer)
                 reward = coin if args.reward == "coin" else reward_function(verify, ends, ordered)
                 more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}

@@ -47,6 +47,8 @@ from largek.models import device, load_tokenizer, pretrained
 HERE = str(Path(__file__).parent)
 sys.path[:] = [*(path for path in sys.path if path != HERE), HERE]
 
+from recipe_keys import refuse_dead_keys, refuse_idle_keys  # noqa: E402
+
 PLAN = Path("docs/plan.md")
 OUTPUTS = ("model", "run.json", "metrics.jsonl")
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors")
@@ -73,7 +75,7 @@ class TrainingFailed(Exception):
 def read_recipe(path: Path, kind: type, **fixed) -> object:
     """The trainer's own config class from a YAML file; `fixed` fields come from the study and may not be in the file.
 
-    Raises InputError on an unknown key, a key that the study sets, or a value of the wrong type.
+    Raises InputError on an unknown key, a key that the study sets or that does nothing, or a value of the wrong type.
     """
     try:
         values = yaml.safe_load(path.read_text()) or {}
@@ -87,12 +89,15 @@ def read_recipe(path: Path, kind: type, **fixed) -> object:
     unknown = set(values) - {field for field in kind.__dataclass_fields__}
     if unknown:
         raise InputError(f"{path}: {sorted(unknown)[0]!r} is not a field of {kind.__name__}")
+    refuse_dead_keys(path, values, kind, fixed)
     if values.get("deepspeed"):
         check_deepspeed(path, Path(values["deepspeed"]))
     try:
-        return HfArgumentParser(kind).parse_dict({**values, **fixed}, allow_extra_keys=False)[0]
+        recipe = HfArgumentParser(kind).parse_dict({**values, **fixed}, allow_extra_keys=False)[0]
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}") from None
+    refuse_idle_keys(path, values, recipe)
+    return recipe
 
 
 def check_deepspeed(recipe: Path, path: Path) -> None:
@@ -157,10 +162,14 @@ def differences(before: object, now: object, key: str = "") -> list[str]:
     return [f"{key} (was {was}, is {now})" if len(was + now) < 60 else key]
 
 
-def load_for_training(model: str):
+def load_for_training(model: str, recipe=None):
     """(model, tokenizer) with weights in float32, whatever they are stored in: the steps of RL are smaller than
-    bfloat16 can tell apart. The trainer moves them; with ZeRO-3 each process gets its part alone."""
-    network = pretrained(model, dtype="float32")
+    bfloat16 can tell apart. The trainer moves them; with ZeRO-3 each process gets its part alone. The recipe's
+    `model_init_kwargs` (see `recipe_keys.LOADING`) are used up here, since a trainer would only warn of them."""
+    options = getattr(recipe, "model_init_kwargs", None) or {}
+    if options:
+        recipe.model_init_kwargs = None
+    network = pretrained(model, dtype="float32", **options)
     network.stored_as = AutoConfig.from_pretrained(model).dtype or torch.float32  # and will be again
     return network, load_tokenizer(model)
 
@@ -193,6 +202,7 @@ class Training:
             "/".join(folder.parts[folder.parts.index("models") + 1 :]) if "models" in folder.parts else str(folder)
         )
         self.first = int(os.environ.get("RANK", 0)) == 0  # of the processes that train this model
+        self.facts = {}  # what else is to stand in run.json
         self.recipe = {
             "settings": settings,
             # by one process: of eight, each would read tens of GB before the first step
@@ -357,6 +367,7 @@ class Training:
         """Write run.json and the metrics beside the model and give the three their final names, all or none."""
         unfinished = self.checkpoints / "unfinished"
         rows = self.metrics()
+        facts |= self.facts
         facts["seconds"] = sum(row["seconds"] for row in rows)
         facts["tokens"] = rows[-1]["num_tokens"] if rows else 0
         shutil.copy(self.checkpoints / "metrics.jsonl", unfinished)
