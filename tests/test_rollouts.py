@@ -1,11 +1,12 @@
 """The prompts of GRPO: as many as TRL's own sampler takes, and none that the engine cannot."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
 from conftest import ROOT, run
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 
 from largek.common import write_jsonl
 from train_grpo import prompt_order, prompts_drawn
@@ -36,6 +37,34 @@ def test_as_many_prompts_are_prepared_as_trls_sampler_draws(steps, rows, process
     assert len(drawn) >= steps * accumulated * whole, "a second epoch would begin, in another order after a restart"
     taken = drawn[: steps * accumulated * whole]
     assert sorted(set(taken)) == list(range(prepared)), "prompts that nobody asks"
+
+
+RECIPES = sorted((ROOT / "config" / "grpo").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_says_what_its_loss_is_and_it_is_what_it_was(path, tmp_path):
+    """TRL's defaults of these two have moved from version to version."""
+    given = yaml.safe_load(path.read_text())
+    default = GRPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True)
+    assert (given["loss_type"], given["scale_rewards"]) == (default.loss_type, default.scale_rewards)
+
+
+@pytest.mark.parametrize("name", ["paper-qwen", "paper", "paper-mistral"])
+def test_vllm_has_room_for_what_a_gpu_owes(name):
+    """Of the answers of a step at half their longest, half at once; with 12 billion parameters there was room for 6 to
+    8 of 128. While vLLM is awake, the training's weights, gradients and moments are there too."""
+    config = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+    base, recipe = config["base_model"], yaml.safe_load((ROOT / config["recipes"]["grpo"]).read_text())
+    gpus, card, shared = config["gpus"]["grpo"], 80 * 2**30, recipe.get("vllm_tensor_parallel_size", 1)
+    assert recipe["vllm_enable_sleep_mode"] and gpus % shared == 0 and Path(ROOT, recipe["deepspeed"]).stem == "zero3"
+    share = recipe["vllm_gpu_memory_utilization"] * card
+    cache = share - 2 * base["parameters"] / shared - 3e9  # graphs, and what a forward pass holds
+    of_token = 2 * base["layers"] * 8 * 128 * 2 / shared  # keys and values of 8 heads of 128, as all three have
+    owed = recipe["per_device_train_batch_size"] * recipe["gradient_accumulation_steps"] * shared
+    assert cache / of_token > owed / 2 * (512 + recipe["max_completion_length"] / 2)
+    assert share + 16 * base["parameters"] / gpus < 0.95 * card
+    assert owed // shared * gpus == 1024
 
 
 def test_prompts_are_whole_permutations():
