@@ -247,11 +247,11 @@ def train(script: str, recipe: dict, output: Path, device: str, *more: object) -
 
 
 def shortened(recipe: dict, device: str, **more) -> dict:
-    """A recipe of two steps; on a CPU with small batches and short texts too."""
-    recipe = recipe | {"max_steps": 2, "save_steps": 2, "warmup_steps": 0} | more
+    """A recipe of two steps (of SFT, its data decide); on a CPU with small batches and short texts too."""
+    recipe = recipe | {"save_steps": 2, "warmup_steps": 0} | more
     if device == "cpu":
         recipe |= {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2, "dataloader_pin_memory": False}
-        if "num_generations" in recipe:
+        if "max_steps" in recipe:
             recipe |= {"max_completion_length": 16, "vllm_max_model_length": 64, "vllm_gpu_memory_utilization": 0.05}
     return recipe
 
@@ -315,7 +315,7 @@ def main() -> None:
         make_model(real, folder / "model")
         sft = shortened(recipes["sft"], device)
         batch = sft["per_device_train_batch_size"] * sft.get("gradient_accumulation_steps", 1)
-        rows = make_rows(folder, max(64, 2 * batch), config["data"]["max_tokens"] - 8 if device == "cuda" else 24)
+        rows = make_rows(folder, 2 * batch, config["data"]["max_tokens"] - 8 if device == "cuda" else 24)
 
         def two_of_sft() -> str:
             given = ("--base", folder / "model", "--mix", rows, "--epochs", 1)
@@ -325,7 +325,7 @@ def main() -> None:
 
         def two_of_grpo() -> str:
             given = ("--start", folder / "model", "--problems", rows, "--verifier", "exact", "--reward", "coin")
-            recipe = shortened(recipes["grpo"], device)
+            recipe = shortened(recipes["grpo"], device, max_steps=2)
             steps, seen = train("train_grpo.py", recipe, folder / "grpo", device, *given)
             job = job_of_grpo(config, recipes["grpo"], 1, rates, 0.5)
             seconds = f"{steps[1]['seconds']:.0f} s a step with answers up to the cap"

@@ -34,6 +34,7 @@ from typing import NamedTuple
 import yaml
 
 from largek.common import InputError, exit_on_bad_input
+from largek.loss import TOKENS, memory
 from largek.tasks import read_entries
 from study import StudyError, read_runs, recipe_files, validate_study
 
@@ -48,7 +49,6 @@ ENGINE = 2.5  # GB that vLLM takes of its share for a forward pass of 4096 token
 LAYER = 68  # bytes a token and unit of width inside one layer that is computed with gradients
 SIZES = ("parameters", "hidden_size", "intermediate_size", "layers", "key_value_heads", "head_dim", "vocabulary")
 COPIES = 3  # of the text of a row in memory: as it was read, with its prompt, and as it is written
-LOSS_TOKENS, LOSS_LOGITS = 2**14, 2**25  # of one forward pass of `largek loss`, and entries of a block of its logits
 
 
 class Job(NamedTuple):
@@ -120,12 +120,6 @@ def memory_of_training(base: dict, recipe: dict, tokens: int, stage: int, lora: 
         states = (18 if recipe.get("bf16", True) else 16) * weights / GB
     kept = 4 * layers + LAYER if recipe.get("gradient_checkpointing", True) else LAYER * layers
     return CONTEXT + states, tokens * width * kept / GB + HEAD
-
-
-def memory_of_loss(base: dict) -> float:
-    """GB of one GPU that `largek loss` takes: weights, the widest layer of one forward pass, and a block of logits."""
-    layer = LOSS_TOKENS * (8 * base["hidden_size"] + 4 * base["intermediate_size"]) * 2
-    return CONTEXT + (2 * base["parameters"] + layer + 3 * 4 * LOSS_LOGITS) / GB
 
 
 def length(config: dict, cap: int, fill: float) -> float:
@@ -250,11 +244,12 @@ def estimate(config: dict, rates: dict, fill: float) -> list[Job]:
     trained, coins = sum(map(len, seeds.values())), sum(len(seeds[run]) for run in config.get("coin_runs", []))
     held_out = (config["held_out"] + data["held_out"]) * data["max_tokens"] * fill
     hours = START + hours_of_training(held_out / 3, base["parameters"], {}, max(1, gpus["sample"]), rates)
-    rests = f"weights, {LOSS_TOKENS:,} tokens in one forward pass, logits in blocks"
+    loss = memory(base["parameters"], base["hidden_size"], base["vocabulary"], data["max_tokens"]) / GB + CONTEXT
+    rests = f"weights, {TOKENS:,} tokens in one forward pass, logits in blocks"
     return [
         *jobs_of_data(config, rates),
         *jobs_of_sft(config, recipes["sft"], sheet, rates, fill),
-        Job("measure_loss", 1 + len(sheet), hours, gpus["sample"], memory_of_loss(base), rests),
+        Job("measure_loss", 1 + len(sheet), hours, gpus["sample"], loss, rests),
         job_of_grpo(config, recipes["grpo"], trained + coins, rates, fill),
         *jobs_of_sampling(config, 1 + len(sheet), trained + coins, rates, fill),
     ]
