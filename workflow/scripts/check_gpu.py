@@ -298,8 +298,9 @@ def main() -> None:
             raise InputError(f"{args.config}: {error}") from None
         if missing := [key for key in SIZES if key not in config.get("base_model", {})]:
             raise InputError(f"{args.config}: base_model: missing key {missing[0]!r}")
+        if (wide := max(config["gpus"].values())) > 1:
+            raise InputError(f"{args.config}: its trainings take {wide} GPUs; check one with config/workstation.yaml")
         recipes = {stage: yaml.safe_load(Path(config["recipes"][stage]).read_text()) for stage in ("sft", "grpo")}
-        recipes = {stage: recipe | {"deepspeed": None} for stage, recipe in recipes.items()}
 
     folder, check, device = Path(tempfile.mkdtemp(prefix="check-gpu-")), Checks(), args.device
     start, real = time.monotonic(), config["base_model"] if args.device == "cuda" else SMALL
