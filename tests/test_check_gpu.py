@@ -1,4 +1,4 @@
-"""`make check-gpu`: what is wrong with a machine is said before a study begins, and what is right by its own scripts."""
+"""`make check-gpu`: what is wrong with a machine is said before a study begins, and what is right by its scripts."""
 
 import os
 import subprocess
