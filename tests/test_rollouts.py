@@ -1,5 +1,6 @@
-"""The prompts of GRPO: as many as TRL's own sampler takes, and none that the engine cannot."""
+"""The prompts of GRPO, as many as TRL's own sampler takes; and the answers of which some are kept."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,10 @@ import yaml
 from conftest import ROOT, run
 from trl import GRPOConfig, GRPOTrainer
 
+from largek import grade, report
 from largek.common import write_jsonl
+from largek.store import read_samples
+from rollouts import ANSWERS, LONGEST, STEPS, keep_some, make_store
 from train_grpo import prompt_order, prompts_drawn
 
 # steps, answers of a process and pass, processes, accumulation, passes of a batch of rollouts, uses of it
@@ -83,3 +87,49 @@ def test_a_checkpoint_between_two_uses_of_rollouts_is_refused(small_model, tmp_p
     )  # fmt: skip
     assert done.returncode == 2 and "r.yaml: save_steps: expected a multiple of 3" in done.stderr
     assert not (tmp_path / "o").exists()
+
+
+def test_some_answers_are_kept_and_never_more_than_a_bound(tmp_path):
+    """300 steps of 64 answers, each longer than what is kept of one."""
+    rows = [{"id": str(i), "problem": f"p{i}", "answer": "a"} for i in range(2400)]
+
+    def correct(completions, **kwargs) -> list[float]:
+        return [float(text.endswith("a")) for text in completions]
+
+    watched = keep_some(correct, tmp_path / "r.jsonl", 300, rows, ends=[2])
+    assert watched.__name__ == "correct"
+    for step in range(300):
+        numbers = [8 * step + i // 8 for i in range(64)]
+        texts = [chr(97 + i % 2) * 3 * LONGEST for i in range(64)]
+        state = SimpleNamespace(global_step=step)
+        got = watched(completions=texts, completion_ids=[[1, 2 + i % 2] for i in range(64)], row=numbers,
+                      trainer_state=state, prompts=None)  # fmt: skip
+        assert got == [float(i % 2 == 0) for i in range(64)]
+    kept = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert len(kept) <= STEPS * ANSWERS and {row["step"] for row in kept} == set(range(10, 301, 10))
+    assert max(len(row["text"]) for row in kept) < LONGEST + 50 and kept[0]["row"] == rows[72]
+    settings = {"temperature": 1.0, "top_p": 1.0, "max_completion_length": 9, "seed": 1}
+    make_store(kept, tmp_path / "rollouts", "grpo/a/seed-1", settings)
+    samples = read_samples(tmp_path / "rollouts").to_pylist()
+    assert len(samples) == len(kept) and {row["finish"] for row in samples} == {"stop", "length"}
+    grade.run(str(tmp_path / "rollouts"), verifier="exact")
+    report.run([str(tmp_path / "rollouts")], str(tmp_path / "page.html"))
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
+def test_a_training_keeps_what_it_was_trained_on(small_model, tmp_path):
+    recipe = yaml.safe_load((ROOT / "config" / "grpo" / "smoke.yaml").read_text()) | {"max_steps": 3}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
+    write_jsonl(tmp_path / "rl.jsonl", [{"id": f"p{i}", "problem": f"start {i} ?", "answer": "1"} for i in range(9)])
+    done = run(
+        "python", ROOT / "workflow/scripts/train_grpo.py", "--start", small_model, "--problems", tmp_path / "rl.jsonl",
+        "--verifier", "exact", "--recipe", tmp_path / "r.yaml", "--seed", 1, "--threads", 1, "--output", tmp_path / "o",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = read_samples(tmp_path / "o" / "rollouts").to_pylist()
+    assert len(rows) == 3 * 8 and {row["task"] for row in rows} == {"step-00001", "step-00002", "step-00003"}
+    record = json.loads((tmp_path / "o" / "run.json").read_text())
+    assert f"start: `{small_model}`" in (tmp_path / "o" / "model" / "README.md").read_text()
+    assert not {"rollouts", "model_card", "largek.store"} & record["recipe"]["code"].keys()
+    metrics = [json.loads(line) for line in (tmp_path / "o" / "metrics.jsonl").read_text().splitlines()]
+    assert "rewards/correct/mean" in metrics[0]

@@ -1,6 +1,7 @@
 """The folder of a training: whose checkpoints are gone on from, and what is said of those that are not."""
 
 import pytest
+import yaml
 from conftest import ROOT
 
 import training
@@ -77,11 +78,11 @@ def test_of_what_shows_progress_only_the_functions_that_decide_count(tmp_path, o
 
 def test_the_start_model_is_read_by_the_first_process_alone(tmp_path, start, monkeypatch):
     read = []
-    monkeypatch.setattr(training, "digest", lambda path: read.append(path) or "d")
+    monkeypatch.setattr(training, "content", lambda path: read.append(path) or "d")
     for rank in range(8):
         monkeypatch.setenv("RANK", str(rank))
         opened(tmp_path, start)
-    assert read.count(start) == 1
+    assert read == [str(start)]
 
 
 def test_run_json_names_the_engine(tmp_path, start, monkeypatch):
@@ -94,3 +95,21 @@ def test_run_json_names_the_engine(tmp_path, start, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     found = opened(tmp_path, start).recipe["versions"]
     assert known.items() <= found.items() and "trl" in found and "liger-kernel" not in found
+
+
+def test_a_model_says_what_it_is_and_what_it_says_is_not_part_of_it(tmp_path, start):
+    settings = {"learning_rate": 1e-5, "seed": 1, "max_steps": -1}
+    with opened(tmp_path, start, **settings) as made:
+        made._fresh("unfinished")
+        (made.checkpoints / "unfinished" / "model").mkdir()
+        (made.checkpoints / "metrics.jsonl").touch()
+        before = training.key_of(start)
+        made.finish(status="ok", steps=300)
+        made.publish()
+    text = (made.folder / "model" / "README.md").read_text()
+    front, about = yaml.safe_load(text.split("---")[1]), text.split("---", 2)[2]
+    assert front == {"library_name": "transformers", "pipeline_tag": "text-generation", "tags": ["sft"]}
+    assert "# sft/a" in about and "300 steps" in about and "| learning_rate | 1e-05 |" in about
+    assert f"- base: `{start}`, SHA-256 `{before}`" in about and "hf upload" in about and "max_steps" not in about
+    (start / "README.md").write_text(text)  # with hours and a commit, which another equal training does not share
+    assert training.key_of(start) == before

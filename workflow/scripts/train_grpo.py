@@ -5,6 +5,7 @@ Reads a model folder and problems (JSONL of {problem, answer}); writes into --ou
     run.json        how it was made
     steps-N/        model/ and run.json of the same training after N steps, for each N of --keep
     metrics.jsonl   reward, entropy, share of groups without variance, length of every step
+    rollouts/       some of the answers that it was trained on, for `largek report` (see rollouts.py)
 
     python workflow/scripts/train_grpo.py --start models/sft/random-1000/model --problems problems/rl.jsonl \\
         --verifier lab.checker:verify --recipe config/grpo/lab.yaml --seed 1 --threads 1 \\
@@ -101,6 +102,7 @@ def main() -> None:
 
         from cpu_grpo import CPUGRPOTrainer
         from largek.models import end_ids, vllm_computes_on_cpu
+        from rollouts import keep_some
         from training import Training, fixed_settings, load_for_training, read_lora, read_recipe
     with exit_on_bad_input("train_grpo"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"shuffle_dataset": False}
@@ -149,6 +151,9 @@ def main() -> None:
                 data = Dataset.from_list([{"prompt": text, "row": number} for number, text in enumerate(asked)])
                 ends = end_ids(str(args.start), tokenizer)
                 reward = coin if args.reward == "coin" else reward_function(verify, ends, ordered)
+                if training.first:
+                    kept = training.checkpoints / "rollouts.jsonl"
+                    reward = keep_some(reward, kept, recipe.max_steps, ordered, ends)
                 more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
                 trainer = CPUGRPOTrainer(model, reward, args=recipe, **more)
                 training.train(trainer)

@@ -4,7 +4,9 @@ A model's folder, say models/sft/random-1000/, holds
 
     model/ run.json metrics.jsonl   the outputs, put there together when the training is finished
     steps-N/                        model/ and run.json after N steps, where that was asked for
-    checkpoints/                    while it trains: recipe.json, checkpoint-N/, kept/N/, metrics.jsonl; then finished/
+    rollouts/                       of GRPO: some answers that it was trained on, a store for `largek report`
+    checkpoints/                    while it trains: recipe.json, checkpoint-N/, kept/N/, metrics.jsonl, rollouts.jsonl;
+                                    then finished/
     checkpoints-of-before-N/        hours of work under another recipe, which nothing here uses again
     training.lock                   held by the one process that may write here
 
@@ -41,13 +43,15 @@ from transformers.utils import logging as transformers_logging
 
 from largek.common import InputError, Progress, digest, write_json, write_jsonl
 from largek.compiled import library
-from largek.models import device, load_tokenizer, pretrained
+from largek.models import content, device, load_tokenizer, pretrained
 
 # The script tabulate.py must not stand in for the package of that name, which torch imports when it exits.
 HERE = str(Path(__file__).parent)
 sys.path[:] = [*(path for path in sys.path if path != HERE), HERE]
 
+from model_card import card  # noqa: E402
 from recipe_keys import refuse_dead_keys, refuse_idle_keys  # noqa: E402
+from rollouts import make_store  # noqa: E402
 
 PLAN = Path("docs/plan.md")
 OUTPUTS = ("model", "run.json", "metrics.jsonl")
@@ -62,7 +66,8 @@ PACKAGES += (
     "liger-kernel",
 )  # where they are installed
 # Modules of which these functions alone can change a weight: the rest says what happens, to a person or to a file.
-DECIDING = {"largek": (), "largek.common": ("derive_seed", "read_jsonl")}
+DECIDING = {"largek": (), "largek.common": ("derive_seed", "read_jsonl"), "largek.store": (), "model_card": ()}
+DECIDING |= {"rollouts": ()}
 # Hours of training from which checkpoints of another recipe are kept: more than any training of the lab takes, and
 # worth more on GPUs than the disk that they need.
 WORTH_KEEPING = 1.0
@@ -140,6 +145,11 @@ def code_of(path: Path, functions: Sequence[str] | None = None) -> str | None:
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest() if tree.body else None
 
 
+def key_of(path: Path) -> str:
+    """What a file holds, or a model folder: of that, what a model is loaded from."""
+    return content(str(path)) if path.is_dir() else digest(path)
+
+
 def installed() -> dict[str, str]:
     """Versions of those of PACKAGES that are there."""
     found = {}
@@ -198,6 +208,7 @@ class Training:
         """`settings` and the content of `inputs` are the recipe: a checkpoint made under another one is not resumed.
         The model is kept as it is after the steps `keep` too."""
         self.folder, self.checkpoints, self.keep = folder, folder / "checkpoints", keep
+        self.sources = inputs
         self.name = (
             "/".join(folder.parts[folder.parts.index("models") + 1 :]) if "models" in folder.parts else str(folder)
         )
@@ -206,7 +217,7 @@ class Training:
         self.recipe = {
             "settings": settings,
             # by one process: of eight, each would read tens of GB before the first step
-            "inputs": {key: digest(path) for key, path in inputs.items()} if self.first else {},
+            "inputs": {key: key_of(path) for key, path in inputs.items()} if self.first else {},
             "code": own_code(),
             "threads": threads,
             "compiled": library() is not None,  # sampling by the compiled step: other roundings than torch's
@@ -296,16 +307,20 @@ class Training:
         wait_for_all()
         last = get_last_checkpoint(str(self.checkpoints))
         step = int(last.rpartition("-")[2]) if last else 0
-        if self.first:
-            write_jsonl(self.checkpoints / "metrics.jsonl", (row for row in self.metrics() if row["step"] <= step))
+        for name in ("metrics", "rollouts") if self.first else ():
+            rows = [row for row in self.rows(name) if row["step"] <= step]
+            write_jsonl(self.checkpoints / f"{name}.jsonl", rows)
         wait_for_all()
         if last and self.first:
             print(f"{self.name}: going on from step {step}", flush=True)
         return last
 
     def metrics(self) -> list[dict]:
+        return self.rows("metrics")
+
+    def rows(self, name: str) -> list[dict]:
         """The rows written so far; a last line that a kill cut short is left out."""
-        path = self.checkpoints / "metrics.jsonl"
+        path = self.checkpoints / f"{name}.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
@@ -372,15 +387,23 @@ class Training:
         facts["tokens"] = rows[-1]["num_tokens"] if rows else 0
         shutil.copy(self.checkpoints / "metrics.jsonl", unfinished)
         record = {"model": self.name, **facts, "recipe": self.recipe, **self.environment}
-        write_json(unfinished / "run.json", record)
+        self.write_record(unfinished, record)
+        if rollouts := self.rows("rollouts"):
+            make_store(rollouts, unfinished / "rollouts", self.name, self.recipe["settings"]["grpo"])
         for steps in self.keep:
             if facts["status"] == "ok":
                 shutil.copytree(self.checkpoints / "kept" / str(steps), unfinished / f"steps-{steps}" / "model")
                 so_far = rows[:steps]
                 record |= {"steps": steps, "tokens": so_far[-1]["num_tokens"]}
                 record["seconds"] = sum(row["seconds"] for row in so_far)
-            write_json(unfinished / f"steps-{steps}" / "run.json", record | {"model": f"{self.name}/steps-{steps}"})
+            self.write_record(unfinished / f"steps-{steps}", record | {"model": f"{self.name}/steps-{steps}"})
         os.replace(unfinished, self.finished)
+
+    def write_record(self, folder: Path, record: dict) -> None:
+        """run.json, and beside the weights what it says, for people."""
+        write_json(folder / "run.json", record)
+        if record["status"] == "ok":
+            (folder / "model" / "README.md").write_text(card(record, self.sources), encoding="utf-8")
 
     def publish(self) -> None:
         """Put the finished outputs where the workflow expects them and remove the checkpoints.
@@ -390,7 +413,8 @@ class Training:
         """
         if not self.first:
             return
-        for name in (*OUTPUTS, *(f"steps-{steps}/{part}" for steps in self.keep for part in ("model", "run.json"))):
+        outputs = [*OUTPUTS, *(f"steps-{steps}/{part}" for steps in self.keep for part in ("model", "run.json"))]
+        for name in [*outputs, "rollouts"] if (self.finished / "rollouts").exists() else outputs:
             source, target = self.finished / name, self.folder / name
             if target.is_dir():
                 shutil.rmtree(target)
