@@ -39,7 +39,7 @@ DRIVER = 580  # the oldest that runs programs for CUDA 13
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "peft")
 SMALL = {"hidden_size": 64, "intermediate_size": 128, "layers": 2, "key_value_heads": 2, "head_dim": 32}
 SMALL |= {"vocabulary": 512, "parameters": 2e5}
-LIMIT = {"cuda": 300, "cpu": 3600}  # seconds for one of the trainings
+LIMIT = {"cuda": 600, "cpu": 3600}  # seconds for one of the trainings
 FAR = 0.3  # nats: rollouts by weights that were not pushed are further from the trainer's log-probabilities
 EXTENSION = "#include <Python.h>\nint answer(void) { return PY_MAJOR_VERSION; }\n"
 
