@@ -13,7 +13,8 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
     echo "tables   results/$(1)/tables/"; echo "report   results/$(1)/report.html"
 
 .DEFAULT_GOAL := study
-.PHONY: study setup setup-gpu smoke mislead mislead-rest explore smollm estimate reference figures power test test-all lint format pins
+.PHONY: study setup setup-gpu smoke mislead mislead-rest explore smollm estimate check-gpu reference figures power test
+.PHONY: test-all lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
 .PHONY: $(foreach name,grading passk coverage agreement engine peers,bench-$(name))
 
@@ -52,6 +53,10 @@ data/smollm2-135m-instruct: | setup
 CONFIG := config/workstation.yaml
 estimate: setup     ## what a study on GPUs costs: make estimate CONFIG=config/paper.yaml
 	python workflow/scripts/estimate_cost.py $(CONFIG)
+
+DEVICE := cuda
+check-gpu:          ## will a study run on this machine's GPU? five minutes: make check-gpu CONFIG=config/workstation.yaml
+	python workflow/scripts/check_gpu.py --config $(CONFIG) --device $(DEVICE)
 
 mislead: setup      ## the study of docs/plan.md, one base model after the other; may be stopped and goes on
 	@echo "About 40 minutes on 2 cores for each of 8 base models"

@@ -8,7 +8,8 @@ often the 95 % interval covers the truth, and the smallest effect that is found 
 (`told`; of the secondary hypotheses at 5 %). Without any effect `p` should be 0.05. The truth is what was put in, or of
 statistics that cannot be put in, their mean over all studies.
 
-The simulated study has the recipes of the plan; its numbers are from two pilots and from the variance components of the
+The simulated study has the recipes of the plan, or those of the sheet: it names tokens of another language, so its
+smallest random budget stands for the plan's. Its numbers are from two pilots and from the variance components of the
 published reference study. A SFT seed's luck before RL is not kept by RL, so that matching on scores before RL regresses
 to the mean as far as it can.
 """
@@ -20,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.stats import nct
+from scipy.stats import nct, norm
 from scipy.stats import t as student
 
-sys.path.append(str(Path(__file__).parents[1] / "workflow" / "scripts"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))  # its lineages.py, not the one here
 from judge_hypotheses import Scores, holm, over_bases, statistics
 
 # mix, epochs, tokens seen, pass@1 and pass@64 before RL in percent: the means of two pilots, or read between them
@@ -101,10 +102,26 @@ def logit(points: np.ndarray) -> np.ndarray:
     return np.log(share / (1 - share))
 
 
-def simulate(rng: np.random.Generator, studies: int, bases: int, effects: dict[str, float], **changed: float) -> Scores:
+def recipes_of(sheet: Path) -> list[tuple]:
+    """Those of RECIPES that a sheet of runs has, and the base model; the others are named and left out."""
+    rows = pd.read_csv(sheet, sep="\t", comment="#").query("mix == mix")
+    rows["tokens"] = rows["budget_tokens"] * rows["epochs"]
+    unit = rows.query("mix == 'random' and epochs == 1")["tokens"].min() / RECIPES[1][2]
+    out = [RECIPES[0]]
+    for row in rows.itertuples():
+        like = [r for r in RECIPES if r[:2] == (row.mix, row.epochs) and abs(r[2] * unit / row.tokens - 1) < 0.1]
+        if not like:
+            print(f"{row.run}: not simulated")
+        out += like[:1]
+    return out
+
+
+def simulate(
+    rng: np.random.Generator, studies: int, bases: int, effects: dict[str, float], recipes=RECIPES, **changed: float
+) -> Scores:
     """Studies with the given effects: Scores with axes (studies, bases) in front."""
     sd = SD | changed
-    runs = pd.DataFrame(RECIPES, columns=COLUMNS).assign(seeds=1)
+    runs = pd.DataFrame(recipes, columns=COLUMNS).assign(seeds=1)
     shape = (studies, bases, len(runs))
 
     def noise(scale: float, *axes: int) -> np.ndarray:
@@ -173,6 +190,27 @@ def judged(found: dict[str, np.ndarray], truth: dict[str, float] | None = None) 
     return pd.DataFrame(rows).T
 
 
+def few(recipes: list[tuple], studies: int, bases: int, **changed: float) -> pd.DataFrame:
+    """What so few base models tell of the over-promise of each kind."""
+    names = [name for name in KINDS[:3] if (name != "homogeneous" or any(row[0] == name for row in recipes))]
+    alone = statistics(simulate(np.random.default_rng(1), studies, 1, {}, recipes, **changed, effect=0.0))
+    general = statistics(simulate(np.random.default_rng(2), studies, max(2, bases), {}, recipes, **changed))
+    rows = {}
+    for name in names:
+        noise = np.nanstd(alone[name]) / bases**0.5
+        over = np.sqrt(np.nanvar(general[name], -1, ddof=1).mean())
+        row = {"noise": noise, "told, these": (norm.ppf(0.975) + norm.ppf(0.8)) * noise}
+        row["told, general"] = told(over, bases, 0.05) if bases > 1 else np.nan
+        for steps, effects in list(EFFECTS.items())[1:]:
+            size = abs(effects[name])
+            edge = student.ppf(0.975, bases - 1) if bases > 1 else np.nan
+            row[f"{steps}: effect"] = effects[name]
+            row[f"{steps}: these"] = norm.sf(norm.ppf(0.975) - size / noise)
+            row[f"{steps}: general"] = nct.sf(edge, bases - 1, size / over * bases**0.5) if bases > 1 else np.nan
+        rows[name] = row
+    return pd.DataFrame(rows).T
+
+
 def truth_of(effects: dict[str, float]) -> dict[str, float]:
     """The over-promises that were put in."""
     doublings = np.log2(STEPS)
@@ -188,8 +226,15 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--bases", type=int, nargs="+", default=[6, 8, 10, 12], help="numbers of base models")
     parser.add_argument("--sd", action="append", default=[], metavar="NAME=VALUE", help="another standard deviation")
+    parser.add_argument("--runs", type=Path, help="a sheet of runs, with budgets of tokens")
     args = parser.parse_args()
     changed = {name: float(value) for name, value in (pair.split("=") for pair in args.sd)}
+    if args.runs:
+        recipes = recipes_of(args.runs)
+        for bases in args.bases:
+            print(f"\n{bases} base models, {args.runs}")
+            print(few(recipes, args.studies, bases, **changed).round(2).to_string())
+        return
     for bases in args.bases:
         worlds = {
             f"effects as in pilots after {steps} steps" if effects else "no effect": (

@@ -14,7 +14,7 @@ from trl import GRPOConfig
 from largek.common import read_jsonl
 from largek.models import load
 from largek.verify import load_verifier
-from train_grpo import prompt_order, reward_function
+from train_grpo import prompt_order, prompts_drawn, reward_function
 from training import fixed_settings, read_recipe
 
 
@@ -39,8 +39,7 @@ def train(kind: type, args: argparse.Namespace, steps: int, seed: int):
         fixed = fixed_settings(Path(folder), seed, "none") | {"shuffle_dataset": False}
         recipe = read_recipe(args.recipe, GRPOConfig, **fixed)
         recipe.max_steps, recipe.save_strategy = steps, "no"
-        needed = steps * recipe.generation_batch_size // recipe.num_generations
-        ordered = prompt_order(read_jsonl(args.problems, ("problem", "answer")), needed, seed)
+        ordered = prompt_order(read_jsonl(args.problems, ("problem", "answer")), prompts_drawn(recipe), seed)
         data = Dataset.from_list([{"prompt": row["problem"], "row": number} for number, row in enumerate(ordered)])
         model, tokenizer = load(str(args.start))
         reward = reward_function(load_verifier(args.verifier), [tokenizer.eos_token_id], ordered)

@@ -12,6 +12,7 @@ from largek.decode import Decoder
 from largek.models import (
     check_length,
     decide_chat_template,
+    device,
     end_ids,
     load_for_decoder,
     number_format,
@@ -29,7 +30,7 @@ class Transformers:
         self.model, self.tokenizer = model, read_tokenizer(model)
         self.chat_template = decide_chat_template(self.tokenizer, model, chat_template)
         self.ends = end_ids(model, self.tokenizer)
-        self.dtype = number_format(model, on_cpu=not torch.cuda.is_available())
+        self.dtype = number_format(model, on_cpu=device() == "cpu")
 
     def sampler(self):
         """What samples this model, and the number of positions that it has."""

@@ -4,7 +4,16 @@ import os
 from collections.abc import Iterator
 
 from largek.common import InputError
-from largek.models import check_length, decide_chat_template, end_ids, load_tokenizer, number_format, prompt_ids
+from largek.models import (
+    check_length,
+    decide_chat_template,
+    device,
+    end_ids,
+    load_tokenizer,
+    number_format,
+    prompt_ids,
+    vllm_computes_on_cpu,
+)
 from largek.sample import Answer, Chunk
 from largek.store import prompt_of
 
@@ -16,6 +25,7 @@ class VLLM:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the store's lock too
+        device()  # says what is wrong with a GPU before vLLM says it in a traceback
         try:
             from vllm.platforms import current_platform
         except ImportError as error:
@@ -23,8 +33,9 @@ class VLLM:
         self.gpu_memory, self.tensor_parallel = gpu_memory, tensor_parallel
         self.model, self.tokenizer = model, load_tokenizer(model)
         self.chat_template = decide_chat_template(self.tokenizer, model, chat_template)
-        self.dtype = number_format(model, on_cpu=current_platform.is_cpu())
-        if self.dtype == "float32" and not current_platform.is_cpu():  # vLLM's `auto` takes half as many bits then
+        self.on_cpu = vllm_computes_on_cpu()
+        self.dtype = number_format(model, on_cpu=self.on_cpu)
+        if self.dtype == "float32" and not self.on_cpu:  # vLLM's `auto` takes half as many bits then
             self.dtype = str(current_platform.supported_dtypes[0]).removeprefix("torch.")
 
     def sample(self, chunks: list[Chunk], settings: dict, batch_size: int) -> Iterator[tuple[Chunk, list[Answer]]]:
@@ -33,7 +44,6 @@ class VLLM:
         import psutil
         from transformers import AutoConfig
         from vllm import LLM, SamplingParams, TokensPrompt
-        from vllm.platforms import current_platform
         from vllm.sampling_params import RequestOutputKind
 
         limit = getattr(AutoConfig.from_pretrained(self.model), "max_position_embeddings", None)
@@ -42,7 +52,7 @@ class VLLM:
             (row,) = chunk.rows
             prompts.append(prompt_ids(self.tokenizer, prompt_of(row), self.chat_template))
             check_length(prompts[-1], row, settings["max_tokens"], limit)
-        if current_platform.is_cpu():  # the type of the transformers engine, and half of the memory that is free
+        if self.on_cpu:  # the type of the transformers engine, and half of the memory that is free
             memory = psutil.virtual_memory()
             share = self.gpu_memory or 0.5 * memory.available / memory.total
             # A prompt that is split between two steps would have its generator set back, which one on a CPU cannot be.

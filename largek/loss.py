@@ -6,6 +6,7 @@ given the problem. Per token it is the sum over all examples divided by all thei
 
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from largek.common import InputError, Progress, read_jsonl, without_collector, write_json
@@ -13,6 +14,7 @@ from largek.models import decide_chat_template, load_for_decoder, read_tokenizer
 from largek.tasks import fill
 
 LOGITS = 2**25  # entries of the largest block of logits: 128 MiB in float32, whatever the vocabulary and the length
+TOKENS = 2**14  # of a forward pass of transformers, padding included; a text that is longer goes alone
 
 
 def run(
@@ -107,19 +109,35 @@ def measure(network, encoded: list[tuple[int, list[int]]], batch_size: int, prog
     the rounding of the model's own type. Raises InputError if a loss is no number."""
     places = sorted(range(len(encoded)), key=lambda place: len(encoded[place][1]))
     ordered = [encoded[place] for place in places]
-    losses = losses_by_decoder if hasattr(network, "read") else losses_by_transformers
+    if hasattr(network, "read"):
+        losses, tokens = losses_by_decoder, math.inf
+    elif has_plain_head(network, ordered[0][1]):
+        losses, tokens = losses_by_backbone, TOKENS
+    else:
+        losses, tokens = losses_by_own_head, 0
     per_example, lengths = [], []
-    for first in range(0, len(ordered), batch_size):
-        batch = ordered[first : first + batch_size]
+    for batch in batches(ordered, batch_size, tokens):
         sums = losses(network, batch)
-        for place, total in zip(places[first:], sums):
+        for place, total in zip(places[len(lengths) :], sums):
             if not math.isfinite(total):
                 why = "the weights have diverged in training, or are damaged"
                 raise InputError(f"example {place + 1}: its loss is {total}: {why}")
         per_example += sums
         lengths += [len(ids) - start for start, ids in batch]
-        progress.update(before + first + len(batch))
+        progress.update(before + len(lengths))
     return summarize(per_example, lengths)
+
+
+def batches(ordered: list[tuple[int, list[int]]], rows: int, tokens: float) -> Iterator[list[tuple[int, list[int]]]]:
+    """Examples in their order, from short to long: at most `rows` at once, and padded no more than `tokens` tokens, or
+    one alone."""
+    batch = []
+    for example in ordered:
+        if batch and (len(batch) == rows or (len(batch) + 1) * len(example[1]) > tokens):
+            yield batch
+            batch = []
+        batch.append(example)
+    yield batch
 
 
 def summarize(per_example: list[float], lengths: list[int]) -> dict:
@@ -155,35 +173,82 @@ def losses_by_decoder(network, batch: list[tuple[int, list[int]]]) -> list[float
     return sums
 
 
-def losses_by_transformers(network, batch: list[tuple[int, list[int]]]) -> list[float]:
-    """The same from a transformers model, padded on the right.
+def has_plain_head(network, ids: list[int]) -> bool:
+    """Whether a transformers model's logits are its head's product with what its backbone returns. Some architectures
+    scale or cap them; so the two are compared on the beginning of a text, to the last bit."""
+    import torch
 
-    Long texts go through the model in segments that share a key-value cache, so that never more than LOGITS logits
-    exist at once. (Calling the head on parts of the hidden states would be cheaper still, but would miss what some
-    architectures do to logits after it.)
+    backbone, head, seen = network.base_model, network.get_output_embeddings(), []
+    if backbone is network or head is None:
+        return False
+    hook = backbone.register_forward_hook(lambda module, given, out: seen.append(out))
+    try:
+        with torch.inference_mode():
+            logits = network(input_ids=torch.tensor([ids[:8]], device=network.device), use_cache=False).logits
+            states = getattr(seen[0], "last_hidden_state", None) if seen else None
+            return states is not None and torch.equal(head(states), logits)
+    finally:
+        hook.remove()
+
+
+def losses_by_backbone(network, batch: list[tuple[int, list[int]]]) -> list[float]:
+    """The loss of each example of a batch in nats, from a transformers model with a plain head.
+
+    One forward pass without a key-value cache; only solutions get logits, never more than LOGITS at once. Padding is
+    on the right, where no token attends to it, so no mask is needed, and with none attention takes its fast kernels.
     """
     import torch
 
-    width = max(len(ids) for _, ids in batch)
-    ids = torch.zeros((len(batch), width), dtype=torch.long)
-    mask, target = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-    for row, (start, sequence) in enumerate(batch):
+    ids = torch.zeros((len(batch), max(len(ids) for _, ids in batch)), dtype=torch.long)
+    for row, (_, sequence) in enumerate(batch):
         ids[row, : len(sequence)] = torch.tensor(sequence)
-        mask[row, : len(sequence)] = 1
-        target[row, start : len(sequence)] = True
-    ids, mask, target = (tensor.to(network.device) for tensor in (ids, mask, target))
-    step = max(1, LOGITS // (len(batch) * network.config.get_text_config().vocab_size))
-    sums, cache = torch.zeros(len(batch), dtype=torch.float64, device=ids.device), None
+    head = network.get_output_embeddings()
     with torch.inference_mode():
-        for first in range(0, width - 1, step):
-            last = min(first + step, width - 1)
-            whole = first == 0 and last == width - 1
-            out = network(
-                input_ids=ids[:, first:last], attention_mask=mask[:, :last], past_key_values=cache, use_cache=not whole
-            )
-            cache, following = out.past_key_values, slice(first + 1, last + 1)
-            nll = torch.nn.functional.cross_entropy(
-                out.logits.float().transpose(1, 2), ids[:, following], reduction="none"
-            )
-            sums += (nll.double() * target[:, following]).sum(1)
-    return sums.tolist()
+        states = network.base_model(input_ids=ids.to(network.device), use_cache=False).last_hidden_state
+        sums = [
+            loss_of_solution(head, state[start - 1 : len(sequence) - 1], sequence[start:], len(head.weight))
+            for (start, sequence), state in zip(batch, states)
+        ]
+    return torch.stack(sums).tolist()
+
+
+def losses_by_own_head(network, batch: list[tuple[int, list[int]]]) -> list[float]:
+    """The same from a model that changes its logits after its head: one text at a time through all of it."""
+    import inspect
+
+    import torch
+
+    bounded = "logits_to_keep" in inspect.signature(network.forward).parameters
+    sums = []
+    with torch.inference_mode():
+        for start, sequence in batch:
+            keep = {"logits_to_keep": len(sequence) - start + 1} if bounded else {}
+            ids = torch.tensor([sequence], device=network.device)
+            logits = network(input_ids=ids, use_cache=False, **keep).logits[0, start - len(sequence) - 1 : -1]
+            sums.append(loss_of_solution(lambda rows: rows, logits, sequence[start:], logits.shape[1]))
+    return torch.stack(sums).tolist()
+
+
+def loss_of_solution(head, states, solution: list[int], vocabulary: int):
+    """The summed loss of a solution's tokens, a tensor, from the states before each of them, of which `head` makes
+    logits, in blocks of LOGITS."""
+    import torch
+
+    step, target = max(1, LOGITS // vocabulary), torch.tensor(solution, device=states.device)
+    nll = [
+        torch.nn.functional.cross_entropy(head(rows).float(), each, reduction="none").double().sum()
+        for rows, each in zip(states.split(step), target.split(step))
+    ]
+    return torch.stack(nll).sum()
+
+
+def memory(parameters: float, hidden_size: int, vocabulary: int, longest: int, weight: int = 2) -> float:
+    """Bytes that `largek loss` takes at most of a GPU: weights of `weight` bytes each, what one forward pass of
+    transformers holds at once, for texts of up to `longest` tokens, and a block of logits.
+
+    A layer holds the stream, its norm, and gate, up and their product, which are up to four times as wide: some 18
+    values for each of hidden_size. Logits are there three times: as the head makes them, in float32, and as
+    log-probabilities.
+    """
+    block = max(vocabulary, min(LOGITS, longest * vocabulary))
+    return weight * parameters + 18 * weight * hidden_size * max(TOKENS, longest) + (weight + 8) * block

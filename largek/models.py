@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import subprocess
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +26,57 @@ OTHERS = ("chat_template.jinja", "chat_template.json", "additional_chat_template
 OTHERS += ("special_tokens_map.json", "added_tokens.json")
 PLAIN = {"special": True} | dict.fromkeys(["single_word", "lstrip", "rstrip", "normalized"], False)
 REPAIRED = 100_000  # larger vocabularies may be repaired by transformers
+
+
+def device() -> str:
+    """Where to compute, `cuda` or `cpu`; a CPU never stands in for a GPU that was asked for and cannot be used.
+
+    CUDA_VISIBLE_DEVICES names the GPUs that a job has, and none if it is empty. Where it is not set, a torch for CUDA
+    takes the GPUs that nvidia-smi lists. LARGEK_DEVICE, cpu or cuda, stands above both. Raises InputError.
+    """
+    import torch
+
+    wanted, visible = (os.environ.get(name, "") for name in ("LARGEK_DEVICE", "CUDA_VISIBLE_DEVICES"))
+    if wanted not in ("", "cpu", "cuda"):
+        raise InputError(f"LARGEK_DEVICE={wanted}: expected cpu or cuda")
+    named = [name for name in visible.split(",") if name not in ("", "-1", "NoDevFiles")]  # the last is Slurm's
+    hidden = "CUDA_VISIBLE_DEVICES" in os.environ and not named
+    if wanted == "cpu" or (hidden and not wanted):
+        return "cpu"
+    with warnings.catch_warnings(action="ignore"):  # of several lines
+        usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if usable >= max(1, len(named)):
+        return "cuda"
+    listed, said = nvidia_driver()
+    if not named and not wanted and not (listed and torch.version.cuda):
+        return "cpu"  # there is none, or this torch is built for CPUs and nobody has asked for more
+    asked = f"CUDA_VISIBLE_DEVICES={visible}" if named else f"LARGEK_DEVICE={wanted}" if wanted else "there is one"
+    built = f"torch {torch.__version__} is built for CUDA {torch.version.cuda}"
+    otherwise = "LARGEK_DEVICE=cpu takes the CPU"
+    raise InputError(f"a GPU was asked for ({asked}) and torch can use {usable}: {said}, {built}; {otherwise}")
+
+
+def nvidia_driver() -> tuple[bool, str]:
+    """Whether nvidia-smi lists a GPU, and the driver's version or why it is not known."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return False, f"no driver found ({type(error).__name__} of nvidia-smi)"
+    first = next(iter((done.stdout.strip() or done.stderr.strip()).splitlines()), "nothing")
+    return (True, f"driver {first}") if done.returncode == 0 else (False, f"nvidia-smi says {first!r}")
+
+
+def vllm_computes_on_cpu() -> bool:
+    """Whether this environment's vLLM is for CPUs. Raises InputError if models are to be elsewhere, see `device`."""
+    from vllm.platforms import current_platform
+
+    where = device()
+    if current_platform.is_cpu() != (where == "cpu"):
+        raise InputError(
+            f"vLLM: models are to be on {where}, and the vLLM that is installed here is for another device"
+        )
+    return where == "cpu"
 
 
 def content(model: str) -> str:
@@ -102,11 +156,9 @@ def cannot_load(model: object, error: Exception) -> str:
 def load_for_decoder(model: str):
     """(network, whether `largek.decode` computes it on this machine), the network read by `load_weights` if that is
     enough, else by transformers."""
-    import torch
-
     from largek.decode import supports
 
-    on_cpu = not torch.cuda.is_available()
+    on_cpu = device() == "cpu"
     network = load_weights(model) if on_cpu else None
     if network is None or not supports(network.config):
         network = load_network(model)
@@ -135,12 +187,11 @@ def shapes(config) -> dict[str, tuple[int, ...]]:
 
 def load_network(model: str):
     """The model without its tokenizer; see `load`."""
-    import torch
     from transformers.utils import logging
 
+    where = device()
     logging.disable_progress_bar()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return pretrained(model, dtype="float32" if device == "cpu" else "auto").to(device).eval()
+    return pretrained(model, dtype="float32" if where == "cpu" else "auto").to(where).eval()
 
 
 def number_format(model: str, on_cpu: bool) -> str:

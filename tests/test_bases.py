@@ -57,7 +57,7 @@ def test_a_model_kept_on_the_way_is_that_of_a_training_that_ends_there(small_mod
     assert (record["steps"], kept["steps"], kept["status"]) == (4, 2, "ok")
     assert kept["tokens"] == json.loads((short / "run.json").read_text())["tokens"] < record["tokens"]
     assert sorted(path.name for path in long.iterdir()) == [
-        "metrics.jsonl", "model", "run.json", "steps-2", "steps-3", "training.lock"
+        "metrics.jsonl", "model", "rollouts", "run.json", "steps-2", "steps-3", "training.lock"
     ]  # fmt: skip
 
 

@@ -64,3 +64,14 @@ def test_vllm_and_deepspeed_are_in_the_range_that_trl_supports():
         if extra and canonicalize_name(requirement.name) in found:
             assert requirement.specifier.contains(found[canonicalize_name(requirement.name)]), text
     assert {"vllm", "deepspeed", "peft", "torch"} <= found.keys()
+
+
+def test_a_tracker_changes_no_pin():
+    """It is installed on top, without what it asks for, so what it brings must be new or the same."""
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+    trackers = pins("trackers.txt")
+    assert trackers.keys() & INTEGRATION_TO_CALLBACK.keys() == {"wandb"}
+    for name in ("cpu.txt", "gpu.txt"):
+        known = pins(name)
+        assert all(known.get(package, number) == number for package, number in trackers.items())

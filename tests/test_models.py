@@ -1,11 +1,16 @@
-"""Reading a model folder without transformers: the same tokens and texts, or transformers where that is not sure."""
+"""Where models are computed. Reading a model folder without transformers: the same tokens and texts, or transformers
+where that is not sure."""
 
 import json
+import os
 import shutil
 
 import pytest
+import torch
+from conftest import ROOT, run
 
-from largek.models import PlainTokenizer, load_tokenizer, read_tokenizer
+from largek.common import InputError, write_jsonl
+from largek.models import PlainTokenizer, device, load_tokenizer, read_tokenizer
 
 TEXTS = [
     "start 3 1 4 then sort ?",
@@ -52,3 +57,82 @@ def test_what_only_transformers_understands_is_left_to_it(small_model, tmp_path,
     content = json.loads((folder / file).read_text()) if (folder / file).exists() else {}
     (folder / file).write_text(json.dumps(content | change))
     assert not isinstance(read_tokenizer(str(folder)), PlainTokenizer)
+
+
+def a_driver(folder, version: str | None) -> None:
+    """A stand-in for nvidia-smi; with None, one that finds no driver."""
+    says = f"echo {version}" if version else "echo NVIDIA-SMI has failed; echo more; exit 9"
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\n{says}\n")
+    (folder / "nvidia-smi").chmod(0o755)
+
+
+NONE = object()  # the variable is not set
+
+
+@pytest.mark.parametrize(
+    "visible, wanted, usable, driver, found",
+    [
+        ("", None, 8, "580.1", "cpu"),  # jobs of a study without GPUs
+        ("-1", None, 8, "580.1", "cpu"),
+        ("0", None, 1, "580.1", "cuda"),
+        ("0,GPU-b", None, 2, "580.1", "cuda"),
+        ("0", "cpu", 1, "580.1", "cpu"),
+        (NONE, None, 1, "580.1", "cuda"),
+        (NONE, None, 0, None, "cpu"),
+        (
+            "0",
+            None,
+            0,
+            "535.1",
+            r"\(CUDA_VISIBLE_DEVICES=0\) and torch can use 0: driver 535.1, torch .* for CUDA 13.0",
+        ),
+        ("0,1", None, 1, "580.1", "can use 1: driver 580.1"),  # a number that is not there
+        (NONE, None, 0, "535.1", r"\(there is one\) .* driver 535.1"),
+        (NONE, "cuda", 0, None, r"\(LARGEK_DEVICE=cuda\) .* nvidia-smi says 'NVIDIA-SMI has failed'"),
+        ("", "gpu", 0, None, "LARGEK_DEVICE=gpu: expected cpu or cuda"),
+    ],
+)
+def test_a_gpu_that_was_asked_for_is_used_or_named(monkeypatch, tmp_path, visible, wanted, usable, driver, found):
+    """With pretend devices, by what torch and the driver say of them."""
+    a_driver(tmp_path, driver)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name, value in (("CUDA_VISIBLE_DEVICES", visible), ("LARGEK_DEVICE", wanted)):
+        monkeypatch.delenv(name, raising=False)
+        if value not in (NONE, None):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: usable > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: usable)
+    if found in ("cpu", "cuda"):
+        assert device() == found
+        return
+    with pytest.raises(InputError, match=found) as error:
+        device()
+    assert "\n" not in str(error.value)
+
+
+def test_every_command_stops_in_one_line_at_a_gpu_that_cannot_be_used(small_model, tmp_path):
+    """Here torch is built for CPUs, and CUDA_VISIBLE_DEVICES is as a lease sets it."""
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU that can be used")
+    a_driver(tmp_path, "535.104.05")
+    environment = {key: value for key, value in os.environ.items() if key != "LARGEK_DEVICE"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "0", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    write_jsonl(tmp_path / "t.jsonl", [{"id": "a", "problem": "start 1 ?", "answer": "1", "solution": "1"}])
+    scripts, task, made = ROOT / "workflow" / "scripts", tmp_path / "t.jsonl", tmp_path / "made"
+    train = ["--seed", 1, "--threads", 1, "--output", made, "--recipe"]
+    commands = [
+        ["largek", "loss", "--model", small_model, "--examples", task, "--output", made],
+        ["largek", "sample", "--model", small_model, "--tasks", task, "--samples", 1, "--output", made],
+        ["largek", "sample", "--model", small_model, "--tasks", task, "--samples", 1, "--output", made]
+        + ["--engine", "vllm"],
+        ["python", scripts / "train_sft.py", "--base", small_model, "--mix", task, "--epochs", 1, *train]
+        + [ROOT / "config" / "sft" / "smoke.yaml"],
+        ["python", scripts / "train_grpo.py", "--start", small_model, "--problems", task, "--verifier", "exact", *train]
+        + [ROOT / "config" / "grpo" / "smoke.yaml"],
+    ]
+    for command in commands:
+        done = run(*command, env=environment)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert "driver 535.104.05" in done.stderr and f"for CUDA {torch.version.cuda}" in done.stderr
+        assert done.stderr.count("\n") == 1 and not made.exists(), done.stderr

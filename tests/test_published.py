@@ -52,7 +52,7 @@ def test_tables_and_figures_are_made_again_equal(made_again, study):
         assert (made_again / path).read_bytes() == (PUBLISHED / path).read_bytes(), path
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/findings.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/findings.md", "docs/gpus.md"])
 def test_quoted_numbers_are_those_of_the_tables(name):
     text = (ROOT / name).read_text()
     assert set(re.findall(r"<!-- begin (\w+) -->", text)) <= set(BLOCKS) and "<!-- begin" in text

@@ -67,7 +67,7 @@ def study(cluster, tmp_path_factory):
     models = project / "results" / "smoke" / "models" / "grpo"
     left, devices, memory = {"base", "random-64", "longest-tokens"}, [], {}
     log, looked = (project / "output.txt").open("w"), 0.0
-    environment = {**os.environ, "SBATCH_PARTITION": "gpus"}
+    environment = {**os.environ, "SBATCH_PARTITION": "gpus", "LARGEK_DEVICE": "cpu"}  # whose GPUs are files
     process = subprocess.Popen(COMMAND, cwd=project, env=environment, stdout=log, stderr=log)
     deadline = time.monotonic() + MINUTES * 60
     while process.poll() is None and time.monotonic() < deadline:

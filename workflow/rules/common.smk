@@ -163,7 +163,8 @@ def samples_of_block(wildcards):
 
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
-TRAINING_FILES = ["workflow/scripts/training.py", "largek/common.py", "largek/models.py"]
+TRAINING_FILES = ["workflow/scripts/training.py", "workflow/scripts/recipe_keys.py"]
+TRAINING_FILES += ["largek/common.py", "largek/models.py"]
 DECODE_FILES = ["largek/decode.py", "largek/compiled.py", "largek/decode_step.c"]
 CPU_FILES = ["workflow/scripts/cpu_llama.py", *DECODE_FILES]
 # The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another. Of

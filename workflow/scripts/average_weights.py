@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 from largek.common import InputError, digest, exit_on_bad_input, quick_exit, quick_imports, write_json
+from model_card import card
 
 
 def mean(states: list[dict], names: list[Path]) -> dict:
@@ -46,10 +47,12 @@ def main() -> None:
         files = [sorted(path.glob("*.safetensors")) for path in args.models]
         states = [{k: v for file in each for k, v in load_file(file).items()} for each in files]
         for file in args.models[0].iterdir():
-            if file.suffix != ".safetensors" and not file.name.endswith(".index.json"):
+            if file.suffix != ".safetensors" and not file.name.endswith(".index.json") and file.name != "README.md":
                 shutil.copy(file, made)
         save_file(mean(states, args.models), made / "model.safetensors", metadata={"format": "pt"})
         write_json(args.output / "run.json", {"status": "ok", **record})
+        about = {"model": str(args.output), "recipe": {"inputs": record["models"]}}
+        (made / "README.md").write_text(card(about, {str(path): path for path in args.models}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,10 @@ class CPUGRPOTrainer(GRPOTrainer):
         recipe = self.args
         alone = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
         computed = alone and supports(self.model.config) and not is_peft_model(self.model)
-        computed = computed and not (recipe.use_vllm or recipe.bf16 or recipe.fp16)
+        computed = computed and not (recipe.use_vllm or recipe.bf16 or recipe.fp16 or recipe.neftune_noise_alpha)
+        computed = computed and (recipe.disable_dropout or not getattr(self.model.config, "attention_dropout", 0))
         self.decodes = computed and recipe.top_k == 0 and recipe.min_p is None and recipe.repetition_penalty == 1
+        self.decodes = self.decodes and not (recipe.generation_kwargs or recipe.use_transformers_continuous_batching)
         self.scores = computed and recipe.temperature == 1
         plain = recipe.beta == 0 and recipe.entropy_coef == 0 and not recipe.use_adaptive_entropy
         plain = plain and recipe.top_entropy_quantile == 1 and recipe.off_policy_mask_threshold is None

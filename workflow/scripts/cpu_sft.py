@@ -24,6 +24,7 @@ class CPUSFTTrainer(SFTTrainer):
         alone = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
         plain = recipe.loss_type == "nll" and recipe.label_smoothing_factor == 0 and recipe.completion_only_loss
         plain = plain and not (recipe.padding_free or recipe.packing or recipe.bf16 or recipe.fp16)
+        plain = plain and not recipe.neftune_noise_alpha and not getattr(self.model.config, "attention_dropout", 0)
         self.scores = alone and plain and not is_peft_model(self.model) and supports(self.model.config)
         self.threads = torch.get_num_threads()
         self.pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))

@@ -1,13 +1,15 @@
-"""Write the numbers of the published results into README.md and docs/findings.md.
+"""Write the numbers of the published results into README.md and docs/findings.md, and what studies on GPUs cost into
+docs/gpus.md.
 
 Each number stands in a block between `<!-- begin NAME -->` and `<!-- end NAME -->`, made here from results/published/
-alone; what is between the marks is replaced. With --check nothing is written and the exit status is 1 if a block is not
-what it should be.
+alone, or from the configs of studies by estimate_cost.py; what is between the marks is replaced. With --check nothing
+is written and the exit status is 1 if a block is not what it should be.
 
-    python workflow/scripts/quote_results.py README.md docs/findings.md
+    python workflow/scripts/quote_results.py README.md docs/findings.md docs/gpus.md
 """
 
 import argparse
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from estimate_cost import by_kind, chain, disk, estimate
 from largek.common import InputError, exit_on_bad_input, whole_file
 from rank_statistics import over_bases
 from summary import FEWEST, number, paragraph, ranged
@@ -240,11 +243,59 @@ def paper() -> str:
     return markdown(["examples", "epochs", "after SFT, %", "after RL, %", "over-promise, points"], rows)
 
 
+def on_gpus() -> list[tuple[Path, dict, list, float]]:
+    """(path, config, jobs, GB of disk) of every study that takes GPUs, those of one GPU first."""
+    rates, fill, found = yaml.safe_load((ROOT / "config/throughputs.yaml").read_text()), 0.5, []
+    with contextlib.chdir(ROOT):  # configs name files from there
+        for path in sorted(Path("config").glob("*.yaml")):
+            config = yaml.safe_load(path.read_text())
+            if any(config.get("gpus", {}).values()):
+                made = estimate(config, rates, fill)
+                found.append((path, config, made, sum(disk(config, made, rates, fill).values())))
+    return sorted(found, key=lambda one: (max(one[1]["gpus"].values()), one[1]["base_model"]["parameters"]))
+
+
+def costs() -> str:
+    """What every study on GPUs takes."""
+    rows = []
+    for path, config, made, space in on_gpus():
+        totals = {total.kind: total for total in by_kind(made)}
+        wide = max(config["gpus"].values())
+        peaks = [number(totals[kind].memory, 0) for kind in ("train_sft", "train_grpo", "sample", "measure_loss")]
+        hours = sum(total.gpu_hours for total in totals.values())
+        rows.append(
+            [
+                f"`{path.name}`",
+                config["base_model"]["name"].rpartition("/")[2],
+                str(totals["train_sft"].count),
+                str(wide),
+            ]
+            + [str(sum(total.count for total in totals.values())), f"{hours:,.0f}", number(chain(totals.values()), 1)]
+            + [*peaks, number(totals["prepare_data"].memory, 0), f"{space:,.0f}"]
+        )
+    head = ["config", "base model", "SFT runs", "GPUs", "jobs", "GPU hours", "longest chain, hours"]
+    head += ["SFT: GB of a GPU", "GRPO", "sampling", "loss", "data: GB of the machine", "disk, GB"]
+    return markdown(head, rows)
+
+
+def jobs() -> str:
+    """Every kind of job of every study on GPUs, and what its numbers rest on."""
+    rows = []
+    for path, _, made, _ in on_gpus():
+        for total in by_kind(made):
+            each = f"{total.longest:.2f}"
+            if total.shortest < total.longest:
+                each = f"{total.shortest:.2f} to {each}"
+            cells = [f"`{path.stem}`", total.kind, str(total.count), each, str(total.gpus), f"{total.gpu_hours:,.1f}"]
+            rows.append([*cells, number(total.memory, 0), total.rests])
+    return markdown(["config", "job", "jobs", "hours each", "GPUs", "GPU hours", "peak GB", "rests on"], rows)
+
+
 BLOCKS = {
     f.__name__: f
     for f in (
         *(headline, progress, verdicts, over_promise, steps, predictors, forecasts, inversions, rewards, averages),
-        *(rejudged, paper),
+        *(rejudged, paper, costs, jobs),
     )
 }
 

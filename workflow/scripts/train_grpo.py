@@ -5,6 +5,7 @@ Reads a model folder and problems (JSONL of {problem, answer}); writes into --ou
     run.json        how it was made
     steps-N/        model/ and run.json of the same training after N steps, for each N of --keep
     metrics.jsonl   reward, entropy, share of groups without variance, length of every step
+    rollouts/       some of the answers that it was trained on, for `largek report` (see rollouts.py)
 
     python workflow/scripts/train_grpo.py --start models/sft/random-1000/model --problems problems/rl.jsonl \\
         --verifier lab.checker:verify --recipe config/grpo/lab.yaml --seed 1 --threads 1 \\
@@ -12,6 +13,7 @@ Reads a model folder and problems (JSONL of {problem, answer}); writes into --ou
 """
 
 import argparse
+import math
 import random
 from pathlib import Path
 
@@ -29,6 +31,22 @@ def prompt_order(rows: list[dict], needed: int, seed: int) -> list[dict]:
     while len(out) < needed:
         out += rng.sample(rows, len(rows))
     return out[:needed]
+
+
+def prompts_drawn(recipe) -> int:
+    """How many prompts a training draws. A batch of rollouts serves `steps_per_generation` forward passes, each of them
+    `num_iterations` times; a step has `gradient_accumulation_steps` of them. Only whole batches are drawn."""
+    passes = recipe.max_steps * recipe.gradient_accumulation_steps
+    batches = -(-passes // (recipe.steps_per_generation * recipe.num_iterations))
+    return batches * (recipe.generation_batch_size // recipe.num_generations)
+
+
+def those_that_fit(rows: list[dict], tokenizer, chat_template: bool, room: int) -> list[dict]:
+    """The problems whose prompts have at most `room` tokens. A longer one ends a training inside vLLM, or cuts its
+    answers short."""
+    from largek.models import prompt_ids
+
+    return [row for row in rows if len(prompt_ids(tokenizer, row.get("prompt", row["problem"]), chat_template)) <= room]
 
 
 def reward_function(verify: Verifier, ends: list[int], rows: list[dict]):
@@ -83,15 +101,22 @@ def main() -> None:
         from trl import GRPOConfig
 
         from cpu_grpo import CPUGRPOTrainer
-        from largek.models import end_ids
+        from largek.models import end_ids, vllm_computes_on_cpu
+        from rollouts import keep_some
         from training import Training, fixed_settings, load_for_training, read_lora, read_recipe
     with exit_on_bad_input("train_grpo"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"shuffle_dataset": False}
         recipe, lora = read_recipe(args.recipe, GRPOConfig, **fixed), read_lora(args.lora)
         if recipe.max_steps <= 0:
             raise InputError(f"{args.recipe}: expected 'max_steps' above 0")
+        passes = recipe.steps_per_generation * recipe.num_iterations
+        if recipe.save_strategy == "steps" and recipe.save_steps * recipe.gradient_accumulation_steps % passes:
+            every = passes // math.gcd(passes, recipe.gradient_accumulation_steps)
+            why = "rollouts that are still in use are in no checkpoint"
+            raise InputError(f"{args.recipe}: save_steps: expected a multiple of {every}, since {why}")
         if recipe.use_vllm:
             check_vllm(recipe, args.recipe)
+            vllm_computes_on_cpu()
         if too_late := [steps for steps in args.keep if not 0 < steps < recipe.max_steps]:
             raise InputError(f"--keep {too_late[0]}: expected steps below the {recipe.max_steps} of {args.recipe}")
         if lora and args.keep:
@@ -107,15 +132,28 @@ def main() -> None:
                 training.give_up("the model it starts from failed")
             else:
                 rows = read_jsonl(args.problems, ("problem", "answer"))
-                needed = recipe.max_steps * recipe.generation_batch_size // recipe.num_generations
-                ordered = prompt_order(rows, needed, args.seed)
+                model, tokenizer = load_for_training(str(args.start), recipe)
+                if recipe.use_vllm:
+                    limit = recipe.vllm_max_model_length or model.config.get_text_config().max_position_embeddings
+                    room = limit - recipe.max_completion_length
+                    fitting = those_that_fit(rows, tokenizer, args.chat_template == "yes", room)
+                    left_out = training.facts["problems_left_out"] = len(rows) - len(fitting)
+                    if not fitting:
+                        raise InputError(f"{args.problems}: expected prompts of at most {room} tokens, found none")
+                    if left_out and training.first:
+                        why = f"more than {room} tokens in their prompts"
+                        print(f"{training.name}: {left_out} of {len(rows)} problems are left out, {why}", flush=True)
+                    rows = fitting
+                ordered = prompt_order(rows, prompts_drawn(recipe), args.seed)
                 asked = [row.get("prompt", row["problem"]) for row in ordered]
                 if args.chat_template == "yes":
                     asked = [[{"role": "user", "content": text}] for text in asked]
                 data = Dataset.from_list([{"prompt": text, "row": number} for number, text in enumerate(asked)])
-                model, tokenizer = load_for_training(str(args.start))
                 ends = end_ids(str(args.start), tokenizer)
                 reward = coin if args.reward == "coin" else reward_function(verify, ends, ordered)
+                if training.first:
+                    kept = training.checkpoints / "rollouts.jsonl"
+                    reward = keep_some(reward, kept, recipe.max_steps, ordered, ends)
                 more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
                 trainer = CPUGRPOTrainer(model, reward, args=recipe, **more)
                 training.train(trainer)

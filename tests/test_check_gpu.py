@@ -1,0 +1,48 @@
+"""`make check-gpu`: what is wrong with a machine is said before a study begins, and what is right by its scripts."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+from test_engines import VLLM
+
+SCRIPT = "workflow/scripts/check_gpu.py"
+
+
+def checked(python: object, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    given = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    return subprocess.run([str(python), SCRIPT, *arguments], cwd=ROOT, env=given, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("driver, said", [("470.42", "470.42 is older than 580"), ("590.10", "FAKE with 81559 MiB")])
+def test_a_machine_that_will_not_do_is_told_why(tmp_path, driver, said):
+    """A pretended nvidia-smi beside a torch for CPUs: a line a check, and no training is started."""
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text(f"#!/bin/sh\necho '{driver}, FAKE, 81559'\n")
+    fake.chmod(0o755)
+    done = checked(sys.executable, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    lines = {line.split()[1]: line for line in done.stdout.splitlines() if line.startswith(("ok ", "WRONG "))}
+    assert done.returncode == 1 and "a study would not run here" in done.stdout
+    assert said in lines["driver"] and lines["driver"].startswith("WRONG") == (driver < "580")
+    assert "is built for CPUs: make setup-gpu" in lines["toolkit"]
+    assert lines["headers"].startswith("ok") and lines["compiler"].startswith("ok") and "push" not in lines
+
+
+def test_a_config_that_the_check_cannot_stand_for_is_refused():
+    for config, message in (("config/smoke.yaml", "missing key"), ("config/paper.yaml", "take 8 GPUs")):
+        done = checked(sys.executable, "--config", config)
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.long
+def test_on_a_cpu_every_line_is_ok():
+    """Through vLLM, a push of weights, and the workstation's recipes."""
+    if not (VLLM / "python").exists():
+        pytest.skip(f"{VLLM.parent} is absent; make .venv-vllm/ready builds it")
+    done = checked(VLLM / "python", "--device", "cpu")
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    said = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("ok ")}
+    assert said == {"packages", "headers", "compiler", "kernels", "push", "SFT", "GRPO"}
+    assert "all is well" in done.stdout

