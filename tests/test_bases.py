@@ -155,6 +155,7 @@ def test_a_study_of_two_base_models_goes_through_to_its_report(tmp_path):
     rows = [len((results / f"base-{seed}/problems/base.jsonl").read_text().splitlines()) for seed in (7, 9)]
     assert rows == [4000, 3000]
     assert set(pd.read_csv(results / "tables/map.csv")["examples"]) == {4000, 3000}
+    assert "where the score before RL misleads" in (results / "report.html").read_text()
 
 
 def test_two_base_models_are_planned_in_folders_of_their_own(tmp_path):

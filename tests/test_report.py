@@ -14,6 +14,7 @@ MARKED = re.compile(
     r'\s+labels=\{"\w+": "(?P<label>[^"]+)"\}'
 )
 RESULTS = [match.groupdict() for rules in sorted(RULES.glob("*.smk")) for match in MARKED.finditer(rules.read_text())]
+RESULTS = [result for result in RESULTS if "map." not in result["path"]]  # of base models that have seen unlike amounts
 FIGURES, TABLES = ([result for result in RESULTS if result["category"] == name] for name in ("Figures", "Tables"))
 
 

@@ -48,10 +48,10 @@ def test_no_script_has_the_name_of_a_package():
 def test_a_family_of_several_words_is_one_argument():
     family = """Number Theory & Gauss' $HOME"""
     mixes = ("--configfile", "config/workstation.yaml", "--config", f"homogeneous_family={family}")
-    output = dry_run(ROOT, *mixes, "--", "results/workstation/mixes/random-500/examples.jsonl")
+    output = dry_run(ROOT, *mixes, "--", "results/workstation/mixes/random-200k/examples.jsonl")
     (words,) = commands(output, "workflow/scripts/select_mix.py")
     assert words[words.index("--family") + 1] == family
-    assert "--unique=500" in words
+    assert "--budget-tokens=200000" in words
 
 
 def test_a_verifier_of_ones_own_is_an_input_with_all_that_it_imports(tmp_path):
@@ -83,8 +83,8 @@ def test_the_scheduler_is_mended_in_the_version_that_is_pinned():
 
 def test_jobs_of_slurm_ask_for_one_node_memory_and_cpus_for_each_gpu():
     profile = ("--workflow-profile", "profiles/slurm", "--configfile", "config/workstation.yaml", "--cores", 16)
-    targets = [f"results/workstation/{name}" for name in ("losses/sft/random-500.json", "losses/base.json")]
-    targets += ["results/workstation/grades/grpo/random-500/seed-1/block-0.parquet"]
+    targets = [f"results/workstation/{name}" for name in ("losses/sft/random-200k.json", "losses/base.json")]
+    targets += ["results/workstation/grades/grpo/random-200k/seed-1/block-0.parquet"]
     asked = {}
     for rule, text in re.findall(r"^rule (\w+):\n((?: .*\n)+)", dry_run(ROOT, *profile, "--", *targets), re.M):
         (found,) = re.findall(r"^ +resources: (.*)$", text, re.M)
@@ -110,7 +110,7 @@ def test_what_needs_the_network_runs_where_snakemake_was_started(rule):
 def test_jobs_ask_for_their_gpus_and_engine_in_words_of_their_own(tmp_path):
     config = yaml.safe_load((ROOT / "config" / "workstation.yaml").read_text())
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(config | {"gpus": {"sft": 2, "grpo": 1, "sample": 1}}))
-    target = "results/workstation/grades/grpo/random-500/seed-1/block-0.parquet"
+    target = "results/workstation/grades/grpo/random-200k/seed-1/block-0.parquet"
     output = dry_run(ROOT, "--configfile", tmp_path / "two.yaml", "--", target)
     lease = ["python", "workflow/scripts/lease_gpus.py", "--gpus"]
     (sft,) = commands(output, "workflow/scripts/train_sft.py")

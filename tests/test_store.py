@@ -167,6 +167,8 @@ def test_the_number_format_of_an_engine(small_model, tmp_path, monkeypatch):
     (model / "config.json").write_text(json.dumps(config | {"dtype": "bfloat16"}))
     assert Transformers(str(model), None).dtype == "float32"
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert Transformers(str(model), None).dtype == "bfloat16"
 
 
