@@ -24,7 +24,7 @@ from largek.coverage import draw_rates, nothing_changed, passed, ratio_of
 from largek.passk import passk
 
 K = 8
-SPLITS = 8
+SPLITS = 4
 DRAWS = 200  # of the bootstrap
 Z2 = 1.959964**2
 SWEEPS, BURN = 300, 75  # of the model: the command takes more
@@ -133,7 +133,7 @@ def study(name: str, size: int, n: int, seed: int) -> dict:
         row |= {way: middle, f"{way} holds": lo <= truth * (1 + 1e-9) and truth <= hi * (1 + 1e-9)}
         row |= {f"{way} length": np.log(np.clip(hi, 1e-3, 1e3) / np.clip(lo, 1e-3, 1e3))}
     row["unbounded"] = found["model"][2] == np.inf or found["model"][1] == 0
-    row["changed"] = nothing_changed(np.full_like(counts, n), counts, seed, 499) <= 0.05
+    row["changed"] = nothing_changed(np.full_like(counts, n), counts, seed, 199) <= 0.05
     return row
 
 

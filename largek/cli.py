@@ -189,6 +189,7 @@ def parser() -> argparse.ArgumentParser:
     rank.add_argument("--verifier", help="as in `largek grade`")
     rank.add_argument("--k", type=positive, metavar="K", help="rank by pass@K (default: half of N)")
     rank.add_argument("--stores", required=True, metavar="FOLDER", help="where the stores and the table go")
+    rank.add_argument("--json", **machine)
     sampling_options(rank)
     return top
 
@@ -320,4 +321,5 @@ def main(argv: list[str] | None = None) -> None:
             from largek import rank
 
             own = {key: getattr(args, key) for key in ("samples", "examples", "verifier", "k")}
+            own["as_json"] = args.json
             rank.run(args.models, args.tasks, args.stores, **own, **{key: getattr(args, key) for key in SAMPLING})
