@@ -34,6 +34,8 @@ from largek.compare import read_models
 from largek.passk import grid_of
 
 SWEEPS, BURN = 2000, 200
+FEWEST, CELLS = 400, 20_000_000  # sweeps at least; sweeps times problems at most, for memory
+BLOCK = 1000  # problems that the test deals at a time, likewise
 DEALS = 1999  # of the test
 STEP = 0.6  # of the grid, in standard errors of a rate
 FINEST = 129  # points of the grid at most
@@ -136,9 +138,13 @@ def nothing_changed(n: np.ndarray, correct: np.ndarray, seed: object, deals: int
     if not varied.any():
         return 1.0
     (first, _), right, size = n[:, varied], right[varied], size[varied]
-    spread = first * right / size * (size - right) / size * (size - first) / np.maximum(size - 1, 1)
-    dealt = np.concatenate([correct[:1, varied], rng.hypergeometric(right, size - right, first, (deals, len(right)))])
-    statistic = ((dealt - first * right / size) ** 2 / spread).sum(1)
+    expected = first * right / size
+    spread = expected * (size - right) / size * (size - first) / np.maximum(size - 1, 1)
+    statistic = np.zeros(deals + 1)
+    for block in np.array_split(np.arange(len(size)), -(-len(size) // BLOCK)):
+        dealt = rng.hypergeometric(right[block], (size - right)[block], first[block], (deals, len(block)))
+        rows = np.concatenate([correct[:1, varied][:, block], dealt])
+        statistic += ((rows - expected[block]) ** 2 / spread[block]).sum(1)
     return float((statistic >= statistic[0] - 1e-9).sum() / (deals + 1))
 
 
@@ -189,6 +195,7 @@ def coverage(
         model, reference = rows["model_two"].iloc[0], rows["model_one"].iloc[0]
         smallest = int(n.min())
         grid = grid_of(model, split, pd.Series(n.min(0)), ks or [1 << i for i in range(smallest.bit_length())])
+        sweeps = min(sweeps, max(FEWEST, CELLS // n.shape[1]))
         progress = Progress(f"{model}, {split}", sweeps + BURN, "sweeps", every=10)
         draws = draw_rates(n, correct, (seed, split), sweeps, said=progress.update)
         head = {"model": model, "reference": reference}
