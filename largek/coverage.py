@@ -40,7 +40,7 @@ DEALS = 1999  # of the test
 STEP = 0.6  # of the grid, in standard errors of a rate
 FINEST = 129  # points of the grid at most
 BASE_PRIOR = 0.25  # pseudo-problems at each point of the grid
-SAME_PRIOR, CHANGED_PRIOR = 1.0, 0.05  # pseudo-problems of a zone that did not change, and for each width that did
+SAME_PRIOR, CHANGED_PRIOR = 1.0, 0.02  # pseudo-problems of a zone that did not change, and for each width that did
 ZONES = 5  # of the base's rate, each with shares of its own: a training may lose hard problems and gain others
 FALSE_SHARE = 0.05  # of the problems that are named, expected to be named wrongly
 NAMED = 10  # problems of either kind that are printed
@@ -151,14 +151,15 @@ def nothing_changed(n: np.ndarray, correct: np.ndarray, seed: object, deals: int
 def ratio_of(lost: np.ndarray, gained: np.ndarray) -> tuple[float, float, float]:
     """Median and 95 % interval of lost / gained over draws. A draw in which nothing changed is no ratio: it counts as 0
     for the lower and as infinity for the upper end, so that the interval is unbounded where that cannot be ruled out.
+    Where it is at both ends nothing is known of the ratio, and the median is NaN.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = lost / gained
     none = np.isnan(ratio)
     low, high = np.where(none, 0.0, ratio), np.where(none, np.inf, ratio)
-    middle = np.quantile(ratio[~none], 0.5, method="higher") if not none.all() else np.nan
-    ends = np.quantile(low, 0.025, method="lower"), np.quantile(high, 0.975, method="higher")
-    return float(middle), *map(float, ends)
+    lo, hi = float(np.quantile(low, 0.025, method="lower")), float(np.quantile(high, 0.975, method="higher"))
+    known = lo > 0 or hi < np.inf
+    return float(np.quantile(ratio[~none], 0.5, method="higher")) if known else np.nan, lo, hi
 
 
 def passed(rates: np.ndarray, k: int) -> np.ndarray:

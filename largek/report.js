@@ -237,7 +237,7 @@ function drawChanges() {
         modelName(row.model),
         withInterval(row.lost, row.lost_lo, row.lost_hi),
         withInterval(row.gained, row.gained_lo, row.gained_hi),
-        [bound(row.ratio), interval],
+        [row.ratio === null && !row.ratio_lo ? "?" : bound(row.ratio), interval],
         element("div", { class: "bar", role: "img", "aria-label": said }, ...parts),
       ];
     })
