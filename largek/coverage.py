@@ -42,7 +42,7 @@ FINEST = 129  # points of the grid at most
 BASE_PRIOR = 0.25  # pseudo-problems at each point of the grid
 SAME_PRIOR, CHANGED_PRIOR = 1.0, 0.02  # pseudo-problems of a zone that did not change, and for each width that did
 ZONES = 5  # of the base's rate, each with shares of its own: a training may lose hard problems and gain others
-FALSE_SHARE = 0.05  # of the problems that are named, expected to be named wrongly
+SURE = 0.95  # chance that its rate fell, or rose, from which a problem is named: fewer than 5 % are named wrongly
 NAMED = 10  # problems of either kind that are printed
 KEYS = ["task", "split", "problem"]
 COLUMNS = ["model", "reference", "task", "split", "problems", "k", "lost", "lost_lo", "lost_hi"]
@@ -186,7 +186,7 @@ def coverage(
     infinity), `more_lost`, the chance that more was lost than gained, `plug_in`, the ratio of c / n put in for the
     rates, and `p`, of the test that nothing changed, the same for all k. The second has, at the largest k, the
     expected `change` of each problem with its 95 % interval, the chances `fell` and `rose` that its rate did, and
-    `named`: lost or found, as many as keep the expected share of wrong names at FALSE_SHARE.
+    `named`: lost or found where one of them is SURE.
     """
     joined = pair(one, two)
     tables, named = [], []
@@ -262,17 +262,8 @@ def by_problem(draws: Draws, change: np.ndarray) -> dict[str, np.ndarray]:
     """Columns of the table of problems, from draws of the rates and of the change in pass@k."""
     lo, hi = np.quantile(change, [0.025, 0.975], axis=0)
     fell, rose = (draws.checkpoint < draws.base).mean(0), (draws.checkpoint > draws.base).mean(0)
-    named = np.full(change.shape[1], "", object)
-    for name, chance in (("lost", fell), ("found", rose)):
-        named[sure(chance)] = name
+    named = np.select([fell >= SURE, rose >= SURE], ["lost", "found"], "")
     return {"change": change.mean(0), "lo": lo, "hi": hi, "fell": fell, "rose": rose, "named": named}
-
-
-def sure(chance: np.ndarray) -> np.ndarray:
-    """Places of the likeliest, as many as keep the mean chance of being wrong at FALSE_SHARE or below."""
-    order = np.argsort(-chance, kind="stable")
-    wrong = np.cumsum(1 - chance[order]) / np.arange(1, len(order) + 1)
-    return order[: np.searchsorted(wrong, FALSE_SHARE, side="right")]
 
 
 def number(value: float) -> str:
