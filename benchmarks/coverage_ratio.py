@@ -141,7 +141,7 @@ def cells(name: str, size: int, n: int, studies: int) -> dict:
     rows = pd.DataFrame([study(name, size, n, seed) for seed in range(studies)])
     made = {"problems": size, "world": name, "answers": n, "true ratio": f"{rows['truth'].median():.2f}"}
     for way in ("plug-in", "halves", "model"):
-        made[way] = f"{rows[way].median():.2f}"
+        made[way] = f"{rows[way].median():.2f}" if rows[way].notna().mean() > 0.5 else "–"
     for way in ("plug-in", "halves", "model"):
         made[f"{way} holds"] = f"{100 * rows[f'{way} holds'].mean():.1f}"
     made["length"] = f"{np.median(rows['model length']):.2f} / {np.median(rows['halves length']):.2f}"

@@ -34,13 +34,14 @@ from largek.compare import read_models
 from largek.passk import grid_of
 
 SWEEPS, BURN = 2000, 200
+NOTHING = 1e-7  # a loss or gain below this is none: pass@k of rates near 1 differs in the last digits
 FEWEST, CELLS = 400, 20_000_000  # sweeps at least; sweeps times problems at most, for memory
 BLOCK = 1000  # problems that the test deals at a time, likewise
 DEALS = 1999  # of the test
 STEP = 0.6  # of the grid, in standard errors of a rate
 FINEST = 129  # points of the grid at most
 BASE_PRIOR = 0.25  # pseudo-problems at each point of the grid
-SAME_PRIOR, CHANGED_PRIOR = 1.0, 0.02  # pseudo-problems of a zone that did not change, and for each width that did
+SAME_PRIOR, CHANGED_PRIOR = 0.3, 0.02  # pseudo-problems of a zone that did not change, and for each width that did
 ZONES = 5  # of the base's rate, each with shares of its own: a training may lose hard problems and gain others
 SURE = 0.95  # chance that its rate fell, or rose, from which a problem is named: fewer than 5 % are named wrongly
 NAMED = 10  # problems of either kind that are printed
@@ -153,6 +154,7 @@ def ratio_of(lost: np.ndarray, gained: np.ndarray) -> tuple[float, float, float]
     for the lower and as infinity for the upper end, so that the interval is unbounded where that cannot be ruled out.
     Where it is at both ends nothing is known of the ratio, and the median is NaN.
     """
+    lost, gained = (np.where(part < NOTHING, 0.0, part) for part in (lost, gained))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = lost / gained
     none = np.isnan(ratio)
@@ -267,7 +269,9 @@ def by_problem(draws: Draws, change: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def number(value: float) -> str:
-    return "unbounded" if value == math.inf else "?" if math.isnan(value) else f"{value:.2f}"
+    if math.isnan(value):
+        return "?"
+    return "unbounded" if value == math.inf else "> 1000" if value > 1000 else f"{value:.2f}"
 
 
 def show(table: pd.DataFrame, problems: pd.DataFrame) -> str:
