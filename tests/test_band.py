@@ -10,6 +10,8 @@ from conftest import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.report import make_store
+from largek import band
 from largek.band import choose, measure, posteriors
 from largek.cli import share_range
 from largek.common import read_jsonl, write_jsonl
@@ -88,6 +90,20 @@ def test_the_command_writes_what_tasks_and_trl_read(tmp_path):
     assert len(first.splitlines()) == 5 and first != (tmp_path / "band.jsonl").read_bytes()
     run(*command, "--random", "random.jsonl", cwd=tmp_path)
     assert (tmp_path / "random.jsonl").read_bytes() == first
+
+
+def test_a_store_brings_its_problems_and_a_data_set_of_trl_holds_them(tmp_path):
+    from datasets import load_dataset
+
+    store = make_store(tmp_path / "store", "model", 30, 16)
+    table = band.run(
+        store, str(tmp_path / "band.jsonl"), group=8, rate=(0.1, 0.9), random_set=str(tmp_path / "r.jsonl")
+    )
+    kept = set(table.loc[table["why"] == "", "problem"])
+    data = load_dataset("json", data_files=str(tmp_path / "band.jsonl"), split="train", cache_dir=str(tmp_path))
+    assert set(data["id"]) == kept and {"prompt", "problem", "answer", "band"} <= set(data.column_names)
+    assert "samples" not in data.column_names and data["prompt"] == data["problem"]
+    assert len(read_jsonl(tmp_path / "r.jsonl")) == len(kept)
 
 
 @pytest.mark.parametrize(
