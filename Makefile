@@ -16,7 +16,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 .PHONY: study setup setup-gpu smoke mislead mislead-rest explore smollm estimate check-gpu reference figures power test
 .PHONY: test-all lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
-.PHONY: $(foreach name,grading passk coverage agreement engine peers,bench-$(name))
+.PHONY: $(foreach name,grading passk coverage coverage-ratio agreement engine peers,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
 	snakemake --cores $(CORES)
@@ -184,6 +184,8 @@ bench-passk: setup .bench/passk-inference/ready  ## pass@k for every k against t
 	python benchmarks/passk.py --peer .bench/passk-inference
 bench-coverage: setup  ## how often intervals hold, and their length against others: the tables of docs/largek/intervals.md
 	python benchmarks/coverage.py --page docs/largek/intervals.md
+bench-coverage-ratio: setup  ## how often the interval of largek coverage holds: the table of its page; hours
+	python benchmarks/coverage_ratio.py --page docs/largek/commands/coverage.md
 bench-agreement: setup .bench/lm-eval/ready .bench/lighteval/ready data/gsm8k_test.jsonl data/gsm8k_labelled_solutions.jsonl \
     data/smollm2-135m-instruct  ## verdicts on the same answers against lm-evaluation-harness and lighteval
 	python benchmarks/agreement.py --model data/smollm2-135m-instruct --gsm8k data/gsm8k_test.jsonl \

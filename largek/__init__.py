@@ -6,6 +6,8 @@ Every command is a function; shapes, units, errors and sources of formulas stand
     grade     largek.grade.run           a verdict on every answer
     passk     largek.passk.run           files to a table; estimate, passk and majk work on counts
     compare   largek.compare.run         files to a table; compare, band and sign_flip_p work on counts
+    coverage  largek.coverage.run        files to two tables; coverage and draw_rates work on counts
+    band      largek.band.run            grades to JSONL of problems; measure and choose work on counts
     report    largek.report.run          stores to one HTML page
     loss      largek.loss.run            loss on held-out worked examples
     rank      largek.rank.run            model folders to a table; rank works on counts and losses

@@ -1,4 +1,7 @@
-"""The command line: `largek sample | grade | passk | compare | report | loss | rank`. Each imports what it needs."""
+"""The command line: `largek sample | grade | passk | compare | coverage | band | report | loss | rank`.
+
+Each imports what it needs.
+"""
 
 import argparse
 import io
@@ -39,6 +42,26 @@ def whole(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
     return int(text)
+
+
+def share(text: str) -> float:
+    try:
+        if 0 <= float(text) <= 1:
+            return float(text)
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
+
+
+def share_range(text: str) -> tuple[float, float]:
+    """`0.05:0.95` as (0.05, 0.95)."""
+    try:
+        low, high = map(float, text.split(":"))
+        if 0 <= low < high <= 1:
+            return low, high
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected LOW:HIGH between 0 and 1 such as 0.05:0.95, got {text!r}")
 
 
 def yes_or_no(text: str) -> bool:
@@ -126,6 +149,37 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--max-tokens", **cap)
     compare.add_argument("--output", **table)
 
+    machine = {"action": "store_true", "help": "print JSON for machines"}
+    coverage = commands.add_parser("coverage", help="what a training destroyed and created, by problem")
+    coverage.add_argument("grades", nargs="+", metavar="GRADES", help="graded stores or files, the base model first")
+    coverage.add_argument("--k", type=numbers, metavar="K,K,...", help="default: the powers of two up to n")
+    coverage.add_argument("--max-tokens", **cap)
+    within = "count only problems whose pass@k under the base lies between, as arXiv 2608.25756 does with 0.05:0.95"
+    coverage.add_argument("--reachable", type=share_range, metavar="LOW:HIGH", help=within)
+    coverage.add_argument("--output", metavar="FILE", help="CSV file to make of the table")
+    coverage.add_argument("--problems", metavar="FILE", help="CSV file to make of the problems")
+    coverage.add_argument("--json", **machine)
+
+    band = commands.add_parser("band", help="choose problems for RL by their pass rate, with a random set beside them")
+    band.add_argument("grades", metavar="GRADES", help="a graded store, or a file made by `largek grade`")
+    group = "answers a prompt in RL: problems with all or none of so many right are dropped"
+    band.add_argument("--group", type=positive, default=8, metavar="G", help=f"{group} (default: %(default)s)")
+    kept = "share of answers that are right in the problems to keep (default: %(default)s)"
+    band.add_argument("--rate", type=share_range, default="0:1", metavar="LOW:HIGH", help=kept)
+    least = "keep problems of whose groups more than this share is expected to be mixed (default: %(default)s)"
+    band.add_argument("--mixed", type=share, default=0.0, metavar="SHARE", help=least)
+    band.add_argument(
+        "--sure", type=share, default=0.5, metavar="CHANCE", help="that it is there (default: %(default)s)"
+    )
+    band.add_argument("--tasks", nargs="+", metavar="TASK", help="the problems (default: those of the store)")
+    band.add_argument("--tasks-file", metavar="YAML", help="entries besides largek's own")
+    band.add_argument("--model", metavar="NAME", help="whose answers count, if there are several")
+    band.add_argument("--max-tokens", **cap)
+    band.add_argument("--seed", type=int, default=0, help="of the random set (default: %(default)s)")
+    band.add_argument("--output", required=True, metavar="FILE", help="JSONL file to make of the problems kept")
+    band.add_argument("--random", metavar="FILE", help="JSONL file to make of as many random problems")
+    band.add_argument("--json", **machine)
+
     report = commands.add_parser("report", help="make one HTML page of graded stores: curves, problems, single answers")
     report.add_argument("stores", nargs="+", metavar="STORE", help="graded stores, of one model or several")
     report.add_argument("--output", default="report.html", metavar="FILE", help="page to make (default: report.html)")
@@ -146,6 +200,7 @@ def parser() -> argparse.ArgumentParser:
     rank.add_argument("--verifier", help="as in `largek grade`")
     rank.add_argument("--k", type=positive, metavar="K", help="rank by pass@K (default: half of N)")
     rank.add_argument("--stores", required=True, metavar="FOLDER", help="where the stores and the table go")
+    rank.add_argument("--json", **machine)
     sampling_options(rank)
     for command in commands.choices.values():
         command.register("type", None, filled)  # of all that is given as it is
@@ -268,6 +323,17 @@ def main(argv: list[str] | None = None) -> None:
             from largek import compare
 
             compare.run(args.grades, args.k, args.output, args.max_tokens)
+        elif args.command == "coverage":
+            from largek import coverage
+
+            more = {"problems": args.problems, "reachable": args.reachable, "as_json": args.json}
+            coverage.run(args.grades, args.k, args.output, args.max_tokens, **more)
+        elif args.command == "band":
+            from largek import band
+
+            names = ("group", "rate", "sure", "tasks", "tasks_file", "model", "max_tokens", "seed", "mixed")
+            own = {key: getattr(args, key) for key in names} | {"random_set": args.random, "as_json": args.json}
+            band.run(args.grades, args.output, **own)
         elif args.command == "report":
             from largek import report
 
@@ -282,4 +348,5 @@ def main(argv: list[str] | None = None) -> None:
             from largek import rank
 
             own = {key: getattr(args, key) for key in ("samples", "examples", "verifier", "k")}
+            own["as_json"] = args.json
             rank.run(args.models, args.tasks, args.stores, **own, **{key: getattr(args, key) for key in SAMPLING})

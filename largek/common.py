@@ -111,6 +111,11 @@ def _complain(program: str, message: object) -> int:
     return 2
 
 
+def quiet(so: bool) -> contextlib.AbstractContextManager:
+    """Where `so`, what is printed for people goes to standard error: standard output is for a machine."""
+    return contextlib.redirect_stdout(sys.stderr) if so else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name only when the block ends without an exception."""

@@ -19,16 +19,19 @@ import numpy as np
 import pandas as pd
 
 from largek import grade
-from largek.common import InputError, clock, derive_seed, digest, write_csv, write_json
+from largek.common import InputError, clock, derive_seed, digest, quiet, write_csv, write_json
+from largek.coverage import records
 from largek.grades import count, read_grades
 from largek.intervals import mean_interval, size_of_pairs
 from largek.loss import read_examples
 from largek.models import content
 from largek.passk import passk
+from largek.settle import SURE, advise, sentence
 from largek.tasks import read_tasks
 from largek.verify import load_verifier
 
-SURE = 0.95
+UNLIKE = 1.1  # times as much training, or as long answers, as another candidate: marked
+OPEN = 0.05  # share of draws from which it is open whether a candidate is dropped
 RESAMPLES = 2000
 EVIDENCE = (
     "Evidence for the recipe: arXiv 2510.01624 reports that held-out loss and pass@large-k predict the score after "
@@ -106,6 +109,10 @@ def rank(counts: pd.DataFrame, k: int, losses: dict[str, dict] | None = None, se
         for name, *cells in zip(("pass@1", f"pass@{k}"), *mean_interval(curves[-1], strata)):
             row |= dict(zip((name, f"{name}_lo", f"{name}_hi"), cells))
         loss = (losses or {}).get(model) or {}
+        if losses and not loss:
+            raise InputError(
+                f"{model}: its held-out loss is missing, others have one: measure it or leave the model out"
+            )
         if loss and None in (loss.get("per_token"), loss.get("per_token_se")):
             raise InputError(
                 f"{model}: expected the loss of two held-out examples or more: the spread of one is unknown"
@@ -131,8 +138,56 @@ def verdict(table: pd.DataFrame, k: int) -> str:
         return f"Take {names[0]}: the recipe picks it in {table['best'].iloc[0]:.0%} of resampled sets of problems."
     return (
         f"The data cannot tell {', '.join(names[:-1])} and {names[-1]} apart: only together are they what the recipe "
-        f"picks in {SURE:.0%} of resampled sets of problems. More problems tell more than more samples."
+        f"picks in {SURE:.0%} of resampled sets of problems."
     )
+
+
+def settle(counts: pd.DataFrame, table: pd.DataFrame, k: int) -> tuple[dict | None, list[str]]:
+    """What would tell the two likeliest candidates apart, as numbers and in sentences; None and nothing where one is
+    taken."""
+    if table["best"].iloc[0] >= SURE - 1e-9:
+        return None, []
+    names = table["model"].iloc[:2].tolist()
+    keys = ["task", "split", "problem"]
+    sides = [counts[counts["model"] == name].sort_values(keys, ignore_index=True) for name in names]
+    advice = advise(*sides, k)
+    said = [sentence(advice, *names, k, len(sides[0]), int(min(side["n"].min() for side in sides)))]
+    unsure = [name for name, share in zip(names, table["dropped"]) if OPEN < share < 1 - OPEN]
+    if unsure:
+        who = f"Whether the recipe drops {' or '.join(unsure)} is open too"
+        said.append(f"{who}: that takes more held-out examples, or more problems.")
+    return {"first": names[0], "second": names[1]} | advice._asdict(), said
+
+
+def training_of(model: str) -> tuple[str, int] | None:
+    """How long a checkpoint was trained, by the records with it: tokens or else steps of the `trainer_state.json` that
+    transformers and TRL leave in a checkpoint, or tokens of `run.json` beside it. None where there are none."""
+    state, record = Path(model, "trainer_state.json"), Path(model).parent / "run.json"
+    for path, name in ((state, "num_input_tokens_seen"), (state, "global_step"), (record, "tokens")):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not there, or not what it seems
+            if (size := int(json.loads(path.read_bytes())[name])) > 0:
+                return "steps" if name == "global_step" else "tokens", size
+    return None
+
+
+def unlike(models: list[str], lengths: dict[str, float]) -> list[str]:
+    """Sentences that mark candidates of unlike budget: how long they were trained, how long their answers are.
+
+    `lengths` are mean tokens of an answer, NaN where the engine reports none; candidates without a record of their
+    training are not compared in it.
+    """
+    known = {model: found for model in models if (found := training_of(model))}
+    lines = []
+    for unit in ("tokens", "steps"):
+        lines += spread({model: size for model, (kind, size) in known.items() if kind == unit}, f"{unit} of training")
+    return lines + spread({model: size for model, size in lengths.items() if math.isfinite(size)}, "tokens an answer")
+
+
+def spread(sizes: dict[str, float], what: str) -> list[str]:
+    if not sizes or max(sizes.values()) <= UNLIKE * min(sizes.values()):
+        return []
+    each = ", ".join(f"{model} {size:,.0f}" for model, size in sorted(sizes.items(), key=lambda pair: pair[1]))
+    return [f"Unlike budgets: the best need not be the best at equal cost; {what}: {each}."]
 
 
 def run(
@@ -147,18 +202,41 @@ def run(
     prompt: str | None = None,
     chat_template: bool | None = None,
     tasks_file: str | None = None,
+    as_json: bool = False,
     **sampling,
 ) -> pd.DataFrame:
     """Sample, grade and, with `examples`, measure the loss of every model; print and return the table of `rank`.
 
     `stores` is a folder that gets a store a model, its loss, and rank.csv. A run that was stopped goes on. Each model
     has a process of its own, which gives its memory back. `k` is half of `samples` if it is not given; `sampling` is as
-    in `largek.sample.run`. A model folder that holds failed.json is left out. Raises InputError.
+    in `largek.sample.run`. A model folder that holds failed.json is left out. With `as_json` all
+    that is printed on standard output is one JSON object. Raises InputError.
     """
+    asked = {"prompt": prompt, "chat_template": chat_template}
+    with quiet(as_json):
+        table, said = ranked(models, tasks, stores, samples, examples, verifier, k, tasks_file, asked, sampling)
+    if as_json:
+        print(json.dumps(said))
+    return table
+
+
+def ranked(
+    models: list[str],
+    tasks: list[str],
+    stores: str,
+    samples: int,
+    examples: str | None,
+    verifier: str | None,
+    k: int | None,
+    tasks_file: str | None,
+    asked: dict,
+    sampling: dict,
+) -> tuple[pd.DataFrame, dict]:
+    """The work of `run`; `asked` are its prompt and chat_template. Returns the table, and what is printed as JSON."""
     k = k or max(1, samples // 2)
     if k > samples:
         raise InputError(f"--k {k} is more than --samples {samples}")
-    rows = read_tasks(tasks, tasks_file, prompt)
+    rows = read_tasks(tasks, tasks_file, asked["prompt"])
     for row in rows:
         if not (verifier or row.get("verifier")):
             raise InputError(f"the task {row['task']!r} names no verifier: give --verifier")
@@ -170,8 +248,7 @@ def run(
     models = [model for model in models if model not in failed]
     if len({str(Path(model)) for model in models}) < max(2, len(models)):
         raise InputError("expected two or more different checkpoints with weights")
-    asked = {"prompt": prompt, "chat_template": chat_template}
-    start, counts, losses, tokens = time.monotonic(), [], {}, 0
+    start, counts, losses, tokens, lengths = time.monotonic(), [], {}, 0, {}
     for model in models:
         store = Path(stores, f"{Path(model).name}-{hashlib.sha256(model.encode()).hexdigest()[:8]}")
         command = ["sample", "--model", model, "--tasks", *tasks, "--samples", samples, "--store", store]
@@ -181,11 +258,15 @@ def run(
         frame = frame[frame["problem"].isin({row["id"] for row in rows}) & (frame["sample"] < samples)]
         counts.append(count(frame))
         tokens += frame["tokens"].sum()
+        lengths[model] = float(frame["tokens"].mean())
         if examples:
             losses[model] = measure_loss(model, examples, store / "loss.json", asked)
-    table = rank(pd.concat(counts), k, losses)
+    counts = pd.concat(counts)
+    table = rank(counts, k, losses)
     write_csv(Path(stores, "rank.csv"), table, digits=None)
-    print(f"\n{show(table, k)}\n\n{verdict(table, k)}")
+    advice, lines = settle(counts, table, k)
+    marks = unlike(models, lengths)
+    print("\n".join([f"\n{show(table, k)}\n", verdict(table, k), *lines, *marks]))
     if examples:
         print("Dropped are candidates with pass@1 below and loss above the median of all.")
     else:
@@ -194,7 +275,8 @@ def run(
         print(f"Left out, since their training failed: {', '.join(failed)}.")
     print(f"Cost: {tokens:,.0f} sampled tokens in all; {clock(time.monotonic() - start)} this time.")
     print(EVIDENCE)
-    return table
+    said = {"candidates": records(table), "k": k, "verdict": verdict(table, k), "settle": advice, "unlike": marks}
+    return table, said | {"failed": failed, "sampled_tokens": int(tokens)}
 
 
 def measure_loss(model: str, examples: str, output: Path, asked: dict) -> dict:
@@ -222,7 +304,8 @@ def options(values: dict) -> list[str]:
 
 def largek(*arguments: object) -> None:
     """Run a command of largek in a process of its own. It has said what is wrong if it fails."""
-    done = subprocess.run([sys.executable, "-m", "largek", *map(str, arguments)])
+    where = sys.stderr if sys.stdout is sys.stderr else None  # standard output is a machine's then
+    done = subprocess.run([sys.executable, "-m", "largek", *map(str, arguments)], stdout=where)
     if done.returncode:
         named = arguments[arguments.index("--model") + 1]
         raise InputError(

@@ -213,6 +213,37 @@ function drawOutcomes() {
   );
 }
 
+/** Against the first model, at 16 or as near below it as there is. */
+function drawChanges() {
+  const inScope = data.coverage.filter((row) => row.split === scope.split && row.task === scope.task);
+  const k = Math.max(...inScope.map((row) => row.k).filter((each) => each <= 16));
+  const rows = inScope.filter((row) => row.k === k);
+  byId("changes").hidden = document.querySelector('nav a[href="#changes"]').hidden = !rows.length;
+  if (!rows.length) return;
+  byId("changes-of").textContent = `pass@${k} against ${data.models[0]}`;
+  const color = (outcome) => outcomeColor(data.outcomes.indexOf(outcome));
+  const most = Math.max(...rows.flatMap((row) => [row.lost, row.gained]), 1e-9);
+  const bound = (value) => (value === null ? "∞" : value.toFixed(2));
+  table(
+    "changes-table",
+    ["model", "lost", "gained", "lost / gained", ""],
+    rows.map((row) => {
+      const part = (share, fill) => element("span", { "--share": share / most / 2, "--color": fill });
+      const said = `lost ${score(row.lost)}, gained ${score(row.gained)}`;
+      const parts = [part(most - row.lost, "transparent"), part(row.lost, color("wrong"))];
+      parts.push(part(row.gained, color("correct")), part(most - row.gained, "transparent"));
+      const interval = element("small", {}, `[${bound(row.ratio_lo)}, ${bound(row.ratio_hi)}]`);
+      return [
+        modelName(row.model),
+        withInterval(row.lost, row.lost_lo, row.lost_hi),
+        withInterval(row.gained, row.gained_lo, row.gained_hi),
+        [row.ratio === null && !row.ratio_lo ? "?" : bound(row.ratio), interval],
+        element("div", { class: "bar", role: "img", "aria-label": said }, ...parts),
+      ];
+    })
+  );
+}
+
 function drawLengths() {
   byId("histograms").replaceChildren(
     ...modelsInScope().map((model) => {
@@ -636,6 +667,7 @@ function drawScope() {
   });
   drawScores();
   drawOutcomes();
+  drawChanges();
   drawLengths();
   matrixOrder.page = 0;
   drawMatrix();

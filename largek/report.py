@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from largek.common import InputError, Progress, derive_seed, whole_file
+from largek.coverage import KEYS, coverage, records
 from largek.grades import COUNT_COLUMNS, count, missing, read_all, read_grades, read_settings, stale
 from largek.passk import estimate, majority
 from largek.store import each_chunk
@@ -36,6 +37,7 @@ SHORT = 300  # the same, of what was read as an answer
 SHARD = 2_000_000  # characters that the browser unpacks at a time
 CURVE = 60  # ks of a curve, about
 BINS = 40  # of the histograms
+SWEEPS = 500  # of `largek coverage`, which takes more
 
 # of a store's settings, how its samples were made
 SETTINGS = ("engine", "temperature", "top_p", "max_tokens", "seed", "chat_template")
@@ -73,6 +75,7 @@ def run(stores: list[str], output: str = "report.html") -> None:
         "bin": width,
         "curves": list(curves(grades, counts, asked, models)),
         "groups": list(groups(grades, models, edges)),
+        "coverage": lost_and_gained(counts, models),
         "problems": table_of_problems(problems, counts, models),
         "samples": table_of_samples(chosen) | {"finish": finish},
     }
@@ -146,6 +149,19 @@ def curves(grades: pd.DataFrame, counts: pd.DataFrame, asked, models: dict[str, 
             key = {"model": place, "split": split, "task": task, "n": n, "coverage": coverage}
             yield key | {"k": curve["k"].tolist()} | numbers
         progress.update(done)
+
+
+def lost_and_gained(counts: pd.DataFrame, models: dict[str, int]) -> list[dict]:
+    """Rows of `largek coverage` against the first model, of the models that have the same problems as it. A bound that
+    is not there is null."""
+    of_model = {model: counts[counts["model"] == model] for model in models}
+    (_, base), *others = of_model.items()
+    problems, rows = set(base[KEYS].itertuples(index=False, name=None)), []
+    for model, own in others:
+        if problems == set(own[KEYS].itertuples(index=False, name=None)):
+            table, _ = coverage(base, own, sweeps=SWEEPS)
+            rows += records(table.drop(columns="reference").assign(model=models[model]).round(5))
+    return rows
 
 
 def groups(grades: pd.DataFrame, models: dict[str, int], edges: np.ndarray) -> Iterator[dict]:

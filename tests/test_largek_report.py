@@ -22,6 +22,7 @@ from playwright.sync_api import Page
 from benchmarks.report import browser_times, make_store
 from largek import grade, passk, report
 from largek.checksums import listed_file
+from largek.coverage import coverage
 from largek.grades import count, read_all
 from largek.store import open_store
 from largek.verify import OUTCOMES
@@ -135,6 +136,13 @@ def test_counts_are_of_all_samples_and_curves_are_those_of_passk(stores, page_fi
         where = models.index(row.model), place[row.problem]
         assert problems["correct"][where[0]][where[1]] == row.correct
         assert problems["n"][where[0]][where[1]] == row.n
+
+    tables = [counts[counts["model"] == model] for model in models]
+    table, _ = coverage(*tables, sweeps=report.SWEEPS)
+    assert [row["k"] for row in summary["coverage"]] == table["k"].tolist()
+    for row, own in zip(summary["coverage"], table.itertuples()):
+        assert (row["model"], row["task"], row["split"]) == (1, own.task, own.split)
+        assert (row["lost"], row["gained"]) == pytest.approx((own.lost, own.gained), abs=1e-5)
 
     table = passk.run(stores).set_index(["model", "task", "k"]).sort_index()
     assert len(summary["curves"]) == 2 * (4 + 1)
@@ -446,6 +454,16 @@ def test_the_table_beside_the_curves_follows_the_slider(opened, stores, page_fil
     assert page.locator("#curves svg polyline").count() == 2
     page.check("#maj")
     assert page.locator("#curves svg polyline").count() == 4
+
+
+def test_what_was_lost_and_gained_is_drawn(opened, page_file):
+    page = opened(page_file)
+    rows = [row for row in embedded(page_file.read_text())[0]["coverage"] if row["task"] == "mean"]
+    row = max((row for row in rows if row["k"] <= 16), key=lambda row: row["k"])
+    (text,) = page.locator("#changes-table tbody tr").all_text_contents()
+    assert f"{row['lost']:.3f}[{row['lost_lo']:.3f}, {row['lost_hi']:.3f}]" in text
+    lost, gained = (page.locator("#changes-table .bar span").nth(place).bounding_box()["width"] for place in (1, 2))
+    assert lost / max(gained, 1e-9) == pytest.approx(row["lost"] / row["gained"], rel=0.1)
 
 
 def test_it_is_of_use_with_the_keyboard_alone(opened, page_file):

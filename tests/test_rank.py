@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from conftest import run
 
-from largek.common import InputError, write_jsonl
-from largek.rank import rank, resample_weights, verdict
+from largek.common import InputError, write_json, write_jsonl
+from largek.rank import rank, resample_weights, settle, training_of, unlike, verdict
 
 
 def counts(model: str, correct: list[int], n: int = 16) -> pd.DataFrame:
@@ -60,6 +60,40 @@ def test_a_loss_that_is_no_number_is_named_and_switches_nothing_off(loss, messag
     every = pd.concat([counts("good", [8] * 40), counts("poor", [2] * 40), counts("late", [9] * 40)])
     with pytest.raises(InputError, match=message):
         rank(every, 8, losses(good=0.5, late=0.8) | {"poor": loss})
+
+
+def test_a_missing_loss_is_named_and_not_taken_for_the_lowest():
+    every = pd.concat([counts("good", [8] * 40), counts("poor", [2] * 40), counts("late", [9] * 40)])
+    with pytest.raises(InputError, match="poor: its held-out loss is missing, others have one"):
+        rank(every, 8, losses(good=0.5, late=0.8))
+
+
+def test_says_what_would_settle_it():
+    draw = np.random.default_rng(0)
+    same = pd.concat([counts(name, list(draw.binomial(16, chance, 40))) for name, chance in (("a", 0.1), ("b", 0.12))])
+    table = rank(same, 8)
+    advice, said = settle(same, table, 8)
+    assert {advice["first"], advice["second"]} == {"a", "b"} and advice["problems"] > 40
+    assert re.search(r"some [\d,]+ problems like these, not 40, would tell in 80% of studies", said[0])
+    sure = pd.concat([counts("wide", [3] * 40), counts("none", [0] * 40)])
+    assert settle(sure, rank(sure, 8), 8) == (None, [])
+    unsure = table.assign(dropped=[0.5, 0.0])
+    assert f"Whether the recipe drops {table['model'][0]} is open too" in settle(same, unsure, 8)[1][1]
+
+
+def test_unlike_budgets_are_marked(tmp_path):
+    for name, steps in (("checkpoint-100", 100), ("checkpoint-400", 400)):
+        write_json(tmp_path / name / "trainer_state.json", {"global_step": steps, "num_input_tokens_seen": 0})
+    short, long = (str(tmp_path / name) for name in ("checkpoint-100", "checkpoint-400"))
+    assert training_of(short) == ("steps", 100)
+    write_json(tmp_path / "run.json", {"tokens": 5000})
+    assert training_of(str(tmp_path / "model")) == ("tokens", 5000)
+    (tmp_path / "run.json").write_text("[]")
+    assert training_of(str(tmp_path / "model")) is None
+    (line,) = unlike([short, long], {short: 20.0, long: 21.0})
+    assert line.endswith(f"steps of training: {short} 100, {long} 400.")
+    (line,) = unlike(["a", "b", "c"], {"a": 20.0, "b": 40.0, "c": float("nan")})
+    assert line.endswith("tokens an answer: a 20, b 40.")
 
 
 def test_noise_alone_drops_nobody_for_sure():
@@ -134,6 +168,7 @@ def test_the_command_goes_from_folders_to_a_table(small_model, tmp_path):
     other = tmp_path / "other"
     new_model(shape | {"max_position_embeddings": 128}, word_tokenizer(), seed=2).save_pretrained(other)
     word_tokenizer().save_pretrained(other)
+    write_json(other / "trainer_state.json", {"global_step": 20})  # as in a checkpoint of RL
     rows = [{"id": i, "problem": "start 1 2 then sort ?", "answer": str(i)} for i in range(5)]
     write_jsonl(tmp_path / "task.jsonl", rows)
     write_jsonl(tmp_path / "held_out.jsonl", [{"problem": "start 1 2 then sort ?", "solution": "sort answer 1 2"}] * 3)
@@ -152,7 +187,12 @@ def test_the_command_goes_from_folders_to_a_table(small_model, tmp_path):
         assert part in done.stdout
     samples = list((tmp_path / "stores").glob("*/samples/*.parquet"))
     before = {path: path.stat().st_mtime_ns for path in samples}
-    assert run(*command).returncode == 0 and pd.read_csv(tmp_path / "stores" / "rank.csv").equals(table)
+    again = run(*command, "--json")
+    assert again.returncode == 0, again.stderr
+    said = json.loads(again.stdout)
+    assert [row["model"] for row in said["candidates"]] == table["model"].tolist() and said["k"] == 16
+    assert said["verdict"] in done.stdout and said["unlike"] == []
+    assert pd.read_csv(tmp_path / "stores" / "rank.csv").equals(table)
     assert {path: path.stat().st_mtime_ns for path in samples} == before
     stored = json.loads(next((tmp_path / "stores").glob("other-*/loss.json")).read_text())
     assert stored["loss"]["examples"] == 3
