@@ -120,7 +120,7 @@ def advise(one: pd.DataFrame, two: pd.DataFrame, k: int, difference: float | Non
 
 def sentence(advice: Advice, first: str, second: str, k: int, problems: int, answers: int) -> str:
     """The advice in words; `problems` and `answers` are those that there are."""
-    if not advice.difference:
+    if abs(advice.difference) < 5e-4:  # shown as 0.000, and less than anyone would choose by
         return f"{first} and {second} have the same pass@{k}: no number of problems is known to tell them apart."
     head = f"At the difference seen ({first} {advice.difference:+.3f} against {second} in pass@{k})"
     if advice.problems is None:
