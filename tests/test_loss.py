@@ -6,7 +6,6 @@ import weakref
 
 import numpy as np
 import pytest
-import scipy  # noqa: F401  once transformers has seen it, nothing that is imported later may hide it
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode

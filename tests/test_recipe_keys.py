@@ -6,7 +6,6 @@ import sys
 from typing import ClassVar
 
 import pytest
-import scipy  # noqa: F401  once transformers has seen it, nothing that is imported later may hide it
 import torch
 import yaml
 from datasets import Dataset
