@@ -49,7 +49,7 @@ try:
     validate_study(config, WHERE)
     RUNS = read_runs(config)
     # A report of what is there starts no job. Without a limit of GPUs, as in profiles/slurm, jobs run on other machines.
-    if workflow.is_main_process and "--report" not in sys.argv:
+    if workflow.is_main_process and "--report" not in [word.partition("=")[0] for word in sys.argv]:
         limit = workflow.global_resources.get("gpu")
         check_start(config, WHERE, limit and limit.value)
 except StudyError as error:

@@ -15,6 +15,7 @@ base models of that amount that have them:
 """
 
 import argparse
+import re
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,9 @@ def main() -> None:
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
     with exit_on_bad_input("map_knowledge"):
+        wrong = [text for text in args.examples if not re.fullmatch(r"\d+=\d+", text)]
+        if wrong:
+            raise InputError(f"--examples: {wrong[0]!r}, expected SEED=EXAMPLES")
         examples = dict(text.split("=") for text in args.examples)
         found, _ = read_scores(args.models)
         strange = sorted(set(found) - set(examples))
