@@ -18,6 +18,19 @@ LOG = "checksums.log"
 Known = dict[str, set[int]]  # checksums by the path of the file in the store
 
 
+def sealed(content: bytes) -> bytes:
+    """A line of a log with its checksum."""
+    return b"%08x %s\n" % (zlib.crc32(content), content)
+
+
+def unsealed(line: bytes) -> bytes:
+    """What stands in a line of `sealed`, given without its end. Raises ValueError if it is not as it was written."""
+    checksum, _, content = line.partition(b" ")
+    if int(checksum, 16) != zlib.crc32(content):
+        raise ValueError("another checksum")
+    return content
+
+
 @contextlib.contextmanager
 def listed_file(folder: Path, name: str) -> Iterator[Path]:
     """`whole_file` for the file `name` of a store, with a line for what it then holds."""
@@ -25,7 +38,7 @@ def listed_file(folder: Path, name: str) -> Iterator[Path]:
         yield temporary
         line = b"%08x %s" % (zlib.crc32(temporary.read_bytes()), name.encode())
         with (folder / LOG).open("ab", buffering=0) as log:  # in one call: `largek grade` writes beside `largek sample`
-            log.write(b"\n%08x %s\n" % (zlib.crc32(line), line))  # what a kill has left of a line ends before this one
+            log.write(b"\n" + sealed(line))  # what a kill has left of a line ends before this one
 
 
 def read_log(folder: Path) -> Known:
@@ -33,11 +46,9 @@ def read_log(folder: Path) -> Known:
     known: Known = {}
     with contextlib.suppress(FileNotFoundError):
         for line in (folder / LOG).read_bytes().split(b"\n"):
-            checksum, _, rest = line.partition(b" ")
             with contextlib.suppress(ValueError):
-                if int(checksum, 16) == zlib.crc32(rest):
-                    content, _, name = rest.decode().partition(" ")
-                    known.setdefault(name, set()).add(int(content, 16))
+                content, _, name = unsealed(line).decode().partition(" ")
+                known.setdefault(name, set()).add(int(content, 16))
     return known
 
 

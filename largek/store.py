@@ -23,7 +23,6 @@ import re
 import shutil
 import socket
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +31,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from largek.checksums import LOG, Known, as_written, listed_file, pardon, read_log
+from largek.checksums import LOG, Known, as_written, listed_file, pardon, read_log, sealed, unsealed
 from largek.common import DamagedStore, InputError, read_jsonl, readable
 
 FILED = 256  # answers that came one by one, after which a file is made of them,
@@ -93,7 +92,7 @@ class Store:
         line = json.dumps(record).encode()
         if self.log is None:
             self.log, self.since = (self.folder / ARRIVED).open("ab"), time.monotonic()
-        self.log.write(b"%08x %s\n" % (zlib.crc32(line), line))
+        self.log.write(sealed(line))
         self.log.flush()
         self.arrived.append(record)
         if len(self.arrived) >= FILED or time.monotonic() - self.since > WAIT:
@@ -388,10 +387,7 @@ def read_arrived(folder: Path) -> list[dict]:
 
 def record_in(line: bytes) -> dict:
     """The record in a line of the log. Raises ValueError if it is not as it was written."""
-    checksum, _, record = line.partition(b" ")
-    if int(checksum, 16) != zlib.crc32(record):
-        raise ValueError("another checksum")
-    row = json.loads(record)
+    row = json.loads(unsealed(line))
     texts = ("model", "task", "split", "problem", "text")
     if not isinstance(row, dict) or not all(isinstance(row.get(name), str) for name in texts):
         raise ValueError("no record")
