@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+import summary
 from estimate_cost import by_kind, chain, disk, estimate
 from largek.common import InputError, exit_on_bad_input, whole_file
 from rank_statistics import over_bases
@@ -97,6 +98,11 @@ def progress() -> str:
 def headline() -> str:
     """The sentences of the README."""
     return f"{paragraph(PUBLISHED / STUDY / 'tables')} {progress()}"
+
+
+def practice() -> str:
+    """What a practitioner should do differently."""
+    return summary.practice(PUBLISHED / STUDY / "tables")
 
 
 def verdicts() -> str:
@@ -294,7 +300,19 @@ def jobs() -> str:
 BLOCKS = {
     f.__name__: f
     for f in (
-        *(headline, progress, verdicts, over_promise, steps, predictors, forecasts, inversions, rewards, averages),
+        *(
+            headline,
+            progress,
+            practice,
+            verdicts,
+            over_promise,
+            steps,
+            predictors,
+            forecasts,
+            inversions,
+            rewards,
+            averages,
+        ),
         *(rejudged, paper, costs, jobs),
     )
 }
