@@ -12,7 +12,8 @@ from test_tables import tabulated
 
 from analyze import compare, half_split_r2, on_halves, regret, reliability
 from bases import read_models
-from lineages import Noise, ceiling, expectations, noise_of_runs, read_lineages, reward_at, zscore
+from lineages import Noise, ceiling, expectations, noise_of_runs, read_lineages, reward_at
+from predictors import zscore
 from rank_statistics import over_bases
 
 RNG = np.random.default_rng(0)

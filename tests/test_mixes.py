@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from largek.common import InputError
-from select_mix import MIXES, draw, hold_out, length, select, statistics
+from mixes import MIXES, length
+from select_mix import draw, hold_out, select, statistics
 
 FAMILIES = ("forward", "nested", "shuffled", "backward")
 
@@ -46,7 +47,7 @@ def test_homogeneous_is_one_family_and_random_is_all():
     assert {row["family"] for row in chosen("random")} == set(FAMILIES)
 
 
-@given(st.sampled_from(MIXES), st.integers(50, 4000))
+@given(st.sampled_from(list(MIXES)), st.integers(50, 4000))
 def test_a_token_budget_is_filled_and_not_passed(mix, budget):
     rows = chosen(mix, None, budget)
     total = sum(map(length, rows))

@@ -98,11 +98,11 @@ def test_a_scope_chooses_among_its_own_runs():
 def test_what_measuring_costs():
     study, records = study_of(4)
     found = charges(study[0], records, 20)
-    assert found["samples"] == pytest.approx(60 * 640 * 2 / (2000 * 8))
+    assert found["pass@1"] == pytest.approx(60 * 640 * 2 / (2000 * 8))
     assert found["loss_common"] == pytest.approx(100 * 2 / (2000 * 8)) and found["mean"] == 0
     table = curves(study, records, {}).set_index(["predictor", "m"])["cost"]
     assert table["probe", 1] == pytest.approx(0.4 + 0.9) and table["probe", 4] == pytest.approx(4)
-    assert table["mean", 3] == 3 and table["pass@1", 2] == pytest.approx(2 + 4 * found["samples"])
+    assert table["mean", 3] == 3 and table["pass@1", 2] == pytest.approx(2 + 4 * found["pass@1"])
 
 
 def test_few_runs_give_reasons():

@@ -18,7 +18,7 @@ if EXAMPLES_SEEN:
     FIGURES.append("map")
 
 LINEAGE_FILES = [
-    f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "rank_statistics", "select_mix", "study")
+    f"workflow/scripts/{name}.py" for name in ("bases", "lineages", "predictors", "rank_statistics")
 ]
 
 
@@ -26,7 +26,7 @@ rule tabulate_scores:
     """The scores of every model."""
     input:
         script="workflow/scripts/tabulate_scores.py",
-        shared=[f"workflow/scripts/{name}.py" for name in ("bases", "select_mix", "study")],
+        shared=[f"workflow/scripts/{name}.py" for name in ("bases", "lease_gpus", "mixes", "study")],
         largek=PASSK_FILES,
         runs=config["runs"],
         counts=collected("counts.parquet"),
@@ -196,7 +196,7 @@ rule estimate_over_promise:
     """Which runs promised more before RL than they kept, and which candidates changed places?"""
     input:
         script="workflow/scripts/estimate_over_promise.py",
-        shared=[f"workflow/scripts/{name}.py" for name in ("bases", "select_mix", "study")],
+        shared=["workflow/scripts/bases.py", "workflow/scripts/mixes.py"],
         largek="largek/common.py",
         models="<study>/tables/models.csv",
         counts=collected("counts.parquet"),
@@ -235,7 +235,10 @@ rule judge_hypotheses:
     """Do SFT scores mislead, and what predicts better? A verdict on each hypothesis, over base models."""
     input:
         script="workflow/scripts/judge_hypotheses.py",
-        shared=["workflow/scripts/estimate_over_promise.py", *LINEAGE_FILES],
+        shared=[
+            *(f"workflow/scripts/{name}.py" for name in ("estimate_over_promise", "kinds", "mixes")),
+            *LINEAGE_FILES,
+        ],
         largek=PASSK_FILES,
         models="<study>/tables/models.csv",
     output:
@@ -267,7 +270,7 @@ rule map_knowledge:
     input:
         script="workflow/scripts/map_knowledge.py",
         shared=[
-            *(f"workflow/scripts/{name}.py" for name in ("judge_hypotheses", "estimate_over_promise")),
+            *(f"workflow/scripts/{name}.py" for name in ("judge_hypotheses", "estimate_over_promise", "kinds", "mixes")),
             *LINEAGE_FILES,
         ],
         largek=PASSK_FILES,
@@ -296,7 +299,7 @@ rule analyze_paper:
     """The same statistics on the points of the paper's figures."""
     input:
         script="workflow/scripts/analyze_paper.py",
-        analyze=[f"workflow/scripts/{name}.py" for name in ("analyze", "estimate_over_promise")] + LINEAGE_FILES,
+        analyze=[f"workflow/scripts/{name}.py" for name in ("analyze", "estimate_over_promise", "mixes")] + LINEAGE_FILES,
         largek=["largek/common.py", "largek/passk.py"],
         points="workflow/resources/paper_points.csv",
     output:
@@ -600,7 +603,7 @@ rule report:
     """The main figure and what was found; figures and tables with captions, run times, the graph (Snakemake's report)."""
     input:
         script="workflow/scripts/report.py",
-        shared="workflow/scripts/summary.py",
+        shared=[f"workflow/scripts/{name}.py" for name in ("summary", "kinds", "mixes", "predictors")],
         largek="largek/common.py",
         captions=CAPTIONS,
         stylesheet="workflow/report/report.css",

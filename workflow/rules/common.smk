@@ -188,7 +188,7 @@ FIGURE_FILES = [
     "workflow/scripts/figure.mplstyle",
     *(
         f"workflow/scripts/{name}.py"
-        for name in ("figures", "rank_statistics", "estimate_over_promise", "bases", "select_mix", "study")
+        for name in ("figures", "kinds", "mixes", "predictors", "rank_statistics", "estimate_over_promise", "bases")
     ),
     "largek/common.py",
 ]

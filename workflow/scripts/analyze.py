@@ -51,6 +51,7 @@ import pandas as pd
 from bases import add_bases, read_bases, read_models
 from largek.common import Progress, derive_seed, exit_on_bad_input, write_csv
 from lineages import Base, Noise, ceiling, expectations, halves, noise_of_runs, read_lineages, steps_of
+from predictors import entry_of
 from rank_statistics import compared, correlation, jackknife, over_bases, over_bases_and_recipes
 
 COLUMNS = [
@@ -116,7 +117,7 @@ def reliability(measured: list[tuple[dict, dict]], inside: list[np.ndarray]) -> 
     """Split-half reliability over the runs `inside` of what `on_halves` gives, the mean over base models."""
     found: dict[str, list[float]] = {}
     for (one, other), kept in zip(measured, inside):
-        for name in one.keys() - {"weight_distance"}:
+        for name in (name for name in one if entry_of(name)[0].halves):
             there = kept & np.isfinite(one[name]).all(0) & np.isfinite(other[name]).all(0)
             r = correlation(one[name][:, there], other[name][:, there]) if there.sum() > 2 else np.array([])
             if np.isfinite(r).any():

@@ -33,10 +33,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from bases import add_bases, read_bases
+from bases import RECIPE, add_bases, read_bases
 from largek.common import InputError, exit_on_bad_input, write_csv
-from select_mix import MIXES
-from study import RECIPE
+from mixes import MIXES
 
 NEEDED = [
     "base_model",
@@ -114,7 +113,7 @@ def read_models(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path}: missing column {missing[0]!r}, expected {', '.join(NEEDED)}")
     models = models[(models["status"] == "ok") & (models["reward"] != "coin")].copy()
     cells = [" ".join(map(str, row)) for row in models[RECIPE].itertuples(index=False)]
-    models["recipe"] = np.where(models["mix"].isin(MIXES), cells, models["run"])
+    models["recipe"] = np.where(models["mix"].isin(list(MIXES)), cells, models["run"])
     models["mix"] = models["mix"].where(models["run"] != "base", "base")
     models["score"] = 100 * models["pass@1"]
     return models

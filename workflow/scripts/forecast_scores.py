@@ -32,7 +32,8 @@ from analyze import regret
 from bases import add_bases, read_bases, read_models
 from largek.common import exit_on_bad_input, write_csv
 from largek.passk import passk
-from lineages import Base, Noise, even, expectations, large_k, noise_of_runs, read_lineages, steps_of
+from lineages import Base, Noise, even, expectations, noise_of_runs, read_lineages, steps_of
+from predictors import large_k
 from rank_statistics import over_bases, over_bases_and_recipes
 
 COLUMNS = ["forecast", "rl_steps", "base_models", "recipes", "fitted_on", "rmse", "rmse_lo", "rmse_hi"]

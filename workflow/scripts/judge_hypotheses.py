@@ -63,9 +63,11 @@ import pandas as pd
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
-from estimate_over_promise import MIXES, curve, expected, read_models, scores_of
+from estimate_over_promise import curve, expected, read_models, scores_of
+from kinds import MANY
 from largek.common import InputError, derive_seed, exit_on_bad_input, write_csv
 from lineages import with_ties
+from mixes import MIXES
 from rank_statistics import correlation, spearman
 
 CLAIMS = {  # the sign of the effect that is claimed
@@ -76,7 +78,7 @@ SECONDARY = ("large_k_adds", "argmax_k_grows")
 TREATED = ("simple", "repeated", "homogeneous", "over_promise_grows")
 COLUMNS = ["hypothesis", "verdict", "reason", "effect", "lo", "hi", "p", "p_holm", "base_models", "runs", "power"]
 COLUMNS += ["margin", "p_permutation"]
-LARGE, MANY = 64, 8  # the large k, and the epochs from which one set counts as repeated
+LARGE = 64  # the large k
 FEWEST = 4  # base models that are judged, and recipes of one that are ranked
 LEVEL, Z = 0.05, norm.ppf(0.975)
 DRAWS = 1999

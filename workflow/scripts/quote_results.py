@@ -19,6 +19,8 @@ import yaml
 
 from estimate_cost import by_kind, chain, disk, estimate
 from largek.common import InputError, exit_on_bad_input, whole_file
+from mixes import MIXES
+from predictors import PREDICTORS, called
 from rank_statistics import over_bases
 from summary import FEWEST, number, paragraph, ranged
 
@@ -27,25 +29,9 @@ PUBLISHED = ROOT / "results/published"
 STUDY = "mislead"  # the one that the pages are about
 EARLIER = ("reference", "second")
 AVERAGED = "epochs-5k-x32"  # the run that is averaged with the base model
-KINDS = ("simple", "longest", "mixed", "homogeneous")
-PREDICTORS = {
-    "pass@1": "pass@1",
-    "greedy": "one answer at temperature 0",
-    "pass@4": "pass@4",
-    "pass@16": "pass@16",
-    "pass@64": "pass@64",
-    "pass@128": "pass@128",
-    "pair@64": "pass@1 and pass@64 together",
-    "log_odds": "rates of single problems (mean log odds)",
-    "loss_common": "−loss on common held-out examples",
-    "loss_own": "−loss on the run's own held-out examples",
-    "combined": "−common loss and pass@64 (mean of z-scores)",
-    "entropy": "entropy of answers",
-    "mixed_groups": "groups with right and wrong answers",
-    "sound": "right answers with right working",
-    "weight_distance": "−distance from the base weights",
-    "probe": "reward over the first tenth of RL",
-}
+# Predictors in the order of the page; the others follow as they stand in the tables.
+FIRST = ("pass@1", "greedy", "pass@4", "pass@16", "pass@64", "pass@128", "pair@64", "log_odds")
+FIRST += ("loss_common", "loss_own")
 HYPOTHESES = {
     "simple": "simple data over-promise, points",
     "repeated": "8 or more epochs over one set over-promise, points",
@@ -114,7 +100,7 @@ def over_promise() -> str:
     """By kind of data and tokens seen, after the longest RL: before, after, and the over-promise."""
     rows = table(STUDY, "over_promise")
     rows = rows[rows["rl_steps"] == rows["rl_steps"].max()]
-    rows = rows[rows["mix"].isin(KINDS) | (rows["epochs"] > 1)]
+    rows = rows[rows["mix"].isin([mix for mix in MIXES if mix != "random"]) | (rows["epochs"] > 1)]
     out = []
     for run, here in rows.groupby("run", sort=False):
         first = here.iloc[0]
@@ -147,17 +133,18 @@ def steps() -> str:
         [str(after), *(interval(found.loc[(after, name)], "spearman") for name in names)]
         for after in sorted(found.index.unique("rl_steps"))
     ]
-    return markdown(["RL steps", *(PREDICTORS[name] for name in names)], rows)
+    return markdown(["RL steps", *(called(name, "words") for name in names)], rows)
 
 
 def predictors() -> str:
     """All predictors of the score after the longest RL."""
     found = ranks()
     longest, rows = found.index.unique("rl_steps").max(), []
-    for name, words in PREDICTORS.items():
+    others = [name for name, entry in PREDICTORS.items() if entry.words and "{k}" not in name]
+    for name in dict.fromkeys([*FIRST, *others]):
         if (longest, name) in found.index:
             row = found.loc[(longest, name)]
-            cells = [words, *(interval(row, cell) for cell in ("spearman", "delta", "partial"))]
+            cells = [called(name, "words"), *(interval(row, cell) for cell in ("spearman", "delta", "partial"))]
             rows.append([*cells, interval(row, "regret", 1, 100)])
     head = ["predictor", "rank correlation", "less that of pass@1", "partial, given pass@1", "regret, points"]
     return markdown(head, rows)

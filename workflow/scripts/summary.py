@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from kinds import KINDS
 from largek.common import exit_on_bad_input
+from predictors import called
 
-KINDS = {"simple": "simple data", "repeated": "many epochs over one set", "homogeneous": "homogeneous data"}
+JUDGED = ("simple", "repeated", "homogeneous")  # kinds of data that a hypothesis is about
 FEWEST = 4  # base models from which hypotheses are judged; see judge_hypotheses.py
 
 
@@ -31,12 +33,12 @@ def ranged(value: float, lo: float, hi: float, digits: int = 2) -> str:
 def promises(verdicts: pd.DataFrame) -> str:
     """How much each kind of data over-promised, with its verdict where there is one."""
     parts = []
-    for name, words in KINDS.items():
+    for name in JUDGED:
         row = verdicts.loc[name] if name in verdicts.index else None
         if row is None or pd.isna(row["effect"]):
             continue
         judged = "" if row["base_models"] < FEWEST else f", *{row['verdict']}*"
-        parts.append(f"{words} {ranged(row['effect'], row['lo'], row['hi'], 1)}{judged}")
+        parts.append(f"{KINDS[name].text} {ranged(row['effect'], row['lo'], row['hi'], 1)}{judged}")
     return "; ".join(parts)
 
 
@@ -44,7 +46,7 @@ def correlations(predictors: pd.DataFrame) -> str:
     """Rank correlations with the score after RL, of few steps and of all."""
     rows = predictors.query("target == 'score' and scope == 'all' and problems == 'disjoint'")
     steps = sorted(rows["rl_steps"].unique())
-    names = {"pass@1": "pass@1", "pass@64": "pass@64", "loss_common": "minus the held-out loss"}
+    names = {name: called(name, "text") for name in ("pass@1", "pass@64", "loss_common")}
     found = rows[rows["predictor"].isin(names)].set_index(["rl_steps", "predictor"])["spearman"].dropna()
     parts = []
     for after in dict.fromkeys(steps[:1] + steps[-1:]):
