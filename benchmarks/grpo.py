@@ -12,7 +12,7 @@ import statistics
 from trainers import add_arguments, be_quiet, train  # first: it puts workflow/scripts on the path
 from trl import GRPOTrainer
 
-from cpu_grpo import CPUGRPOTrainer
+from quagmires.cpu_grpo import CPUGRPOTrainer
 
 WARM_UP = 3
 

@@ -16,10 +16,10 @@ from scipy import stats
 from trainers import add_arguments, be_quiet, train  # first: it puts workflow/scripts on the path
 from trl import GRPOTrainer
 
-from cpu_grpo import CPUGRPOTrainer
 from largek.common import read_jsonl
 from largek.decode import Decoder
 from largek.verify import judge, load_verifier
+from quagmires.cpu_grpo import CPUGRPOTrainer
 
 STEPS, SAMPLES = 100, 32
 

@@ -19,10 +19,10 @@ import transformers
 from datasets import Dataset, disable_progress_bars
 from trl import SFTConfig, SFTTrainer
 
-from cpu_sft import CPUSFTTrainer
 from largek.common import read_jsonl
 from largek.models import load
-from training import fixed_settings, read_recipe
+from quagmires.cpu_sft import CPUSFTTrainer
+from quagmires.training import fixed_settings, read_recipe
 
 BATCHES = (16, 32, 64, 128, 256)
 

@@ -8,12 +8,12 @@ from datasets import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl import GRPOConfig, SFTConfig, SFTTrainer
 
-from cpu_grpo import CPUGRPOTrainer, with_gradient
-from cpu_llama import score
-from cpu_sft import CPUSFTTrainer
 from largek.common import InputError
 from largek.models import load
 from pretrain_base import new_model, tokenize, word_tokenizer
+from quagmires.cpu_grpo import CPUGRPOTrainer, with_gradient
+from quagmires.cpu_llama import score
+from quagmires.cpu_sft import CPUSFTTrainer
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from matplotlib.text import Text
 from scipy.stats import t as student
 from synthetic import ROOT, make, tabulate
 
-import figures
-from kinds import KINDS
-from predictors import LINES
+from quagmires import figures
+from quagmires.kinds import KINDS
+from quagmires.predictors import LINES
 
 NAMES = ("sft_vs_rl", "over_promise", "steps", "correlation", "predictors")
 NAMES += ("regret", "scores", "passk", "training", "paper", "map")

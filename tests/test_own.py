@@ -78,9 +78,10 @@ def changed(tmp_path_factory) -> Path:
         ("mixes", "MIXES = {\n", mix, f"{function}\n\n"),
         ("predictors", "PREDICTORS = {\n", predictor, ""),
     ):
-        head, found, rest = (scripts / f"{name}.py").read_text().partition(opening)
+        path = scripts / "quagmires" / f"{name}.py"
+        head, found, rest = path.read_text().partition(opening)
         assert found
-        (scripts / f"{name}.py").write_text(head + before + opening + entry + rest)
+        path.write_text(head + before + opening + entry + rest)
     sheet = (ROOT / "config" / "runs" / "second.tsv").read_text()
     (folder / "runs.tsv").write_text(sheet.replace("\tmixed\t", "\tmiddle\t"))
     with pytest.MonkeyPatch.context() as patch:

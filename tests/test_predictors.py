@@ -13,11 +13,10 @@ from made import made_bases, write_study
 from test_analyze import lineages_of, made_study
 from test_tables import tabulated
 
-from analyze import regret
 from compare_rewards import compare
 from estimate_regret import best_of_any, best_of_first, charges, curves
 from forecast_scores import forecast, like_budgets, predicted, table_of
-from lineages import Noise, expectations, read_lineages
+from quagmires.lineages import Noise, expectations, read_lineages, regret
 
 
 def test_best_of_first_against_brute_force():

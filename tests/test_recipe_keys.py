@@ -11,14 +11,14 @@ import yaml
 from datasets import Dataset
 from trl import GRPOConfig, SFTConfig, SFTTrainer, pack_dataset
 
-import recipe_keys
-from cpu_grpo import CPUGRPOTrainer
-from cpu_sft import CPUSFTTrainer
 from largek.common import InputError
 from largek.models import load, load_tokenizer
-from recipe_keys import NEEDS, dead_keys
+from quagmires import recipe_keys
+from quagmires.cpu_grpo import CPUGRPOTrainer
+from quagmires.cpu_sft import CPUSFTTrainer
+from quagmires.recipe_keys import NEEDS, dead_keys
+from quagmires.training import fixed_settings, load_for_training, read_recipe
 from train_grpo import those_that_fit
-from training import fixed_settings, load_for_training, read_recipe
 
 # Read where the config itself is made or turned into a dictionary, by a launcher, when a training goes on, or by a part
 # that another key asks for.

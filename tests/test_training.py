@@ -4,9 +4,9 @@ import pytest
 import yaml
 from conftest import ROOT
 
-import training
 from largek.common import write_jsonl
-from training import DECIDING, Training, code_of
+from quagmires import training
+from quagmires.training import DECIDING, Training, code_of
 
 
 @pytest.fixture

@@ -29,11 +29,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import comb
 
-from bases import add_bases, read_bases, read_models
 from largek.common import derive_seed, exit_on_bad_input, write_csv
-from lineages import DRAWS, PROBE, Base, Noise, expectations, noise_of_runs, read_lineages, steps_of
-from predictors import BASELINES, entry_of, names
-from rank_statistics import over_bases
+from quagmires.bases import add_bases, read_bases, read_models
+from quagmires.lineages import DRAWS, PROBE, Base, Noise, expectations, noise_of_runs, read_lineages, steps_of
+from quagmires.predictors import BASELINES, entry_of, names
+from quagmires.rank_statistics import over_bases
 
 COLUMNS = ["scope", "predictor", "m", "runs", "cost", "regret", "regret_lo", "regret_hi", "regret_over", "reason"]
 COLUMNS += ["rl_steps", "base_models"]

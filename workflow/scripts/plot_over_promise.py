@@ -15,8 +15,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from estimate_over_promise import read_models
-from figures import (
+from quagmires.figures import (
     WIDTH,
     bars,
     counted,
@@ -31,7 +30,8 @@ from figures import (
     short,
     style,
 )
-from kinds import KINDS, NOT_TREATED, in_order
+from quagmires.kinds import KINDS, NOT_TREATED, in_order
+from quagmires.promises import read_models
 
 
 def draw_budgets(axis: plt.Axes, rows: pd.DataFrame, means: pd.DataFrame, kind: str) -> None:

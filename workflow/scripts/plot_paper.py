@@ -10,9 +10,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from estimate_over_promise import curve, read_models
-from figures import WIDTH, counted, key, longest, pooled, read_promises, save, style
-from kinds import KINDS, NOT_TREATED, in_order, kind_of
+from quagmires.figures import WIDTH, counted, key, longest, pooled, read_promises, save, style
+from quagmires.kinds import KINDS, NOT_TREATED, in_order, kind_of
+from quagmires.promises import curve, read_models
 
 KIND_OF = {"none": "base", "shortest": "simple", "nemotron": "own checkpoint"}
 HOLLOW = {"Mistral-12B": False, "Qwen3-4B": True, "Llama3-8B": False}

@@ -10,9 +10,9 @@ import math
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from estimate_over_promise import read_models
-from figures import AFTER, BEFORE, WIDTH, counted, log2_axis, pooled, samples, save, say_empty
-from kinds import KINDS, in_order, kind_of
+from quagmires.figures import AFTER, BEFORE, WIDTH, counted, log2_axis, pooled, samples, save, say_empty
+from quagmires.kinds import KINDS, in_order, kind_of
+from quagmires.promises import read_models
 
 STAGES = {"before RL": (BEFORE, "-"), "after RL": (AFTER, "--")}
 COLUMNS = 3

@@ -12,8 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from figures import AFTER, BEFORE, WIDTH, bars, candidates, longest, read_predictors, save, say_empty
-from predictors import called
+from quagmires.figures import AFTER, BEFORE, WIDTH, bars, candidates, longest, read_predictors, save, say_empty
+from quagmires.predictors import called
 
 PANELS = {
     "spearman": "rank correlation\nwith the score",

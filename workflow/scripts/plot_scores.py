@@ -13,9 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from estimate_over_promise import read_models
-from figures import WIDTH, bars, counted, pooled, samples, save, say_empty, short
-from kinds import KINDS, in_order, kind_of
+from quagmires.figures import WIDTH, bars, counted, pooled, samples, save, say_empty, short
+from quagmires.kinds import KINDS, in_order, kind_of
+from quagmires.promises import read_models
 
 BEFORE_RL = ["score", "loss_common", "loss_own"]
 MOST = 16  # recipes of a row of panels, about

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from estimate_over_promise import curve, read_models
-from figures import (
+from quagmires.figures import (
     WIDTH,
     bars,
     counted,
@@ -30,7 +29,8 @@ from figures import (
     say_empty,
     style,
 )
-from kinds import KINDS, NOT_TREATED, in_order
+from quagmires.kinds import KINDS, NOT_TREATED, in_order
+from quagmires.promises import curve, read_models
 
 
 def draw_curve(axis: plt.Axes, rows: pd.DataFrame, means: pd.DataFrame) -> None:

@@ -9,9 +9,9 @@ import argparse
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
-from bases import add_bases, read_bases, read_models
-from figures import WIDTH, counted, save, say_empty
-from kinds import KINDS, in_order, kind_of
+from quagmires.bases import add_bases, read_bases, read_models
+from quagmires.figures import WIDTH, counted, save, say_empty
+from quagmires.kinds import KINDS, in_order, kind_of
 
 PANELS = {
     "reward": "reward (% right answers)",

@@ -22,8 +22,8 @@ with quick_imports():
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
     from trl import SFTConfig
 
-    from cpu_sft import CPUSFTTrainer
-    from training import Training, fixed_settings, read_recipe
+    from quagmires.cpu_sft import CPUSFTTrainer
+    from quagmires.training import Training, fixed_settings, read_recipe
 
 SPECIAL = ("<pad>", "<eos>", "<unk>")
 

@@ -19,10 +19,10 @@ import yaml
 
 from estimate_cost import by_kind, chain, disk, estimate
 from largek.common import InputError, exit_on_bad_input, whole_file
-from mixes import MIXES
-from predictors import PREDICTORS, called
-from rank_statistics import over_bases
-from summary import FEWEST, number, paragraph, ranged
+from quagmires.mixes import MIXES
+from quagmires.predictors import PREDICTORS, called
+from quagmires.rank_statistics import over_bases
+from quagmires.summary import FEWEST, number, paragraph, ranged
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results/published"

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from largek.common import InputError, derive_seed, exit_on_bad_input, read_jsonl, write_json, write_jsonl
-from mixes import MIXES, length
+from quagmires.mixes import MIXES, length
 
 
 def ranked(pool: list[dict], mix: str, family: str, rng: random.Random) -> list[dict]:

@@ -100,10 +100,10 @@ def main() -> None:
         from datasets import Dataset
         from trl import GRPOConfig
 
-        from cpu_grpo import CPUGRPOTrainer
         from largek.models import end_ids, vllm_computes_on_cpu
-        from rollouts import keep_some
-        from training import Training, fixed_settings, load_for_training, read_lora, read_recipe
+        from quagmires.cpu_grpo import CPUGRPOTrainer
+        from quagmires.rollouts import keep_some
+        from quagmires.training import Training, fixed_settings, load_for_training, read_lora, read_recipe
     with exit_on_bad_input("train_grpo"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"shuffle_dataset": False}
         recipe, lora = read_recipe(args.recipe, GRPOConfig, **fixed), read_lora(args.lora)

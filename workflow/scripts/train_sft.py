@@ -32,9 +32,9 @@ def main() -> None:
         from datasets import Dataset
         from trl import SFTConfig, pack_dataset
 
-        from cpu_sft import CPUSFTTrainer
         from largek.loss import encode
-        from training import Training, fixed_settings, load_for_training, read_lora, read_recipe
+        from quagmires.cpu_sft import CPUSFTTrainer
+        from quagmires.training import Training, fixed_settings, load_for_training, read_lora, read_recipe
     with exit_on_bad_input("train_sft"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"num_train_epochs": args.epochs}
         fixed["dataset_kwargs"] = {"skip_prepare_dataset": True}

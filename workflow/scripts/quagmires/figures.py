@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from PIL import Image
 
-from kinds import KINDS, kind_of
 from largek.common import whole_file
-from predictors import LINES
-from rank_statistics import over_bases
+from quagmires.kinds import KINDS, kind_of
+from quagmires.predictors import LINES
+from quagmires.rank_statistics import over_bases
 
 plt.style.use(Path(__file__).with_name("figure.mplstyle"))
 

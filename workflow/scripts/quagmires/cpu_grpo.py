@@ -11,8 +11,8 @@ from accelerate.utils import is_peft_model, set_seed
 from torch.nn.functional import pad
 from trl import GRPOTrainer
 
-from cpu_llama import score
 from largek.decode import Decoder, supports
+from quagmires.cpu_llama import score
 
 
 class CPUGRPOTrainer(GRPOTrainer):

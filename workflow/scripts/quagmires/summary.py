@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from kinds import KINDS
 from largek.common import exit_on_bad_input
-from predictors import called
+from quagmires.kinds import KINDS
+from quagmires.predictors import called
 
 JUDGED = ("simple", "repeated", "homogeneous")  # kinds of data that a hypothesis is about
 FEWEST = 4  # base models from which hypotheses are judged; see judge_hypotheses.py

@@ -44,9 +44,9 @@ from transformers.utils import logging as transformers_logging
 from largek.common import InputError, Progress, digest, write_json, write_jsonl
 from largek.compiled import library
 from largek.models import content, device, load_tokenizer, pretrained
-from model_card import card
-from recipe_keys import refuse_dead_keys, refuse_idle_keys
-from rollouts import make_store
+from quagmires.model_card import card
+from quagmires.recipe_keys import refuse_dead_keys, refuse_idle_keys
+from quagmires.rollouts import make_store
 
 PLAN = Path("docs/plan.md")
 OUTPUTS = ("model", "run.json", "metrics.jsonl")
@@ -61,8 +61,8 @@ PACKAGES += (
     "liger-kernel",
 )  # where they are installed
 # Modules of which these functions alone can change a weight: the rest says what happens, to a person or to a file.
-DECIDING = {"largek": (), "largek.common": ("derive_seed", "read_jsonl"), "largek.store": (), "model_card": ()}
-DECIDING |= {"rollouts": ()}
+DECIDING = {"largek": (), "largek.common": ("derive_seed", "read_jsonl"), "largek.store": (), "quagmires": ()}
+DECIDING |= {"quagmires.model_card": (), "quagmires.rollouts": ()}
 # Hours of training from which checkpoints of another recipe are kept: more than any training of the lab takes, and
 # worth more on GPUs than the disk that they need.
 WORTH_KEEPING = 1.0
@@ -115,7 +115,7 @@ def check_deepspeed(recipe: Path, path: Path) -> None:
 
 def own_code() -> dict[str, str]:
     """SHA-256 of what every file of this project that this process has imported computes, by module."""
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[3])
     files = {name: os.path.abspath(getattr(module, "__file__", None) or "/") for name, module in sys.modules.items()}
     own = {name: Path(file) for name, file in sorted(files.items()) if file.startswith(f"{root}{os.sep}")}
     if "largek.compiled" in own:

@@ -11,8 +11,8 @@ import torch
 from accelerate.utils import is_peft_model
 from trl import SFTTrainer
 
-from cpu_llama import score
 from largek.decode import supports
+from quagmires.cpu_llama import score
 
 
 class CPUSFTTrainer(SFTTrainer):

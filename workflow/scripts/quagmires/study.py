@@ -14,10 +14,10 @@ import yaml
 from largek.common import InputError
 from largek.tasks import is_file, read_entries
 from largek.verify import NAMED, sources
-from lease_gpus import devices
-from mixes import MIXES
+from quagmires.gpus import devices
+from quagmires.mixes import MIXES
 
-SCHEMAS = Path(__file__).parents[1] / "schemas"
+SCHEMAS = Path(__file__).parents[2] / "schemas"
 COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "series", "checkpoint"]
 OPTIONAL = ["grpo_seeds", "average_of"]
 

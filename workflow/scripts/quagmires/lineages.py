@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bases import RECIPE
 from largek.common import derive_seed
-from predictors import Measured, names, value_of
-from rank_statistics import spearman
+from quagmires.bases import RECIPE
+from quagmires.predictors import Measured, names, value_of
+from quagmires.rank_statistics import spearman
 
 PROBE = 0.1  # of the RL steps: what a practitioner could run of every candidate instead of measuring it
 DRAWS = 1000  # of the noise of runs
@@ -219,6 +219,12 @@ def expectations(score: np.ndarray, sizes: np.ndarray, noise: Noise, seed: objec
     rng = np.random.default_rng(derive_seed("expectations", seed))
     drawn = rng.standard_normal((DRAWS, len(score))) * np.sqrt(kept * own)
     return score.mean() + kept * (score - score.mean()) + drawn
+
+
+def regret(choice: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """What the recipe that `choice` puts first loses against the best in each draw of `expected`, (draws, recipes).
+    Recipes that tie for the first place count by their mean."""
+    return expected.max(1) - expected[:, choice == choice.max()].mean(1)
 
 
 def ceiling(score: np.ndarray, sizes: np.ndarray, noise: Noise, seed: object) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import cycle
 
-from mixes import MIXES
+from quagmires.mixes import MIXES
 
 MANY = 8  # epochs from which one set counts as repeated
 
