@@ -22,7 +22,7 @@ from trl import SFTConfig, SFTTrainer
 from largek.common import read_jsonl
 from largek.models import load
 from quagmires.cpu_sft import CPUSFTTrainer
-from quagmires.training import fixed_settings, read_recipe
+from quagmires.recipe import fixed_settings, read_recipe
 
 BATCHES = (16, 32, 64, 128, 256)
 

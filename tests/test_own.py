@@ -132,7 +132,7 @@ def test_a_new_predictor_is_added_as_the_page_says_and_stands_in_every_table(cha
     published = changed / "results" / "published" / "mislead"
     published.mkdir(parents=True)
     (published / "tables").symlink_to(tables)
-    quote = "import quote_results; print(quote_results.predictors())"
+    quote = "from quagmires.quotes import predictors; print(predictors())"
     environment = os.environ | {"PYTHONPATH": f"{changed / 'workflow' / 'scripts'}:{ROOT}"}
     done = run("python", "-c", quote, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]

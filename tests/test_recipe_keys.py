@@ -16,8 +16,9 @@ from largek.models import load, load_tokenizer
 from quagmires import recipe_keys
 from quagmires.cpu_grpo import CPUGRPOTrainer
 from quagmires.cpu_sft import CPUSFTTrainer
+from quagmires.recipe import fixed_settings, read_recipe
 from quagmires.recipe_keys import NEEDS, dead_keys
-from quagmires.training import fixed_settings, load_for_training, read_recipe
+from quagmires.weights import load_for_training
 from train_grpo import those_that_fit
 
 # Read where the config itself is made or turned into a dictionary, by a launcher, when a training goes on, or by a part

@@ -15,7 +15,7 @@ WORKFLOW, SCRIPTS = ROOT / "workflow", ROOT / "workflow" / "scripts"
 RULES = sorted((WORKFLOW / "rules").glob("*.smk"))
 # Programs that no rule is named after: what people start themselves, and what stands before a rule's command.
 COMMANDS = {"check_gpu", "estimate_cost", "quote_results", "run_page", "lease_gpus"}
-LONG = {"check_gpu.py", "estimate_cost.py", "training.py", "quote_results.py", "train_grpo.py"}  # still above the limits
+LONG = {"check_gpu.py", "estimate_cost.py"}  # still above the limits below
 WEIGHTLESS = {"quagmires.model_card", "quagmires.rollouts"}  # say what a training did and change no weight
 
 

@@ -13,8 +13,8 @@ from trl import GRPOConfig, SFTConfig
 
 from largek.common import InputError
 from largek.tasks import read_entries
+from quagmires.recipe import read_recipe
 from quagmires.study import COLUMNS, StudyError, check_start, read_runs, recipe_files, validate_study
-from quagmires.training import read_recipe
 from train_grpo import check_vllm
 
 OTHERS = {"tasks.yaml", "throughputs.yaml"}  # what stands beside the studies

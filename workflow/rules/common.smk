@@ -169,7 +169,8 @@ def modules(*names):
 
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
-TRAINING_FILES = [*modules("training", "recipe_keys"), "largek/common.py", "largek/models.py"]
+TRAINING_FILES = modules("training", "callbacks", "provenance", "recipe", "recipe_keys", "weights")
+TRAINING_FILES += ["largek/common.py", "largek/models.py"]
 DECODE_FILES = ["largek/decode.py", "largek/compiled.py", "largek/decode_step.c"]
 CPU_FILES = [*modules("cpu_llama"), *DECODE_FILES]
 # The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another. Of

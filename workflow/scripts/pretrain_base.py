@@ -23,7 +23,8 @@ with quick_imports():
     from trl import SFTConfig
 
     from quagmires.cpu_sft import CPUSFTTrainer
-    from quagmires.training import Training, fixed_settings, read_recipe
+    from quagmires.recipe import fixed_settings, read_recipe
+    from quagmires.training import Training
 
 SPECIAL = ("<pad>", "<eos>", "<unk>")
 

@@ -34,7 +34,9 @@ def main() -> None:
 
         from largek.loss import encode
         from quagmires.cpu_sft import CPUSFTTrainer
-        from quagmires.training import Training, fixed_settings, load_for_training, read_lora, read_recipe
+        from quagmires.recipe import fixed_settings, read_lora, read_recipe
+        from quagmires.training import Training
+        from quagmires.weights import load_for_training
     with exit_on_bad_input("train_sft"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"num_train_epochs": args.epochs}
         fixed["dataset_kwargs"] = {"skip_prepare_dataset": True}
