@@ -30,7 +30,7 @@ LOOPS = {"pretrain_base": "models", "train_sft": "models", "train_grpo": "models
 TRAINING = {
     "load": ["largek.models.load"],
     "data": ["trl.SFTTrainer.__init__", "trl.GRPOTrainer.__init__", "datasets.Dataset.from_list"],
-    "rollout": ["quagmires.cpu_grpo.CPUGRPOTrainer._generate_single_turn"],
+    "rollout": ["quagmires.lean_grpo.LeanGRPOTrainer._generate_single_turn"],
     "reward": ["trl.GRPOTrainer._calculate_rewards"],
     "forward": ["quagmires.cpu_llama.score"],
     "backward": ["torch.Tensor.backward"],
@@ -49,8 +49,8 @@ SAMPLING = {
 LOSS = {"load": ["largek.loss.load"], "forward": ["largek.loss.losses_by_decoder"]}
 PARTS = {"train_sft": TRAINING, "train_grpo": TRAINING, "sample": SAMPLING, "measure_loss": LOSS}
 IMPORTED = {
-    "train_sft": "quagmires.cpu_sft datasets quagmires.training largek.models",
-    "train_grpo": "quagmires.cpu_grpo datasets quagmires.training largek.models",
+    "train_sft": "quagmires.lean_sft datasets quagmires.training largek.models",
+    "train_grpo": "quagmires.lean_grpo datasets quagmires.training largek.models",
     "sample": "largek.engine_transformers",
     "measure_loss": "largek.loss largek.models torch",
 }
@@ -173,7 +173,7 @@ def inside(kind: str, arguments: list[str]) -> None:
                 owner = getattr(owner, each)
             setattr(owner, last, clocked(part, getattr(owner, last)))
             if name == "quagmires.cpu_llama.score":  # imported by name
-                for user in ("quagmires.cpu_sft", "quagmires.cpu_grpo"):
+                for user in ("quagmires.lean_sft", "quagmires.lean_grpo"):
                     if user in sys.modules:
                         sys.modules[user].score = owner.score
     sys.argv = [kind, *arguments]

@@ -7,7 +7,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMOKE, run
+import yaml
+from conftest import ROOT, run
 
 from largek.verify import imports
 
@@ -71,10 +72,13 @@ def test_files_and_functions_are_short():
 
 
 @pytest.fixture(scope="module")
-def inputs() -> dict[str, set[Path]]:
+def inputs(tmp_path_factory) -> dict[str, set[Path]]:
     """The sources that are inputs of every rule of the smoke study, with a map of its base model."""
-    amount = 'lab={"base": {"examples": {7: 20000}}}'
-    done = run("snakemake", "-n", "--forceall", *SMOKE, "--config", amount)
+    config = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
+    config["lab"]["base"]["examples"] = {config["seed"]: 20000}
+    path = tmp_path_factory.mktemp("config") / "map.yaml"
+    path.write_text(yaml.safe_dump(config))
+    done = run("snakemake", "-n", "--forceall", "--configfile", path, cwd=ROOT)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     found = re.findall(r"^(?:local)?rule (\w+):\n +input: (.*)$", done.stdout + done.stderr, re.M)
     return {rule: {ROOT / name for name in text.split(", ") if name.endswith(".py")} for rule, text in found}

@@ -176,7 +176,7 @@ CPU_FILES = [*modules("cpu_llama"), *DECODE_FILES]
 # The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another. Of
 # one in an installed package there is no file.
 VERIFIER, *VERIFIER_FILES = verifier_files(config["verifier"], Path(workflow.basedir)) or [[]]
-GRPO_FILES = [*TRAINING_FILES, *CPU_FILES, *modules("cpu_grpo"), "largek/verify.py"]
+GRPO_FILES = [*TRAINING_FILES, *CPU_FILES, *modules("lean_grpo", "known_fields"), "largek/verify.py"]
 SAMPLE_FILES = [
     f"largek/{name}.py"
     for name in ("common", "models", "sample", "store", "tasks", f"engine_{config['sampling']['engine']}")

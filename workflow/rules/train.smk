@@ -14,7 +14,7 @@ if LAB:
         """Train the lab's base model from scratch."""
         input:
             script="workflow/scripts/pretrain_base.py",
-            shared=[*TRAINING_FILES, *CPU_FILES, *modules("cpu_sft")],
+            shared=[*TRAINING_FILES, *CPU_FILES, *modules("lean_sft", "known_fields")],
             lab="workflow/scripts/lab/problems.py",
             examples="<results>/problems/base.jsonl",
             recipe=config["recipes"]["base"],
@@ -76,7 +76,7 @@ rule train_sft:
     """Fine-tune the base model on one mix."""
     input:
         script="workflow/scripts/train_sft.py",
-        shared=[*TRAINING_FILES, *CPU_FILES, *modules("cpu_sft"), "largek/loss.py"],
+        shared=[*TRAINING_FILES, *CPU_FILES, *modules("lean_sft", "known_fields"), "largek/loss.py"],
         base="<results>/models/base/model",
         mix="<results>/mixes/{run}/examples.jsonl",
         recipe=config["recipes"]["sft"],

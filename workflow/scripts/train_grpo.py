@@ -136,7 +136,7 @@ def main() -> None:
         from trl import GRPOConfig
 
         from largek.models import end_ids, vllm_computes_on_cpu
-        from quagmires.cpu_grpo import CPUGRPOTrainer
+        from quagmires.lean_grpo import LeanGRPOTrainer
         from quagmires.recipe import fixed_settings, read_lora, read_recipe
         from quagmires.rollouts import keep_some
         from quagmires.training import Training
@@ -172,7 +172,7 @@ def main() -> None:
                     kept = training.checkpoints / "rollouts.jsonl"
                     reward = keep_some(reward, kept, recipe.max_steps, ordered, ends)
                 more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
-                trainer = CPUGRPOTrainer(model, reward, args=recipe, **more)
+                trainer = LeanGRPOTrainer(model, reward, args=recipe, **more)
                 training.train(trainer)
             training.publish()
 
