@@ -10,7 +10,7 @@ so that ten right problems are no proof. The binomial interval lies midway betwe
 
 `differences`, of paired models, is a normal one with two pseudo-pairs a task, one for each model, as Bonett and Price
 (2012, Journal of Educational and Behavioral Statistics 37, 479-488) have it for right-or-wrong problems; here the two
-are as unlike as pairs that differ are on average.
+are as unlike as the pairs that differ most.
 
 How often they hold was simulated, and the constants chosen by that: benchmarks/coverage.py, docs/largek/intervals.md.
 """
@@ -22,7 +22,7 @@ import numpy as np
 ALPHA = 0.05
 PSEUDO = 0.25  # pseudo-problems a task that are solved, and as many that are not
 BETWEEN = 0.25  # 0 would be Clopper and Pearson's interval, 0.5 Jeffreys'
-WHOLE = 0.1  # pairs, one right and one wrong, that the average size of differences starts from
+WHOLE = 0.3  # pairs, one right and one wrong, that the average size of differences starts from
 
 
 def mean_interval(values: np.ndarray, tasks: np.ndarray) -> np.ndarray:
@@ -72,8 +72,13 @@ class Differences(NamedTuple):
 
 
 def size_of_pairs(values: np.ndarray) -> np.ndarray:
-    """How unlike pairs are that differ, between 0 and 1: their size, weighed by itself. 1 where none differs."""
-    return ((values**2).sum(0) + WHOLE) / (np.abs(values).sum(0) + WHOLE)
+    """How unlike pairs are that differ most, between 0 and 1: their size, weighed by its square. 1 where none differs.
+
+    By the square, so that a problem that one model solves and the other does not is seen among many that differ by the
+    noise of their answers.
+    """
+    square = values**2
+    return ((square * np.abs(values)).sum(0) + WHOLE) / (square.sum(0) + WHOLE)
 
 
 def differences(values: np.ndarray, tasks: np.ndarray) -> Differences:

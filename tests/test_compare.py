@@ -78,9 +78,9 @@ def coverage(problems: int, studies: int = 400, n: int = 32) -> float:
     return hits / studies
 
 
-@pytest.mark.parametrize("problems, studies", [(10, 400), (30, 400)])
-def test_the_band_covers(problems, studies):
-    assert 0.92 <= coverage(problems, studies) <= 0.99
+@pytest.mark.parametrize("problems, most", [(10, 1), (30, 0.99)])  # ten problems tell little, and the band says so
+def test_the_band_covers(problems, most):
+    assert 0.93 <= coverage(problems) <= most
 
 
 def test_other_problems_are_refused():

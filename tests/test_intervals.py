@@ -89,7 +89,7 @@ def test_differences_equal_their_definition():
     parts = {"a": rng.uniform(-1, 1, 5), "b": rng.uniform(-0.2, 0.4, 12)}
     variance = 0.0
     for values in parts.values():
-        unlike = (sum(values**2) + WHOLE) / (sum(abs(values)) + WHOLE)
+        unlike = (sum(abs(values) ** 3) + WHOLE) / (sum(values**2) + WHOLE)
         variance += np.var([*values, unlike, -unlike]) / len(values) / 4
     found = differences(np.concatenate(list(parts.values()))[:, None], np.array(["a"] * 5 + ["b"] * 12))
     assert found.mean[0] == pytest.approx((parts["a"].mean() + parts["b"].mean()) / 2)
@@ -160,3 +160,19 @@ def test_intervals_of_differences_hold(name, size):
     for k in first:
         found = differences(second[k] - first[k], np.zeros(size))
         assert (np.abs(found.mean) <= stats.t.ppf(0.975, found.freedom) * found.error).mean() > 0.93
+
+
+@pytest.mark.parametrize("size", [10, 30, 100])
+@pytest.mark.parametrize("name", ["hard", "rare"])
+def test_intervals_of_differences_hold_where_few_problems_gain_much(name, size):
+    """A tenth of the problems get another rate if it is higher; the others differ by the noise of their answers."""
+    rng = np.random.default_rng(4)
+    rates = RATES[name](rng, (2, 500_000))
+    rates[1] = np.where(rng.random(500_000) < 0.1, np.maximum(rates[0], rng.random(500_000)), rates[0])
+    place = rng.integers(0, 500_000, (size, 1000))
+    first, second = (drawn(of[place], np.random.default_rng(seed)) for seed, of in enumerate(rates))
+    for k in first:
+        found = differences(second[k] - first[k], np.zeros(size))
+        gain = ((1 - rates[0]) ** k - (1 - rates[1]) ** k).mean()
+        half = stats.t.ppf(0.975, found.freedom) * found.error
+        assert (np.abs(found.mean - gain) <= half).mean() > 0.925

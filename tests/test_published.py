@@ -13,7 +13,7 @@ from conftest import BIN, ROOT, copy_of_the_project
 
 from largek.common import digest
 from largek.rank import EVIDENCE
-from quagmires.quotes import table
+from quagmires.quotes import ranks
 from quagmires.summary import number, ranged
 from quote_results import BLOCKS, filled
 
@@ -62,13 +62,16 @@ def test_quoted_numbers_are_those_of_the_tables(name):
 
 def test_rank_quotes_the_tables():
     """Every number of its sentence on this repository's runs, in order."""
-    rows = table("reference", "predictors")
-    rows = rows.query("target == 'score' and scope == 'all' and problems == 'disjoint'").set_index("predictor")
-    cells = [f"{rows['recipes'].iloc[0] - 1:.0f}", "0.34", number(rows.loc["pass@1", "spearman"])]
+    found = ranks()
+    first, last = (pick(found.index.unique("rl_steps")) for pick in (min, max))
+    rows = found.loc[last]
+    cells = [f"{rows['base_models'].iloc[0]} 0.34 {rows['recipes'].iloc[0] / rows['base_models'].iloc[0]:.0f}"]
+    cells += [number(found.loc[(first, name), "spearman"]) for name in ("pass@1", "pass@64")] + [str(first), str(last)]
+    cells.append(number(rows.loc["pass@1", "spearman"]))
     for name in ("pass@64", "loss_common"):
         cells.append(number(rows.loc[name, "spearman"]))
         cells.append(ranged(*(rows.loc[name, f"delta{end}"] for end in ("", "_lo", "_hi"))))
-    text = re.sub(r"pass@\d+", "", EVIDENCE.partition("In the reference study")[2])
+    text = re.sub(r"pass@\d+", "", EVIDENCE.partition("In the study")[2])
     quoted = re.findall(r"-?\d+\.\d+|\d+", text)
     assert quoted == re.findall(r"-?\d+\.\d+|\d+", " ".join(cells).replace("−", "-"))
 

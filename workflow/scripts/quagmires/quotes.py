@@ -6,6 +6,7 @@ import pandas as pd
 import yaml
 
 from largek.common import InputError
+from quagmires import summary
 from quagmires.mixes import MIXES
 from quagmires.predictors import PREDICTORS, called
 from quagmires.rank_statistics import over_bases
@@ -70,6 +71,11 @@ def progress() -> str:
 def headline() -> str:
     """The sentences of the README."""
     return f"{paragraph(PUBLISHED / STUDY / 'tables')} {progress()}"
+
+
+def practice() -> str:
+    """What a practitioner should do differently."""
+    return summary.practice(PUBLISHED / STUDY / "tables")
 
 
 def verdicts() -> str:
@@ -218,9 +224,9 @@ def paper() -> str:
 
 
 BLOCKS = {
-    f.__name__: f
-    for f in (
-        *(headline, progress, verdicts, over_promise, steps, predictors, forecasts, inversions, rewards, averages),
-        *(rejudged, paper),
+    block.__name__: block
+    for block in (
+        *(headline, progress, practice, verdicts, over_promise, steps, predictors, forecasts, inversions, rewards),
+        *(averages, rejudged, paper),
     )
 }

@@ -1,18 +1,32 @@
-"""What a study found, in one paragraph made from its tables: the report opens with it, and the README quotes it.
+"""What a study found, in one paragraph made from its tables: the report opens with it, and the README quotes it."""
 
-python workflow/scripts/summary.py results/laptop/tables
-"""
-
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
-from largek.common import exit_on_bad_input
 from quagmires.kinds import KINDS
 from quagmires.predictors import called
 
 JUDGED = ("simple", "repeated", "homogeneous")  # kinds of data that a hypothesis is about
+SHOWN = ("pass@1", "pass@16", "pass@64", "loss_common", "loss_own")  # predictors that PRACTICE names
+PRACTICE = """\
+- **For a short RL take the highest score; for a long one look at larger k and at the loss.** After {first} steps \
+pass@1 ranks the recipes at {early[pass@1]} and pass@64 at {early[pass@64]}; after {last}, pass@1 at {late[pass@1]}, \
+pass@16 at {late[pass@16]}, pass@64 at {late[pass@64]} and minus the loss on common held-out examples at \
+{late[loss_common]} (that pass@64 ranks better than pass@1 there: *{verdict large_k}*; that the loss does: \
+*{verdict loss}*). The k that predicts best grows by {best_k_grows} octaves with each doubling of RL.
+- **Discount a score that simple data or many epochs have bought.** Against random data with the same score before RL, \
+simple data end {simple} points off, one set at 8 epochs or more {repeated}; the longest examples {longest} on average.
+- **Know where it matters.** Of {leads} pairs of like budget of which one leads by more than noise, {inverted} have \
+changed places after {last} steps. The widest: {leader} leads {trailer} by {led} points and ends {trails} behind (in \
+{times} of {base_models} base models). But to take the highest pass@1 among candidates of like budget loses \
+{regret pass@1} points on average, pass@64 {regret pass@64}, the loss {regret loss_common}, and any of them \
+{regret mean}.
+- **To know the score after RL in points, run the first tenth of RL.** A forecast from pass@1 errs by {rmse pass@1} \
+points, from pass@1 and the reward over the first tenth of RL by {rmse pass@1+probe}. To choose among candidates of \
+like budget it is no better ({regret pass@1+probe} points lost).
+- **Compare losses on the same held-out examples.** On examples of each run's own kind minus the loss ranks at \
+{late[loss_own]}, on common ones at {late[loss_common]}."""
 FEWEST = 4  # base models from which hypotheses are judged; see judge_hypotheses.py
 
 
@@ -81,13 +95,33 @@ def paragraph(tables: Path) -> str:
     return " ".join(text)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", type=Path)
-    args = parser.parse_args()
-    with exit_on_bad_input("summary"):
-        print(paragraph(args.tables))
-
-
-if __name__ == "__main__":
-    main()
+def practice(tables: Path) -> str:
+    """What to do differently, a list in Markdown, from the tables of a study with several base models and budgets."""
+    verdicts, predictors, forecast, pairs, runs = (
+        pd.read_csv(tables / f"{name}.csv")
+        for name in ("verdicts", "predictors", "forecast", "inversions", "over_promise")
+    )
+    first, last = runs["rl_steps"].min(), runs["rl_steps"].max()
+    found = {"first": first, "last": last, "base_models": runs["base_model"].nunique()}
+    for _, row in verdicts.iterrows():
+        digits = 2 if row["hypothesis"] == "best_k_grows" else 1
+        found[row["hypothesis"]] = ranged(row["effect"], row["lo"], row["hi"], digits)
+        found[f"verdict {row['hypothesis']}"] = row["verdict"]
+    ranks = predictors.query("target == 'score' and scope == 'all' and problems == 'disjoint'")
+    for _, row in ranks.iterrows():
+        found[f"{row['predictor']} after {row['rl_steps']}"] = number(row["spearman"])
+    found["early"], found["late"] = (
+        {name: found[f"{name} after {steps}"] for name in SHOWN if f"{name} after {steps}" in found}
+        for steps in (first, last)
+    )
+    for _, row in forecast[forecast["rl_steps"] == last].iterrows():
+        for name in ("rmse", "regret"):
+            found[f"{name} {row['forecast']}"] = ranged(*(row[f"{name}{end}"] for end in ("", "_lo", "_hi")), digits=1)
+    ended = pairs[pairs["rl_steps"] == last]
+    changed = ended[ended["inverted"]].groupby(["leader", "trailer"])[["before", "after"]].agg(["mean", "size"])
+    widest = changed.loc[changed["after", "mean"].idxmin()]
+    found["leader"], found["trailer"] = widest.name
+    found |= {"led": number(widest["before", "mean"], 1), "trails": number(-widest["after", "mean"], 1)}
+    found |= {"times": int(widest["after", "size"]), "leads": ended["leads"].sum(), "inverted": ended["inverted"].sum()}
+    longest = runs[(runs["rl_steps"] == last) & (runs["mix"] == "longest")]
+    return PRACTICE.format_map(found | {"longest": number(longest["over_promise"].mean(), 1)})
