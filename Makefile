@@ -5,7 +5,7 @@ CORES  ?= all
 TORCH_INDEX ?=
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-SOURCES := largek workflow/scripts tests benchmarks
+SOURCES := largek workflow/scripts tests benchmarks docs/mkdocs_hook.py
 SMK := Snakefile $(wildcard workflow/rules/*.smk)
 
 # Where the results of a study are.
@@ -14,7 +14,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 
 .DEFAULT_GOAL := study
 .PHONY: study setup setup-gpu smoke mislead mislead-rest explore smollm estimate check-gpu reference figures power test
-.PHONY: test-all lint format pins
+.PHONY: test-all docs lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
 .PHONY: $(foreach name,grading passk coverage coverage-ratio agreement engine peers,bench-$(name))
 
@@ -198,6 +198,9 @@ PEERS := .venv-vllm/ready .bench/lm-eval-vllm/ready .bench/lighteval-sampling/re
 bench-peers: setup $(PEERS) data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against lm-evaluation-harness and lighteval
 	python benchmarks/peers.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl --envs .bench \
 	    --vllm .venv-vllm/bin/python
+
+docs: setup         ## the docs as a site, in build/docs; a link that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
 
 lint: setup         ## linters and formatters, without changing a file
 	ruff check $(SOURCES)

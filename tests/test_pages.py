@@ -1,7 +1,11 @@
 """The pages that explain: links lead somewhere, the commands' pages say what the help says."""
 
 import argparse
+import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import BIN, ROOT
@@ -9,14 +13,35 @@ from conftest import BIN, ROOT
 from largek.cli import parser
 from run_page import filled
 
-PAGES = [ROOT / "README.md", ROOT / "docs" / "example.md", *sorted((ROOT / "docs" / "largek").rglob("*.md"))]
 (COMMANDS,) = (action.choices for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+def site(pages: Path, to: Path) -> subprocess.CompletedProcess:
+    """What mkdocs makes of the pages of a folder."""
+    environment = os.environ | {"PATH": f"{BIN}:/usr/bin:/bin", "NO_MKDOCS_2_WARNING": "1"}
+    command = [BIN / "mkdocs", "build", "--strict", "--site-dir", to]
+    return subprocess.run(command, cwd=pages, env=environment, capture_output=True, text=True)
+
+
+def test_pages_make_a_site_whose_links_lead_somewhere(tmp_path):
+    done = site(ROOT, tmp_path / "site")
+    assert done.returncode == 0, done.stderr
+    start = (tmp_path / "site/index.html").read_text()
+    (figure,) = re.findall(r'<img[^>]* src="([^"]+)"', start)
+    assert (tmp_path / "site" / figure).stat().st_size > 10_000  # README's lies outside docs/
+    assert not re.search(r'(?:src|href)="https?://[^"]*\.(?:css|js|woff2?)"', start)  # nothing is fetched to show it
+
+
+@pytest.mark.parametrize("link", ["nowhere.md", "../workflow/nowhere.py", "gpus.md#nowhere"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path, link):
+    pages, there = tmp_path / "copy", subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+    for path in (path for path in there if path.endswith((".md", ".yml", ".yaml", ".png", ".txt", ".cff", "hook.py"))):
+        (pages / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, pages / path)
+    with (pages / "docs/own.md").open("a") as file:
+        file.write(f"\n[a link]({link})\n")
+    done = site(pages, tmp_path / "site")
+    assert done.returncode == 1 and link.removeprefix("../") in done.stderr
 
 
 def test_every_command_has_a_page():
