@@ -10,7 +10,7 @@ from largek.common import derive_seed
 from quagmires.kinds import MANY
 from quagmires.lineages import with_ties
 from quagmires.mixes import MIXES
-from quagmires.promises import curve, expected, read_models, scores_of
+from quagmires.promises import curve, over_promise, read_models, scores_of
 from quagmires.rank_statistics import correlation, spearman
 
 CLAIMS = {  # the sign of the effect that is claimed
@@ -48,7 +48,7 @@ class Scores:
         """(..., steps, recipes), NaN outside the curve."""
         knots = self.kind("curve")
         before = self.before[..., None, :]
-        return self.after - expected(curve(before[..., knots], self.after[..., knots]), before)
+        return over_promise(curve(before[..., knots], self.after[..., knots]), before, self.after)
 
 
 def mean_of(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
