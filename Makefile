@@ -86,7 +86,8 @@ reference: setup    ## the earlier study in two conditions; may be stopped and g
 	snakemake --cores $(CORES) --configfile config/second.yaml
 
 # Without collect, which needs the models, no rule but these can run.
-FIGURE_RULES = figures $(shell sed -n 's/^rule \(.*\):/\1/p' workflow/rules/analyze.smk)
+FIGURE_RULES = figures $(shell sed -n 's/^rule \(.*\):/\1/p' workflow/rules/tables.smk) $(notdir $(basename $(PLOTS)))
+PLOTS = $(wildcard workflow/scripts/plot_*.py)
 figures: setup      ## every table and figure of results/published again, from the counts and records there
 	for study in $(notdir $(wildcard results/published/*)); do \
 	    snakemake --cores $(CORES) --configfile config/$$study.yaml --config study=published/$$study $(BASES_THERE) \

@@ -30,8 +30,10 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"  # reads and validates the config and the sheet of runs
 include: "workflow/rules/data.smk"  # make_problems, select_mix
 include: "workflow/rules/train.smk"  # pretrain_base, train_sft, average_weights, import_checkpoint, train_grpo
-include: "workflow/rules/evaluate.smk"  # measure_loss, sample, grade, estimate_passk, collect, check_guessing
-include: "workflow/rules/analyze.smk"  # tabulate_scores, analyze*, judge_*, estimate_*, plot_*, report
+include: "workflow/rules/measure.smk"  # measure_loss, sample
+include: "workflow/rules/evaluate.smk"  # grade, estimate_passk, collect, check_guessing
+include: "workflow/rules/tables.smk"  # tabulate_scores, analyze*, judge_*, estimate_*, ...
+include: "workflow/rules/figures.smk"  # plot_*, report
 
 
 rule figures:

@@ -12,7 +12,7 @@ import statistics
 from trainers import add_arguments, be_quiet, train  # first: it puts workflow/scripts on the path
 from trl import GRPOTrainer
 
-from cpu_grpo import CPUGRPOTrainer
+from quagmires.lean_grpo import LeanGRPOTrainer
 
 WARM_UP = 3
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     args = parser.parse_args()
     be_quiet(args.threads)
-    seconds: dict[type, list[float]] = {GRPOTrainer: [], CPUGRPOTrainer: []}
+    seconds: dict[type, list[float]] = {GRPOTrainer: [], LeanGRPOTrainer: []}
     for turn in range(args.turns):
         for kind, taken in seconds.items():
             taken += step_times(kind, args)

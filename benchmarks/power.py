@@ -24,8 +24,9 @@ from scipy.optimize import brentq
 from scipy.stats import nct, norm
 from scipy.stats import t as student
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))  # its lineages.py, not the one here
-from judge_hypotheses import Scores, holm, over_bases, statistics
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
+from judge_hypotheses import holm, over_bases
+from quagmires.hypotheses import Scores, statistics
 
 # mix, epochs, tokens seen, pass@1 and pass@64 before RL in percent: the means of two pilots, or read between them
 RECIPES = [

@@ -16,10 +16,10 @@ from scipy import stats
 from trainers import add_arguments, be_quiet, train  # first: it puts workflow/scripts on the path
 from trl import GRPOTrainer
 
-from cpu_grpo import CPUGRPOTrainer
 from largek.common import read_jsonl
 from largek.decode import Decoder
 from largek.verify import judge, load_verifier
+from quagmires.lean_grpo import LeanGRPOTrainer
 
 STEPS, SAMPLES = 100, 32
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)  # 5 give an interval of five points, whatever the truth
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-    scores: dict[type, list[float]] = {GRPOTrainer: [], CPUGRPOTrainer: []}
+    scores: dict[type, list[float]] = {GRPOTrainer: [], LeanGRPOTrainer: []}
     work = [(kind, seed, args) for seed in range(101, 101 + args.seeds) for kind in scores]
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
         for (kind, seed, _), score in zip(work, pool.map(trained_score, work)):

@@ -19,10 +19,10 @@ import transformers
 from datasets import Dataset, disable_progress_bars
 from trl import SFTConfig, SFTTrainer
 
-from cpu_sft import CPUSFTTrainer
 from largek.common import read_jsonl
 from largek.models import load
-from training import fixed_settings, read_recipe
+from quagmires.lean_sft import LeanSFTTrainer
+from quagmires.recipe import fixed_settings, read_recipe
 
 BATCHES = (16, 32, 64, 128, 256)
 
@@ -65,13 +65,13 @@ def main() -> None:
     disable_progress_bars()
     rows = read_jsonl(args.examples, ("problem", "solution"))[: args.number]
     data = Dataset.from_list([{"prompt": row["problem"], "completion": f" {row['solution']}"} for row in rows])
-    best = {(kind, batch): 0.0 for batch in BATCHES for kind in (SFTTrainer, CPUSFTTrainer)}
+    best = {(kind, batch): 0.0 for batch in BATCHES for kind in (SFTTrainer, LeanSFTTrainer)}
     for _ in range(args.turns):
         for kind, batch in best:
             best[kind, batch] = max(best[kind, batch], rate(kind, batch, args, data))
     for (kind, batch), tokens in best.items():
         print(f"{kind.__name__:14} batch {batch:3} {tokens:10,.0f} tokens/s")
-    stock, ours = (max(tokens for (k, _), tokens in best.items() if k is kind) for kind in (SFTTrainer, CPUSFTTrainer))
+    stock, ours = (max(tokens for (k, _), tokens in best.items() if k is kind) for kind in (SFTTrainer, LeanSFTTrainer))
     print(f"SFT tokens a second, {args.threads} threads, each at its best batch: ratio {ours / stock:.2f}")
 
 

@@ -30,12 +30,16 @@ LOOPS = {"pretrain_base": "models", "train_sft": "models", "train_grpo": "models
 TRAINING = {
     "load": ["largek.models.load"],
     "data": ["trl.SFTTrainer.__init__", "trl.GRPOTrainer.__init__", "datasets.Dataset.from_list"],
-    "rollout": ["cpu_grpo.CPUGRPOTrainer._generate_single_turn"],
+    "rollout": ["quagmires.lean_grpo.LeanGRPOTrainer._generate_single_turn"],
     "reward": ["trl.GRPOTrainer._calculate_rewards"],
-    "forward": ["cpu_llama.score"],
+    "forward": ["quagmires.cpu_llama.score"],
     "backward": ["torch.Tensor.backward"],
     "optimiser": ["torch.optim.AdamW.step", "accelerate.Accelerator.clip_grad_norm_"],
-    "save": ["training.Training.finish", "training.Training.publish", "transformers.Trainer._save_checkpoint"],
+    "save": [
+        "quagmires.training.Training.finish",
+        "quagmires.training.Training.publish",
+        "transformers.Trainer._save_checkpoint",
+    ],
 }
 SAMPLING = {
     "load": ["largek.engine_transformers.Transformers.__init__", "largek.engine_transformers.Transformers.sampler"],
@@ -45,8 +49,8 @@ SAMPLING = {
 LOSS = {"load": ["largek.loss.load"], "forward": ["largek.loss.losses_by_decoder"]}
 PARTS = {"train_sft": TRAINING, "train_grpo": TRAINING, "sample": SAMPLING, "measure_loss": LOSS}
 IMPORTED = {
-    "train_sft": "cpu_sft datasets training largek.models",
-    "train_grpo": "cpu_grpo datasets training largek.models",
+    "train_sft": "quagmires.lean_sft datasets quagmires.training largek.models",
+    "train_grpo": "quagmires.lean_grpo datasets quagmires.training largek.models",
     "sample": "largek.engine_transformers",
     "measure_loss": "largek.loss largek.models torch",
 }
@@ -168,8 +172,8 @@ def inside(kind: str, arguments: list[str]) -> None:
             for each in owners:
                 owner = getattr(owner, each)
             setattr(owner, last, clocked(part, getattr(owner, last)))
-            if name == "cpu_llama.score":  # imported by name
-                for user in ("cpu_sft", "cpu_grpo"):
+            if name == "quagmires.cpu_llama.score":  # imported by name
+                for user in ("quagmires.lean_sft", "quagmires.lean_grpo"):
                     if user in sys.modules:
                         sys.modules[user].score = owner.score
     sys.argv = [kind, *arguments]

@@ -14,8 +14,8 @@ from trl import GRPOConfig
 from largek.common import read_jsonl
 from largek.models import load
 from largek.verify import load_verifier
+from quagmires.recipe import fixed_settings, read_recipe
 from train_grpo import prompt_order, prompts_drawn, reward_function
-from training import fixed_settings, read_recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,12 @@ import scipy.stats
 from made import made_bases, write_study
 from test_tables import tabulated
 
-from analyze import compare, half_split_r2, on_halves, regret, reliability
-from bases import read_models
-from lineages import Noise, ceiling, expectations, noise_of_runs, read_lineages, reward_at, zscore
-from rank_statistics import over_bases
+from analyze import compare, on_halves, reliability
+from quagmires.bases import read_models
+from quagmires.half_splits import half_split_r2
+from quagmires.lineages import Noise, ceiling, expectations, noise_of_runs, read_lineages, regret, reward_at
+from quagmires.predictors import zscore
+from quagmires.rank_statistics import over_bases
 
 RNG = np.random.default_rng(0)
 HALVES = ("", "_even", "_odd")

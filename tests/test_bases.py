@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from average_weights import mean
 from largek.common import InputError, write_jsonl
-from study import StudyError, validate_study
+from quagmires.study import StudyError, validate_study
 
 RECIPE = {
     "max_steps": 4, "per_device_train_batch_size": 16, "num_generations": 8, "max_completion_length": 12, "beta": 0.0,

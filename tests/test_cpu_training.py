@@ -1,5 +1,6 @@
 """Training small models on a CPU: the examples, the losses and the gradients are those of TRL's trainers."""
 
+import dataclasses
 import random
 
 import pytest
@@ -8,16 +9,17 @@ from datasets import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM
 from trl import GRPOConfig, SFTConfig, SFTTrainer
 
-from cpu_grpo import CPUGRPOTrainer, with_gradient
-from cpu_llama import score
-from cpu_sft import CPUSFTTrainer
 from largek.common import InputError
 from largek.models import load
 from pretrain_base import new_model, tokenize, word_tokenizer
+from quagmires.cpu_llama import score
+from quagmires.known_fields import ROLLOUTS, SCORES, SFT, SKIPS
+from quagmires.lean_grpo import LeanGRPOTrainer, with_gradient
+from quagmires.lean_sft import LeanSFTTrainer
 
 
 @pytest.fixture
-def trainer(small_model, tmp_path) -> CPUGRPOTrainer:
+def trainer(small_model, tmp_path) -> LeanGRPOTrainer:
     words = ["start", "1", "2", "3", "then", "sort", "rotate", "?"]
     prompts = [" ".join(words[: 3 + i % 5]) for i in range(16)]
     recipe = GRPOConfig(
@@ -30,7 +32,19 @@ def trainer(small_model, tmp_path) -> CPUGRPOTrainer:
     def short(completion_ids, **kwargs) -> list[float]:
         return [float(len(ids) < 8) if number // 8 % 3 else 1.0 for number, ids in enumerate(completion_ids)]
 
-    return CPUGRPOTrainer(model, short, args=recipe, train_dataset=data, processing_class=tokenizer)
+    return LeanGRPOTrainer(model, short, args=recipe, train_dataset=data, processing_class=tokenizer)
+
+
+@pytest.fixture
+def sft_trainer(small_model, tmp_path) -> LeanSFTTrainer:
+    examples = [("start 1 2 then sort ?", " 1 2 3"), ("start 3", " 3"), ("start 3 2 1 then rotate ?", " 2 1 3 1 1")]
+    recipe = SFTConfig(
+        output_dir=str(tmp_path), per_device_train_batch_size=30, completion_only_loss=True, max_length=64,
+        bf16=False, gradient_checkpointing=False, use_cpu=True, report_to="none", seed=1,
+    )  # fmt: skip
+    model, tokenizer = load(str(small_model))
+    data = Dataset.from_list([{"prompt": prompt, "completion": answer} for prompt, answer in examples * 10])
+    return LeanSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer)
 
 
 @pytest.fixture
@@ -83,6 +97,7 @@ LEFT_TO_TRL = {
     "num_iterations": (2, "skips"),
     "top_k": (5, "decodes"),
     "temperature": (0.7, "scores"),
+    "entropy_coef": (0.01, "scores"),
 }
 
 
@@ -92,20 +107,48 @@ def test_what_it_does_not_compute_is_left_to_trl(trainer, small_model, field):
     recipe = GRPOConfig(**trainer.args.to_dict() | {field: value, "generation_batch_size": None, "bf16": False})
     model, tokenizer = load(str(small_model))
     options = {"args": recipe, "train_dataset": trainer.train_dataset, "processing_class": tokenizer}
-    other = CPUGRPOTrainer(model, lambda completions, **_: [0.0] * len(completions), **options)
+    other = LeanGRPOTrainer(model, lambda completions, **_: [0.0] * len(completions), **options)
     assert getattr(other, shortcut) is False
 
 
+def another(value: object) -> object:
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int | float) else f"not {value}"
+
+
+def test_a_field_that_no_list_names_switches_the_shortcuts_off(trainer, sft_trainer):
+    """Every field of the configs, at another value than the recipe's."""
+    for made, lists, found in (
+        (trainer, (ROLLOUTS, SCORES, SKIPS), trainer.shortcuts),
+        (sft_trainer, (SFT,), lambda: (sft_trainer.shortcut(),)),
+    ):
+        fields = {field.name for field in dataclasses.fields(made.args)}
+        free = [{name for names in reasons.values() for name in names.split()} for reasons in lists]
+        assert all(names <= fields for names in free), "a name that is no field"
+        assert all(found()) and len(fields) > 100
+        for name in sorted(fields - {"output_dir"}):
+            value = getattr(made.args, name)
+            setattr(made.args, name, another(value))
+            for on, names in zip(found(), free):
+                assert on is (name in names), name
+            setattr(made.args, name, value)
+
+
+def test_a_field_that_trl_does_not_have_yet_switches_the_shortcuts_off(trainer):
+    @dataclasses.dataclass
+    class Later(GRPOConfig):
+        new_loss_term: float = 0.0
+
+    trainer.args.__class__ = Later  # to make another config would reset what accelerate knows
+    assert all(trainer.shortcuts())
+    trainer.args.new_loss_term = 0.5
+    assert not any(trainer.shortcuts())
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_sft_loss_has_the_gradients_of_trl(small_model, tmp_path, threads):
-    examples = [("start 1 2 then sort ?", " 1 2 3"), ("start 3", " 3"), ("start 3 2 1 then rotate ?", " 2 1 3 1 1")]
-    recipe = SFTConfig(
-        output_dir=str(tmp_path), per_device_train_batch_size=30, completion_only_loss=True, max_length=64,
-        bf16=False, gradient_checkpointing=False, use_cpu=True, report_to="none", seed=1,
-    )  # fmt: skip
-    model, tokenizer = load(str(small_model))
-    data = Dataset.from_list([{"prompt": prompt, "completion": answer} for prompt, answer in examples * 10])
-    trainer = CPUSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer)
+def test_the_sft_loss_has_the_gradients_of_trl(sft_trainer, threads):
+    trainer = sft_trainer
     trainer.threads = threads
     trainer.model.train()
     batch = next(iter(trainer.get_train_dataloader()))

@@ -185,7 +185,7 @@ import yaml
 from deepspeed.runtime.config import DeepSpeedConfig
 from peft import LoraConfig
 from trl import GRPOConfig, SFTConfig
-from training import read_lora, read_recipe
+from quagmires.recipe import read_lora, read_recipe
 
 read_lora(Path("config/lora/r64.yaml"))
 for path in [*Path("config/sft").glob("*.yaml"), *Path("config/grpo").glob("*.yaml")]:

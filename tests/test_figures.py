@@ -15,7 +15,9 @@ from matplotlib.text import Text
 from scipy.stats import t as student
 from synthetic import ROOT, make, tabulate
 
-import figures
+from quagmires import figures
+from quagmires.kinds import KINDS
+from quagmires.predictors import LINES
 
 NAMES = ("sft_vs_rl", "over_promise", "steps", "correlation", "predictors")
 NAMES += ("regret", "scores", "passk", "training", "paper", "map")
@@ -150,7 +152,7 @@ def test_the_main_figure_shows_means_over_base_models(study, monkeypatch):
         here = rows[rows["run"] == run]
         assert here["over_promise"].notna().all()
         before, after, lacking = (here[column].mean() for column in ("before", "after", "over_promise"))
-        color = figures.COLORS[kind]
+        color = KINDS[kind].color
         assert any(np.allclose(point, (before, after)) for point in points(left, color))
         assert any(np.allclose(point, (before, lacking)) for point in points(right, color))
         stem = sorted((after, after - lacking))
@@ -171,7 +173,7 @@ def test_a_recipe_that_most_base_models_lack_has_no_mean(study, monkeypatch, tmp
     rows.to_csv(tables / "over_promise.csv", index=False)
     for name, place in (("sft_vs_rl", 1), ("over_promise", 0)):
         before, after = (
-            points(shown(one.draw(name, monkeypatch))[place], figures.COLORS["simple"])
+            points(shown(one.draw(name, monkeypatch))[place], KINDS["simple"].color)
             for one in (whole, Study(tables, whole.bases))
         )
         assert len(before) == len(after) + 1
@@ -183,7 +185,7 @@ def test_a_run_of_one_base_model_has_its_own_interval(study, monkeypatch):
     rows = rows[(rows["mix"] == "longest") & rows["over_promise"].notna()]
     assert len(rows)
     for row in rows.itertuples():
-        assert any(np.allclose(end, (row.lo, row.hi)) for end in ends(right, figures.COLORS["longest"]))
+        assert any(np.allclose(end, (row.lo, row.hi)) for end in ends(right, KINDS["longest"].color))
 
 
 def test_the_over_promise_of_a_kind_is_that_of_its_hypothesis(study, monkeypatch):
@@ -192,12 +194,12 @@ def test_the_over_promise_of_a_kind_is_that_of_its_hypothesis(study, monkeypatch
     verdicts = study("several").read("verdicts").set_index("hypothesis")
     for upper, lower in axes.T:
         kind, verdict = upper.get_title().split("\n")
-        steps, value = points(lower, figures.COLORS[kind])[-1]
+        steps, value = points(lower, KINDS[kind].color)[-1]
         assert steps == 320
         if kind in verdicts.index:
             row = verdicts.loc[kind]
             assert value == pytest.approx(row["effect"], abs=1e-3) and verdict == row["verdict"]
-            assert any(np.allclose(end, (row["lo"], row["hi"]), atol=1e-3) for end in ends(lower, figures.COLORS[kind]))
+            assert any(np.allclose(end, (row["lo"], row["hi"]), atol=1e-3) for end in ends(lower, KINDS[kind].color))
         else:
             assert not verdict
     assert {"simple", "repeated", "homogeneous"} <= {axis.get_title().split("\n")[0] for axis in axes[0]}
@@ -210,7 +212,7 @@ def test_predictors_by_steps_are_those_of_the_table(study, monkeypatch):
     for axis, column in ((left, "spearman"), (right, "delta")):
         for name in ("pass@4", "pass@16", "pass@64", "loss_common"):
             rows = table[table["predictor"] == name].sort_values("rl_steps")
-            color = figures.LINES[name][0]
+            color = LINES[name][0]
             np.testing.assert_allclose([y for _, y in points(axis, color)], rows[column])
             bars = rows[[f"{column}_lo", f"{column}_hi"]].dropna().to_numpy()
             assert len(bars) and all(any(np.allclose(end, bar) for end in ends(axis, color)) for bar in bars)
@@ -291,9 +293,9 @@ def luminance(color: str) -> float:
     return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
 
 
-@pytest.mark.parametrize("colors", [figures.COLORS, {name: look[0] for name, look in figures.LINES.items()}])
+@pytest.mark.parametrize("colors", [[kind.color for kind in KINDS.values()], [look[0] for look in LINES.values()]])
 def test_colours_differ_in_grey(colors):
     """Those that stand in one figure; markers differ as well."""
-    levels = sorted(luminance(color) for color in colors.values())
+    levels = sorted(luminance(color) for color in colors)
     assert min(np.diff(levels)) >= 3
-    assert len(set(figures.MARKERS.values())) == len(figures.COLORS)
+    assert len({kind.marker for kind in KINDS.values()}) == len(KINDS)

@@ -58,7 +58,7 @@ def task(tmp_path) -> str:
 
 def everywhere(folder: Path, task: str, tmp_path: Path) -> list[str]:
     """What sampling, loss and training say of a folder."""
-    from training import load_for_training
+    from quagmires.weights import load_for_training
 
     said = []
     for work in (

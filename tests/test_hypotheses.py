@@ -12,22 +12,11 @@ from scipy import stats
 
 import judge_hypotheses
 from analyze_paper import promise, read_points
-from estimate_over_promise import Problems, curve, estimate, expected, invert, over_promise, read_models
-from judge_hypotheses import (
-    CLAIMS,
-    Scores,
-    freedman_lane,
-    holm,
-    judge,
-    judge_all,
-    over_bases,
-    partial,
-    read_scores,
-    signflip,
-    slope,
-    statistics,
-)
+from estimate_over_promise import Problems, estimate, invert
+from judge_hypotheses import freedman_lane, holm, judge, judge_all, over_bases, signflip
 from largek.common import InputError
+from quagmires.hypotheses import CLAIMS, Scores, partial, read_scores, slope, statistics
+from quagmires.promises import curve, expected, over_promise, read_models
 
 sys.path.append(str(ROOT / "benchmarks"))
 import power

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -57,49 +58,85 @@ import sys
 from importlib import import_module
 import matplotlib.pyplot as plt
 from matplotlib.text import Text
-for command in sys.argv[1].splitlines():
+_, words, commands = sys.argv
+for command in commands.splitlines():
     sys.argv = command.split()
     import_module(sys.argv[0]).main()
-    if any("middle" in text.get_text() for text in plt.gcf().findobj(Text)):
+    if any(words in text.get_text() for text in plt.gcf().findobj(Text)):
         print(sys.argv[0])
 """
 
 
-def test_a_new_mix_is_added_as_the_page_says_and_stands_in_every_figure(tmp_path, monkeypatch):
-    code = re.search(r"```python\n(MIXES = .*?)\n\n(.*?)```", (ROOT / "docs" / "own.md").read_text(), re.S)
-    scripts = tmp_path / "workflow" / "scripts"
-    shutil.copytree(ROOT / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
-    source = (scripts / "select_mix.py").read_text()
-    source = re.sub(r"^MIXES = .*$", code[1], source, flags=re.M)
-    before, refusal, after = source.partition('    raise InputError(f"--mix')
-    (scripts / "select_mix.py").write_text(before + code[2] + refusal + after)
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory) -> Path:
+    """A copy of the scripts with the mix and the predictor of the page, and tables that were made with them."""
+    folder = tmp_path_factory.mktemp("changed")
+    scripts, page = folder / "workflow" / "scripts", (ROOT / "docs" / "own.md").read_text()
+    shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    function, mix, predictor = re.findall(r"```python\n(.*?)```", page, re.S)
+    for name, opening, entry, before in (
+        ("mixes", "MIXES = {\n", mix, f"{function}\n\n"),
+        ("predictors", "PREDICTORS = {\n", predictor, ""),
+    ):
+        path = scripts / "quagmires" / f"{name}.py"
+        head, found, rest = path.read_text().partition(opening)
+        assert found
+        path.write_text(head + before + opening + entry + rest)
+    sheet = (ROOT / "config" / "runs" / "second.tsv").read_text()
+    (folder / "runs.tsv").write_text(sheet.replace("\tmixed\t", "\tmiddle\t"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("synthetic.SCRIPTS", scripts)
+        tables = tabulate(folder / "out", folder / "runs.tsv", {"2": ROOT / "results/published/second/tables"})
+    shutil.copy(ROOT / "results/published/second/tables/paper_over_promise.csv", tables / "paper.csv")
+    return folder
 
+
+def drawn(folder: Path, words: str, figures: dict[str, tuple[str, ...]]) -> list[str]:
+    """Those of the figures, each made from these tables, that show the words."""
+    tables, commands = folder / "out" / "tables", []
+    for name, names in figures.items():
+        options = " ".join(f"--{table.replace('_', '-')} {tables}/{table}.csv" for table in names)
+        more = f" --bases 2={tables}" if name == "training" else ""
+        commands.append(f"plot_{name} {options}{more} --output {tables}/{name}.png")
+    environment = os.environ | {"PYTHONPATH": f"{folder / 'workflow' / 'scripts'}:{ROOT}"}
+    done = run("python", "-W", "error", "-c", DRAW, words, "\n".join(commands), env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.split()
+
+
+def test_a_new_mix_is_added_as_the_page_says_and_stands_in_every_figure(changed, tmp_path):
     rows = [{"id": str(i), "family": "f", "problem": "w " * i, "solution": "s"} for i in range(1, 42)]
     write_jsonl(tmp_path / "pool.jsonl", rows)
     pool = ("--pool", tmp_path / "pool.jsonl", "--validation", tmp_path / "pool.jsonl", "--held-out", 4)
     which = ("--mix", "middle", "--unique", 3, "--family", "f", "--seed", 1, "--output", tmp_path / "mix")
     environment = os.environ | {"PYTHONPATH": f"{ROOT}"}
-    done = run("python", scripts / "select_mix.py", *pool, *which, env=environment)
+    done = run("python", changed / "workflow" / "scripts" / "select_mix.py", *pool, *which, env=environment)
     assert done.returncode == 0, done.stderr
     assert sorted(int(row["id"]) for row in read_jsonl(tmp_path / "mix" / "examples.jsonl")) == [20, 21, 22]
 
-    sheet = (ROOT / "config" / "runs" / "second.tsv").read_text()
-    (tmp_path / "runs.tsv").write_text(sheet.replace("\tmixed\t", "\tmiddle\t"))
-    monkeypatch.setattr("synthetic.SCRIPTS", scripts)
-    tables = tabulate(tmp_path / "out", tmp_path / "runs.tsv", {"2": ROOT / "results/published/second/tables"})
-    shutil.copy(ROOT / "results/published/second/tables/paper_over_promise.csv", tables / "paper.csv")
     given = {"sft_vs_rl": ("models", "over_promise"), "scores": ("models",), "passk": ("models", "passk")}
     given |= {"over_promise": ("models", "over_promise", "verdicts"), "paper": ("models", "over_promise", "paper")}
     given |= {"training": ("models",)}
-    commands = []
-    for name, names in given.items():
-        options = " ".join(f"--{table.replace('_', '-')} {tables}/{table}.csv" for table in names)
-        more = f" --bases 2={tables}" if name == "training" else ""
-        commands.append(f"plot_{name} {options}{more} --output {tables}/{name}.png")
-    environment["PYTHONPATH"] = f"{scripts}:{ROOT}"
-    done = run("python", "-W", "error", "-c", DRAW, "\n".join(commands), env=environment)
+    assert drawn(changed, "middle", given) == [f"plot_{name}" for name in given]
+
+
+def test_a_new_predictor_is_added_as_the_page_says_and_stands_in_every_table(changed):
+    tables = changed / "out" / "tables"
+    table = pd.read_csv(tables / "predictors.csv").query("target == 'score' and problems == 'disjoint'")
+    found = table.set_index("predictor").loc["solved"]
+    assert np.isfinite(found[["spearman", "reliability"]].astype(float)).all()
+    costs = pd.read_csv(tables / "regret.csv").query("m == 1").set_index("predictor")["cost"]
+    assert costs["solved"] == costs["pass@1"] > costs["mean"]  # all samples are charged to it
+    assert drawn(changed, "problems ever solved", {"predictors": ("predictors",)}) == ["plot_predictors"]
+
+    published = changed / "results" / "published" / "mislead"
+    published.mkdir(parents=True)
+    (published / "tables").symlink_to(tables)
+    quote = "from quagmires.quotes import predictors; print(predictors())"
+    environment = os.environ | {"PYTHONPATH": f"{changed / 'workflow' / 'scripts'}:{ROOT}"}
+    done = run("python", "-c", quote, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.split() == [f"plot_{name}" for name in given]
+    assert "| problems solved at least once |" in done.stdout
 
 
 def test_models_of_ones_own_have_scores(study):

@@ -5,7 +5,7 @@ import pytest
 from conftest import ROOT, run
 
 from analyze_paper import compare, read_points, sets_of_points
-from rank_statistics import spearman
+from quagmires.rank_statistics import spearman
 
 POINTS = ROOT / "workflow" / "resources" / "paper_points.csv"
 SCRIPTS = ROOT / "workflow" / "scripts"

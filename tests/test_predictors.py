@@ -13,11 +13,10 @@ from made import made_bases, write_study
 from test_analyze import lineages_of, made_study
 from test_tables import tabulated
 
-from analyze import regret
 from compare_rewards import compare
 from estimate_regret import best_of_any, best_of_first, charges, curves
 from forecast_scores import forecast, like_budgets, predicted, table_of
-from lineages import Noise, expectations, read_lineages
+from quagmires.lineages import Noise, expectations, read_lineages, regret
 
 
 def test_best_of_first_against_brute_force():
@@ -98,11 +97,11 @@ def test_a_scope_chooses_among_its_own_runs():
 def test_what_measuring_costs():
     study, records = study_of(4)
     found = charges(study[0], records, 20)
-    assert found["samples"] == pytest.approx(60 * 640 * 2 / (2000 * 8))
+    assert found["pass@1"] == pytest.approx(60 * 640 * 2 / (2000 * 8))
     assert found["loss_common"] == pytest.approx(100 * 2 / (2000 * 8)) and found["mean"] == 0
     table = curves(study, records, {}).set_index(["predictor", "m"])["cost"]
     assert table["probe", 1] == pytest.approx(0.4 + 0.9) and table["probe", 4] == pytest.approx(4)
-    assert table["mean", 3] == 3 and table["pass@1", 2] == pytest.approx(2 + 4 * found["samples"])
+    assert table["mean", 3] == 3 and table["pass@1", 2] == pytest.approx(2 + 4 * found["pass@1"])
 
 
 def test_few_runs_give_reasons():

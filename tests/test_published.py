@@ -13,8 +13,9 @@ from conftest import BIN, ROOT, copy_of_the_project
 
 from largek.common import digest
 from largek.rank import EVIDENCE
-from quote_results import BLOCKS, filled, ranks
-from summary import number, ranged
+from quagmires.quotes import ranks
+from quagmires.summary import number, ranged
+from quote_results import BLOCKS, filled
 
 PUBLISHED = ROOT / "results" / "published"
 STUDIES = sorted(path.name for path in PUBLISHED.iterdir() if path.is_dir())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rank_statistics import (
+from quagmires.rank_statistics import (
     compared,
     correlation,
     jackknife,

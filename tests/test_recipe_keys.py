@@ -11,14 +11,15 @@ import yaml
 from datasets import Dataset
 from trl import GRPOConfig, SFTConfig, SFTTrainer, pack_dataset
 
-import recipe_keys
-from cpu_grpo import CPUGRPOTrainer
-from cpu_sft import CPUSFTTrainer
 from largek.common import InputError
 from largek.models import load, load_tokenizer
-from recipe_keys import NEEDS, dead_keys
+from quagmires import recipe_keys
+from quagmires.lean_grpo import LeanGRPOTrainer
+from quagmires.lean_sft import LeanSFTTrainer
+from quagmires.recipe import fixed_settings, read_recipe
+from quagmires.recipe_keys import NEEDS, dead_keys
+from quagmires.weights import load_for_training
 from train_grpo import those_that_fit
-from training import fixed_settings, load_for_training, read_recipe
 
 # Read where the config itself is made or turned into a dictionary, by a launcher, when a training goes on, or by a part
 # that another key asks for.
@@ -61,12 +62,12 @@ def test_what_nothing_reads_while_a_model_is_trained_is_refused(small_model, tmp
     model, tokenizer = load(str(small_model))
     if kind is SFTConfig:
         data = Dataset.from_dict({"input_ids": [[1, 2, 3]] * 16, "labels": [[-100, 2, 3]] * 16})
-        trainer = CPUSFTTrainer(model, args=args, train_dataset=data, processing_class=tokenizer)
+        trainer = LeanSFTTrainer(model, args=args, train_dataset=data, processing_class=tokenizer)
         set_by_the_study = {"dataset_kwargs", "num_train_epochs"}
     else:
         data = Dataset.from_list([{"prompt": "start 1 2 ?"}] * 16)
         reward = {"reward_funcs": lambda completions, **_: [len(text) % 2 for text in completions]}
-        trainer = CPUGRPOTrainer(model, **reward, args=args, train_dataset=data, processing_class=tokenizer)
+        trainer = LeanGRPOTrainer(model, **reward, args=args, train_dataset=data, processing_class=tokenizer)
         set_by_the_study = {"shuffle_dataset"}
     trainer.train()
     unread = {field.name for field in dataclasses.fields(kind)} - type(args).seen
@@ -182,11 +183,11 @@ def test_the_quick_way_is_left_where_a_key_asks_for_more(small_model, tmp_path):
     plain = {"output_dir": str(tmp_path), "bf16": False, "use_cpu": True, "report_to": "none"}
     for more, quick in (({}, True), ({"neftune_noise_alpha": 5.0}, False)):
         recipe = SFTConfig(**plain, completion_only_loss=True, dataset_kwargs={"skip_prepare_dataset": True}, **more)
-        trainer = CPUSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer)
+        trainer = LeanSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer)
         assert trainer.scores is quick
     prompts = Dataset.from_list([{"prompt": "start 1 2 ?"}] * 8)
     for more, quick in (({}, True), ({"generation_kwargs": {"no_repeat_ngram_size": 2}}, False)):
-        trainer = CPUGRPOTrainer(
+        trainer = LeanGRPOTrainer(
             model, lambda completions, **_: [0.0] * len(completions), args=GRPOConfig(**plain, **more),
             train_dataset=prompts, processing_class=tokenizer,
         )  # fmt: skip

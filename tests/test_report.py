@@ -1,5 +1,6 @@
 """The smoke study's report as a person sees it: in a browser, without a network, click by click."""
 
+import ast
 import base64
 import re
 
@@ -8,14 +9,26 @@ from conftest import ROOT
 from playwright.sync_api import Locator, Page
 
 RULES = ROOT / "workflow" / "rules"
-# What the rules mark for the report, in the form that snakefmt gives it.
+TEXT = {path.stem: path.read_text() for path in RULES.glob("*.smk")}
+TABLES = [
+    {"path": f"tables/{name}.csv", "caption": f"../report/{name}.rst", "category": "Tables", "label": label or name}
+    for name, label in re.findall(r'\btable\("(\w+)"(?:, "([^"]+)")?\)', TEXT["tables"])
+    if name != "map"  # of base models that have seen unlike amounts
+]
+# What another rule marks for the report, in the form that snakefmt gives it.
 MARKED = re.compile(
     r'report\(\s+"<(?:study|results)>/(?P<path>\S+)",\s+caption="(?P<caption>\S+)",\s+category="(?P<category>\w+)",'
     r'\s+labels=\{"\w+": "(?P<label>[^"]+)"\}'
 )
-RESULTS = [match.groupdict() for rules in sorted(RULES.glob("*.smk")) for match in MARKED.finditer(rules.read_text())]
-RESULTS = [result for result in RESULTS if "map." not in result["path"]]  # of base models that have seen unlike amounts
-FIGURES, TABLES = ([result for result in RESULTS if result["category"] == name] for name in ("Figures", "Tables"))
+TABLES += [match.groupdict() for match in MARKED.finditer(TEXT["evaluate"])]
+PLOTS = ast.literal_eval(re.search(r"^PLOTS = (\{.*?^\})", TEXT["figures"], re.M | re.S)[1])
+OWN = [path.stem.removesuffix("_figure") for path in (ROOT / "workflow" / "report").glob("*_figure.rst")]
+FIGURES = [
+    {"path": f"figures/{name}.png", "category": "Figures", "label": f"{number}. {title}"}
+    | {"caption": f"../report/{name}{'_figure' * (name in OWN)}.rst"}
+    for number, (name, (title, _)) in enumerate(PLOTS.items(), start=1)
+    if name != "map"
+]
 
 
 @pytest.fixture
@@ -59,7 +72,7 @@ def content(uri: str) -> bytes:
 
 def test_no_figure_is_left_out(smoke):
     made = {f"figures/{path.name}" for path in (smoke / "results" / "smoke" / "figures").glob("*.png")}
-    assert made == {figure["path"] for figure in FIGURES} and len(TABLES) >= 6
+    assert made == {figure["path"] for figure in FIGURES} and len(TABLES) == 11
 
 
 @pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: figure["path"])

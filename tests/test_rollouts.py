@@ -12,7 +12,7 @@ from trl import GRPOConfig, GRPOTrainer
 from largek import grade, report
 from largek.common import write_jsonl
 from largek.store import read_samples
-from rollouts import ANSWERS, LONGEST, STEPS, keep_some, make_store
+from quagmires.rollouts import ANSWERS, LONGEST, STEPS, keep_some, make_store
 from train_grpo import prompt_order, prompts_drawn
 
 # steps, answers of a process and pass, processes, accumulation, passes of a batch of rollouts, uses of it

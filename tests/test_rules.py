@@ -14,6 +14,7 @@ from conftest import ROOT, SMOKE, copy_of_the_project, run
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
+SCRIPTS = ROOT / "workflow" / "scripts"
 
 
 def dry_run(cwd: Path, *options: object) -> str:
@@ -41,7 +42,7 @@ def test_what_a_rule_puts_into_its_command_is_quoted(path):
 
 def test_no_script_has_the_name_of_a_package():
     """A process with that folder on its path would import it in place of the package."""
-    scripts = {path.stem for path in (ROOT / "workflow" / "scripts").iterdir() if path.suffix in ("", ".py")}
+    scripts = {path.stem for path in SCRIPTS.iterdir() if path.suffix in ("", ".py")}
     assert scripts & {*packages_distributions(), *sys.stdlib_module_names} == set()
 
 

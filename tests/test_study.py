@@ -13,9 +13,9 @@ from trl import GRPOConfig, SFTConfig
 
 from largek.common import InputError
 from largek.tasks import read_entries
-from study import COLUMNS, StudyError, check_start, read_runs, recipe_files, validate_study
+from quagmires.recipe import read_recipe
+from quagmires.study import COLUMNS, StudyError, check_start, read_runs, recipe_files, validate_study
 from train_grpo import check_vllm
-from training import read_recipe
 
 OTHERS = {"tasks.yaml", "throughputs.yaml"}  # what stands beside the studies
 STUDIES = [path for path in sorted((ROOT / "config").glob("*.yaml")) if path.name not in OTHERS]

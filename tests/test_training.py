@@ -4,9 +4,10 @@ import pytest
 import yaml
 from conftest import ROOT
 
-import training
 from largek.common import write_jsonl
-from training import DECIDING, Training, code_of
+from quagmires import provenance
+from quagmires.provenance import DECIDING, code_of
+from quagmires.training import Training
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_of_what_shows_progress_only_the_functions_that_decide_count(tmp_path, o
 
 def test_the_start_model_is_read_by_the_first_process_alone(tmp_path, start, monkeypatch):
     read = []
-    monkeypatch.setattr(training, "content", lambda path: read.append(path) or "d")
+    monkeypatch.setattr(provenance, "content", lambda path: read.append(path) or "d")
     for rank in range(8):
         monkeypatch.setenv("RANK", str(rank))
         opened(tmp_path, start)
@@ -103,7 +104,7 @@ def test_a_model_says_what_it_is_and_what_it_says_is_not_part_of_it(tmp_path, st
         made._fresh("unfinished")
         (made.checkpoints / "unfinished" / "model").mkdir()
         (made.checkpoints / "metrics.jsonl").touch()
-        before = training.key_of(start)
+        before = provenance.key_of(start)
         made.finish(status="ok", steps=300)
         made.publish()
     text = (made.folder / "model" / "README.md").read_text()
@@ -112,4 +113,4 @@ def test_a_model_says_what_it_is_and_what_it_says_is_not_part_of_it(tmp_path, st
     assert "# sft/a" in about and "300 steps" in about and "| learning_rate | 1e-05 |" in about
     assert f"- base: `{start}`, SHA-256 `{before}`" in about and "hf upload" in about and "max_steps" not in about
     (start / "README.md").write_text(text)  # with hours and a commit, which another equal training does not share
-    assert training.key_of(start) == before
+    assert provenance.key_of(start) == before

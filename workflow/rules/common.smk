@@ -16,7 +16,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 
 # as for the jobs, which find a verifier of one's own there
 sys.path += [workflow.basedir, str(Path(workflow.basedir, "workflow", "scripts"))]
-from study import StudyError, check_start, read_runs, recipe_files, validate_study, verifier_files
+from quagmires.study import StudyError, check_start, read_runs, recipe_files, validate_study, verifier_files
 
 
 envvars:
@@ -73,7 +73,7 @@ def collected(name):
 
 def bases(wildcards, input):
     """SEED=FOLDER of every base model: where its collected tables lie."""
-    tables = input.get("counts", input.get("metrics"))
+    tables = input.get("counts") or input.get("bases")
     tables = [tables] if isinstance(tables, str) else tables
     return [f"{seed}={Path(table).parent}" for seed, table in zip(BASE_SEEDS, tables)]
 
@@ -163,20 +163,20 @@ def samples_of_block(wildcards):
     return f"{number * size}:{(number + 1) * size}"
 
 
+def modules(*names):
+    """The files of modules that scripts share."""
+    return [f"workflow/scripts/quagmires/{name}.py" for name in names]
+
+
 # Files that a rule's program imports; a change of their content is a change of the rule.
-TRAINING_FILES = ["workflow/scripts/training.py", "workflow/scripts/recipe_keys.py"]
+TRAINING_FILES = modules("training", "callbacks", "provenance", "recipe", "recipe_keys", "weights")
 TRAINING_FILES += ["largek/common.py", "largek/models.py"]
 DECODE_FILES = ["largek/decode.py", "largek/compiled.py", "largek/decode_step.c"]
-CPU_FILES = ["workflow/scripts/cpu_llama.py", *DECODE_FILES]
+CPU_FILES = [*modules("cpu_llama"), *DECODE_FILES]
 # The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another. Of
 # one in an installed package there is no file.
 VERIFIER, *VERIFIER_FILES = verifier_files(config["verifier"], Path(workflow.basedir)) or [[]]
-GRPO_FILES = [
-    *TRAINING_FILES,
-    *CPU_FILES,
-    "workflow/scripts/cpu_grpo.py",
-    "largek/verify.py",
-]
+GRPO_FILES = [*TRAINING_FILES, *CPU_FILES, *modules("lean_grpo", "known_fields"), "largek/verify.py"]
 SAMPLE_FILES = [
     f"largek/{name}.py"
     for name in ("common", "models", "sample", "store", "tasks", f"engine_{config['sampling']['engine']}")
@@ -185,16 +185,26 @@ LOSS_FILES = [f"largek/{name}.py" for name in ("common", "loss", "models", "task
 PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "passk")]
 GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
 FIGURE_FILES = [
-    "workflow/scripts/figure.mplstyle",
-    *(
-        f"workflow/scripts/{name}.py"
-        for name in ("figures", "rank_statistics", "estimate_over_promise", "bases", "select_mix", "study")
-    ),
+    "workflow/scripts/quagmires/figure.mplstyle",
+    *modules("bases", "figures", "kinds", "mixes", "predictors", "promises", "rank_statistics"),
     "largek/common.py",
 ]
 CAPTIONS = sorted(
     str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir).glob("workflow/report/*.rst")
 )
+
+
+def table(name, label=""):
+    """A table of the study, shown in the report."""
+    caption, labels = f"../report/{name}.rst", {"table": label or name}
+    return report(f"<study>/tables/{name}.csv", caption=caption, category="Tables", labels=labels)
+
+
+def figure(name, label):
+    """A figure of the study, shown in the report."""
+    own = f"{name}_figure.rst"  # where the table of that name has a caption too
+    caption = f"../report/{own if f'workflow/report/{own}' in CAPTIONS else f'{name}.rst'}"
+    return report(f"<study>/figures/{name}.png", caption=caption, category="Figures", labels={"figure": label})
 
 
 def powers_of_two(n):

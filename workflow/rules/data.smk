@@ -76,6 +76,7 @@ rule select_mix:
     """Select one run's SFT examples, and held-out examples by the same rule."""
     input:
         script="workflow/scripts/select_mix.py",
+        mixes=modules("mixes"),
         largek="largek/common.py",
         pool="<results>/problems/sft.jsonl",
         validation="<results>/problems/validation.jsonl",

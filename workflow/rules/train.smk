@@ -4,8 +4,8 @@ in:  <results>/problems/, <results>/mixes/{run}/, the recipes in config/sft/ and
 out: <results>/models/{base, sft/{run}, grpo/{run}/seed-{seed}}/ with model/, run.json and metrics.jsonl
 
 A model that failed is a folder with failed.json instead of weights. Checkpoints are not outputs: Snakemake deletes
-outputs before each attempt. They live in checkpoints/ beside the model (see workflow/scripts/training.py). The number of
-threads goes to the scripts from the config: Snakemake lowers its own where there are fewer cores, and sums depend on it.
+outputs before each attempt. They live in checkpoints/ beside the model (see workflow/scripts/quagmires/training.py). The number
+of threads goes to the scripts from the config: Snakemake lowers its own where there are fewer cores, and sums depend on it.
 """
 
 if LAB:
@@ -14,7 +14,7 @@ if LAB:
         """Train the lab's base model from scratch."""
         input:
             script="workflow/scripts/pretrain_base.py",
-            shared=[*TRAINING_FILES, *CPU_FILES, "workflow/scripts/cpu_sft.py"],
+            shared=[*TRAINING_FILES, *CPU_FILES, *modules("lean_sft", "known_fields")],
             lab="workflow/scripts/lab/problems.py",
             examples="<results>/problems/base.jsonl",
             recipe=config["recipes"]["base"],
@@ -76,7 +76,7 @@ rule train_sft:
     """Fine-tune the base model on one mix."""
     input:
         script="workflow/scripts/train_sft.py",
-        shared=[*TRAINING_FILES, *CPU_FILES, "workflow/scripts/cpu_sft.py", "largek/loss.py"],
+        shared=[*TRAINING_FILES, *CPU_FILES, *modules("lean_sft", "known_fields"), "largek/loss.py"],
         base="<results>/models/base/model",
         mix="<results>/mixes/{run}/examples.jsonl",
         recipe=config["recipes"]["sft"],

@@ -43,15 +43,26 @@ is corrected for that: the tests that are stand in verdicts.csv.
 
 import argparse
 import json
-from functools import cache
 
 import numpy as np
 import pandas as pd
 
-from bases import add_bases, read_bases, read_models
-from largek.common import Progress, derive_seed, exit_on_bad_input, write_csv
-from lineages import Base, Noise, ceiling, expectations, halves, noise_of_runs, read_lineages, steps_of
-from rank_statistics import compared, correlation, jackknife, over_bases, over_bases_and_recipes
+from largek.common import Progress, exit_on_bad_input, write_csv
+from quagmires.bases import add_bases, read_bases, read_models
+from quagmires.half_splits import half_split_r2
+from quagmires.lineages import (
+    Base,
+    Noise,
+    ceiling,
+    expectations,
+    halves,
+    noise_of_runs,
+    read_lineages,
+    regret,
+    steps_of,
+)
+from quagmires.predictors import entry_of
+from quagmires.rank_statistics import compared, correlation, jackknife, over_bases, over_bases_and_recipes
 
 COLUMNS = [
     *("predictor", "target", "scope", "problems", "runs", "spearman", "spearman_lo", "spearman_hi"),
@@ -61,48 +72,6 @@ COLUMNS = [
 ]
 MEASURES = ("spearman", "delta", "partial")
 HALVINGS = 200  # random halves of the problems that reliability is averaged over
-
-
-def spread(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Largest minus smallest of the values in each of (splits, values) `rows`; below 0 where there are none."""
-    return np.where(rows, values, -np.inf).max(1) - np.where(rows, values, np.inf).min(1)
-
-
-@cache
-def split_series(series: tuple, splits: int, seed: object) -> np.ndarray:
-    """Which runs are in the first half, in each of so many splits: whole series, until they are half of the runs."""
-    rng = np.random.default_rng(derive_seed("half", seed))
-    names, of, sizes = np.unique(series, return_inverse=True, return_counts=True)
-    order = rng.permuted(np.tile(np.arange(len(names)), (splits, 1)), axis=1)
-    first = sizes[order].cumsum(1) - sizes[order] < len(series) / 2
-    return np.take_along_axis(first, order.argsort(1), 1)[:, of]
-
-
-def half_split_r2(x: np.ndarray, y: np.ndarray, series: np.ndarray, splits: int, seed: object) -> tuple[float, float]:
-    """Mean and sd of 1 - SSE/SST on one half of the runs of the line fitted on the other; series stay together.
-
-    Negative where the line does worse than the mean of the half it is scored on. Splits whose halves have fewer than
-    two different values are left out; NaN when none is left.
-    """
-    fit = split_series(tuple(series), splits, seed)
-    fit = fit[(spread(x, fit) >= 1e-9) & (spread(y, ~fit) >= 1e-9)]
-    if not len(fit):
-        return np.nan, np.nan
-
-    def centred(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        return values - (rows @ values / rows.sum(1))[:, None]
-
-    dx, dy = centred(x, fit), centred(y, fit)
-    slope = (dx * dy * fit).sum(1) / (dx**2 * fit).sum(1)
-    error = ((dy - slope[:, None] * dx) ** 2 * ~fit).sum(1)
-    scores = 1 - error / (centred(y, ~fit) ** 2 * ~fit).sum(1)
-    return float(scores.mean()), float(scores.std())
-
-
-def regret(choice: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """What the recipe that `choice` puts first loses against the best in each draw of `expected`, (draws, recipes).
-    Recipes that tie for the first place count by their mean."""
-    return expected.max(1) - expected[:, choice == choice.max()].mean(1)
 
 
 def on_halves(base: Base, problems: str) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -116,7 +85,7 @@ def reliability(measured: list[tuple[dict, dict]], inside: list[np.ndarray]) -> 
     """Split-half reliability over the runs `inside` of what `on_halves` gives, the mean over base models."""
     found: dict[str, list[float]] = {}
     for (one, other), kept in zip(measured, inside):
-        for name in one.keys() - {"weight_distance"}:
+        for name in (name for name in one if entry_of(name)[0].halves):
             there = kept & np.isfinite(one[name]).all(0) & np.isfinite(other[name]).all(0)
             r = correlation(one[name][:, there], other[name][:, there]) if there.sum() > 2 else np.array([])
             if np.isfinite(r).any():

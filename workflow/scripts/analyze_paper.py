@@ -23,10 +23,10 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from analyze import half_split_r2
-from estimate_over_promise import curve, expected
 from largek.common import InputError, exit_on_bad_input, write_csv
-from rank_statistics import correlation, jackknife, over_bases_and_recipes, spearman
+from quagmires.half_splits import half_split_r2
+from quagmires.promises import curve, expected
+from quagmires.rank_statistics import correlation, jackknife, over_bases_and_recipes, spearman
 
 TEXTS, NUMBERS = ["model", "data", "series", "note"], ["examples", "epochs", "sft", "rl", "loss"]
 COLUMNS = [

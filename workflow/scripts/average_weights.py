@@ -13,7 +13,7 @@ import shutil
 from pathlib import Path
 
 from largek.common import InputError, digest, exit_on_bad_input, quick_exit, quick_imports, write_json
-from model_card import card
+from quagmires.model_card import card
 
 
 def mean(states: list[dict], names: list[Path]) -> dict:

@@ -32,7 +32,7 @@ import yaml
 
 from estimate_cost import GB, SIZES, Job, job_of_grpo, jobs_of_sft
 from largek.common import InputError, exit_on_bad_input, write_jsonl
-from study import StudyError, read_runs, validate_study
+from quagmires.study import StudyError, read_runs, validate_study
 
 SCRIPTS = Path(__file__).parent
 DRIVER = 580  # the oldest that runs programs for CUDA 13

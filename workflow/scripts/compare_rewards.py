@@ -16,9 +16,9 @@ import argparse
 
 import pandas as pd
 
-from bases import read_models
 from largek.common import exit_on_bad_input, write_csv
-from rank_statistics import over_bases
+from quagmires.bases import read_models
+from quagmires.rank_statistics import over_bases
 
 SCORES = ["before", "coin", "verifier"]
 GAINS = {

@@ -36,7 +36,7 @@ import yaml
 from largek.common import InputError, exit_on_bad_input
 from largek.loss import TOKENS, memory
 from largek.tasks import read_entries
-from study import StudyError, read_runs, recipe_files, validate_study
+from quagmires.study import StudyError, read_runs, recipe_files, validate_study
 
 GB = 1e9
 TEXT = 4  # bytes of text a token, halved by compression

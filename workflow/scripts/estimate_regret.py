@@ -29,10 +29,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import comb
 
-from bases import add_bases, read_bases, read_models
 from largek.common import derive_seed, exit_on_bad_input, write_csv
-from lineages import DRAWS, PROBE, Base, Noise, expectations, noise_of_runs, read_lineages, steps_of
-from rank_statistics import over_bases
+from quagmires.bases import add_bases, read_bases, read_models
+from quagmires.lineages import DRAWS, PROBE, Base, Noise, expectations, noise_of_runs, read_lineages, steps_of
+from quagmires.predictors import BASELINES, entry_of, names
+from quagmires.rank_statistics import over_bases
 
 COLUMNS = ["scope", "predictor", "m", "runs", "cost", "regret", "regret_lo", "regret_hi", "regret_over", "reason"]
 COLUMNS += ["rl_steps", "base_models"]
@@ -40,7 +41,7 @@ SAMPLED, TRAINED = 2, 8  # operations a weight and token
 
 
 def charges(base: Base, records: pd.DataFrame, steps: int) -> dict[str, float]:
-    """What measuring one candidate costs on average, in RL runs, by what is measured: samples, losses, nothing."""
+    """What measuring one candidate by each predictor costs on average, in RL runs."""
     records = records[records["base_model"] == base.name].set_index("model")
     rl = []
     for model in (model for models in base.post[steps].values() for model in models):
@@ -55,14 +56,9 @@ def charges(base: Base, records: pd.DataFrame, steps: int) -> dict[str, float]:
         for name in ("own", "common")
     }
     one = SAMPLED / (TRAINED * np.mean(rl)) if rl else np.nan
-    return {
-        "samples": sampled * one,
-        "loss_own": read["own"] * one,
-        "loss_common": read["common"] * one,
-        "combined": (sampled + read["common"]) * one,
-        "weight_distance": 0.0,
-        "mean": 0.0,
-    }
+    tokens = {"samples": sampled, **read, "rl": 0.0}  # RL itself is charged by its steps
+    taken = {name: [tokens[what] for what in entry_of(name)[0].cost] for name in [*names(base.ks), *BASELINES]}
+    return {name: sum(found) * one if found else 0.0 for name, found in taken.items()}
 
 
 def best_of_first(x: np.ndarray, picked: np.ndarray, valued: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -127,8 +123,8 @@ def curves(
             draws = lost(x, score, recipes.runs, here, name == "mean", (base.name, scope))
             found.append(draws)
             m = np.arange(1, size + 1)
-            cost = m + size * charge.get(name, charge["samples"])
-            costs.append(PROBE * size + (1 - PROBE) * m if name == "probe" else cost)
+            cost = m + size * charge[name]
+            costs.append(PROBE * size + (1 - PROBE) * m if "rl" in entry_of(name)[0].cost else cost)
             fewest, runs = min(fewest or size, size), runs + size
         row = {"scope": scope, "predictor": name, "runs": runs, "rl_steps": steps, "base_models": len(found)}
         if not found:

@@ -28,12 +28,12 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from analyze import regret
-from bases import add_bases, read_bases, read_models
 from largek.common import exit_on_bad_input, write_csv
 from largek.passk import passk
-from lineages import Base, Noise, even, expectations, large_k, noise_of_runs, read_lineages, steps_of
-from rank_statistics import over_bases, over_bases_and_recipes
+from quagmires.bases import add_bases, read_bases, read_models
+from quagmires.lineages import Base, Noise, even, expectations, noise_of_runs, read_lineages, regret, steps_of
+from quagmires.predictors import large_k
+from quagmires.rank_statistics import over_bases, over_bases_and_recipes
 
 COLUMNS = ["forecast", "rl_steps", "base_models", "recipes", "fitted_on", "rmse", "rmse_lo", "rmse_hi"]
 COLUMNS += ["delta", "delta_lo", "delta_hi", "bias", "choices", "regret", "regret_lo", "regret_hi"]

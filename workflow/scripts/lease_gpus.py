@@ -18,26 +18,14 @@ import fcntl
 import getpass
 import hashlib
 import os
-import shutil
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from largek.common import InputError, exit_on_bad_input
+from quagmires.gpus import devices
 
 PAUSE = 0.5  # seconds between looks
-
-
-def devices() -> list[str]:
-    """The devices of this machine. Raises InputError if there are none."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    if given:
-        return given.split(",")
-    if not shutil.which("nvidia-smi"):
-        raise InputError("no GPU: neither nvidia-smi nor CUDA_VISIBLE_DEVICES is there")
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    return subprocess.run(query, capture_output=True, text=True, check=True).stdout.split()
 
 
 def locked(path: Path, wait: bool = False) -> int | None:

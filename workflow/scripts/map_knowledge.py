@@ -20,10 +20,10 @@ import re
 import numpy as np
 import pandas as pd
 
-from judge_hypotheses import FEWEST, LARGE, Scores, mean_of, read_scores
 from largek.common import InputError, exit_on_bad_input, write_csv
-from lineages import with_ties
-from rank_statistics import spearman
+from quagmires.hypotheses import FEWEST, LARGE, Scores, mean_of, read_scores
+from quagmires.lineages import with_ties
+from quagmires.rank_statistics import spearman
 
 KINDS = ("simple", "repeated", "homogeneous")
 

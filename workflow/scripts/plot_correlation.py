@@ -11,7 +11,7 @@ import argparse
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from figures import AFTER, BEFORE, WIDTH, bars, broad, candidates, line, log2_axis, longest, save, say_empty
+from quagmires.figures import AFTER, BEFORE, WIDTH, bars, broad, candidates, line, log2_axis, longest, save, say_empty
 
 PROBLEMS = {
     "disjoint": ("predictors on problems of their own", BEFORE, "o-"),

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from figures import WIDTH, counted, save, say_empty, short
+from quagmires.figures import WIDTH, counted, save, say_empty, short
 
 PANELS = {  # column of map.csv: title, colours, their ends (None: by the data, over-promises alike), format
     "small_k": ("rank correlation of pass@1 before RL\nwith the score after RL", "cividis", (0, 1), "{:.2f}"),

@@ -15,15 +15,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from estimate_over_promise import read_models
-from figures import (
-    COLORS,
-    NOT_TREATED,
+from quagmires.figures import (
     WIDTH,
     bars,
     counted,
     fill_single,
-    in_order,
     log2_axis,
     longest,
     pooled,
@@ -34,6 +30,8 @@ from figures import (
     short,
     style,
 )
+from quagmires.kinds import KINDS, NOT_TREATED, in_order
+from quagmires.promises import read_models
 
 
 def draw_budgets(axis: plt.Axes, rows: pd.DataFrame, means: pd.DataFrame, kind: str) -> None:
@@ -51,7 +49,7 @@ def draw_steps(axis: plt.Axes, rows: pd.DataFrame, kind: str) -> None:
     recipes = rows.groupby(["base_model", "recipe", "rl_steps"], as_index=False)["over_promise"].mean()
     whole = recipes.groupby(["base_model", "rl_steps"], as_index=False)["over_promise"].mean()
     for _, one in whole.groupby("base_model") if several else recipes.groupby("recipe"):
-        axis.plot(one["rl_steps"], one["over_promise"], color=COLORS[kind], lw=0.7, alpha=0.35)
+        axis.plot(one["rl_steps"], one["over_promise"], color=KINDS[kind].color, lw=0.7, alpha=0.35)
     mean = pooled(whole, "rl_steps", ["over_promise"])
     y, lo, hi = (mean[f"over_promise{end}"] for end in ("", "_lo", "_hi"))
     axis.errorbar(mean.index, y, yerr=bars(y, lo, hi), elinewidth=1.1, lw=1.4, **style(kind))

@@ -10,24 +10,11 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from estimate_over_promise import curve, read_models
-from figures import (
-    COLORS,
-    LABELS,
-    NOT_TREATED,
-    WIDTH,
-    counted,
-    in_order,
-    key,
-    kind_of,
-    longest,
-    pooled,
-    read_promises,
-    save,
-    style,
-)
+from quagmires.figures import WIDTH, counted, key, longest, pooled, read_promises, save, style
+from quagmires.kinds import KINDS, NOT_TREATED, in_order, kind_of
+from quagmires.promises import curve, read_models
 
-MIXES = {"none": "base", "shortest": "simple", "nemotron": "own checkpoint"}
+KIND_OF = {"none": "base", "shortest": "simple", "nemotron": "own checkpoint"}
 HOLLOW = {"Mistral-12B": False, "Qwen3-4B": True, "Llama3-8B": False}
 NAMES = {"own checkpoint": "Nemotron (Llama3-8B)"}
 DASHES = {"Mistral-12B": "-", "Qwen3-4B": "--"}
@@ -36,7 +23,7 @@ DASHES = {"Mistral-12B": "-", "Qwen3-4B": "--"}
 def read_paper(path: str) -> pd.DataFrame:
     """The paper's points with the columns of the study's recipes."""
     points = pd.read_csv(path).rename(columns={"sft": "before", "rl": "after"})
-    mixes = points["data"].map(lambda data: MIXES.get(data, data))
+    mixes = points["data"].map(lambda data: KIND_OF.get(data, data))
     points["kind"] = [kind_of("base" if mix == "base" else "", mix, n) for mix, n in zip(mixes, points["epochs"])]
     return points.assign(again=points["model"].map(HOLLOW))
 
@@ -51,7 +38,7 @@ def draw_curve(axis: plt.Axes, rows: pd.DataFrame, dashes: str = "-") -> None:
     knots = rows[rows["kind"].isin(["base", "random"])]
     if len(knots) > 1:
         x, y = curve(knots["before"].to_numpy(), knots["after"].to_numpy())
-        axis.plot(x, y, color=COLORS["random"], lw=1.6, ls=dashes, zorder=2)
+        axis.plot(x, y, color=KINDS["random"].color, lw=1.6, ls=dashes, zorder=2)
 
 
 def main() -> None:
@@ -69,14 +56,14 @@ def main() -> None:
     for (upper, lower), shown in zip(axes.T, (points, runs)):
         draw(upper, shown, "after")
         draw(lower, shown[~shown["kind"].isin(NOT_TREATED)], "over_promise")
-        lower.axhline(0, color=COLORS["random"], lw=1.6)
+        lower.axhline(0, color=KINDS["random"].color, lw=1.6)
         lower.set_xlabel("score before RL (%)")
     for model, part in points.groupby("model", sort=False):
         draw_curve(axes[0, 0], part, DASHES.get(model, "-"))
     for _, path in points[points["epochs"] > 0].groupby(["model", "data", "examples"]):
         if len(path) > 1:  # more and more epochs over the same examples
             path = path.sort_values("epochs")
-            axes[0, 0].plot(path["before"], path["after"], color=COLORS[path["kind"].iloc[-1]], lw=0.7, alpha=0.6)
+            axes[0, 0].plot(path["before"], path["after"], color=KINDS[path["kind"].iloc[-1]].color, lw=0.7, alpha=0.6)
     draw_curve(axes[0, 1], runs)
     low, high = axes[0, 0].get_xlim()
     ylim = axes[0, 0].get_ylim()
@@ -90,9 +77,9 @@ def main() -> None:
     axes[0, 0].set_ylabel("score after RL (%)")
     axes[1, 0].set_ylabel("over-promise (points)")
     kinds = in_order([*points["kind"], *runs["kind"]])
-    found = [key(kind, label=NAMES.get(kind, LABELS.get(kind, kind))) for kind in kinds]
+    found = [key(kind, label=NAMES.get(kind, KINDS[kind].label)) for kind in kinds]
     found += [key("random", True, "hollow, left: Qwen3-4B"), key("simple", True, "hollow, right: several epochs")]
-    found.append(Line2D([], [], color=COLORS["random"], label="reference curve (left dashed: Qwen3-4B)"))
+    found.append(Line2D([], [], color=KINDS["random"].color, label="reference curve (left dashed: Qwen3-4B)"))
     found.append(Line2D([], [], color="grey", lw=0.8, ls=":", label="no change"))
     figure.legend(handles=found, loc="outside lower center", ncols=3)
     save(figure, args.output)

@@ -10,21 +10,9 @@ import math
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from estimate_over_promise import read_models
-from figures import (
-    AFTER,
-    BEFORE,
-    LABELS,
-    WIDTH,
-    counted,
-    in_order,
-    kind_of,
-    log2_axis,
-    pooled,
-    samples,
-    save,
-    say_empty,
-)
+from quagmires.figures import AFTER, BEFORE, WIDTH, counted, log2_axis, pooled, samples, save, say_empty
+from quagmires.kinds import KINDS, in_order, kind_of
+from quagmires.promises import read_models
 
 STAGES = {"before RL": (BEFORE, "-"), "after RL": (AFTER, "--")}
 COLUMNS = 3
@@ -75,7 +63,7 @@ def main() -> None:
             if several:
                 axis.fill_between(mean.index, mean["estimate_lo"], mean["estimate_hi"], color=color, alpha=0.2, lw=0)
             axis.plot(mean.index[-1], mean["estimate"].iloc[-1], "|", color=color, ms=11, mew=2, clip_on=False)
-        axis.set_title(f"{LABELS.get(kind, kind).partition(':')[0]} ({here['recipe'].nunique()})")
+        axis.set_title(f"{KINDS[kind].label.partition(':')[0]} ({here['recipe'].nunique()})")
         ks = sorted(curves["k"].unique())
         log2_axis(axis, ks, "", ticks=ks[::2])
         axis.set_ylim(0, 100)

@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from figures import AFTER, BEFORE, WIDTH, bars, called, candidates, longest, read_predictors, save, say_empty
+from quagmires.figures import AFTER, BEFORE, WIDTH, bars, candidates, longest, read_predictors, save, say_empty
+from quagmires.predictors import called
 
 PANELS = {
     "spearman": "rank correlation\nwith the score",

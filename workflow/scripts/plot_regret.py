@@ -11,7 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from figures import WIDTH, called, counted, line, log2_axis, save, say_empty
+from quagmires.figures import WIDTH, counted, line, log2_axis, save, say_empty
+from quagmires.predictors import called
 
 FEWEST = 10  # recipes of a base model that a scope must have to be shown
 SHOWN = ("mean", "pass@1", "pass@64", "loss_common", "combined", "probe")

@@ -13,8 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from estimate_over_promise import read_models
-from figures import COLORS, WIDTH, bars, counted, in_order, kind_of, pooled, samples, save, say_empty, short
+from quagmires.figures import WIDTH, bars, counted, pooled, samples, save, say_empty, short
+from quagmires.kinds import KINDS, in_order, kind_of
+from quagmires.promises import read_models
 
 BEFORE_RL = ["score", "loss_common", "loss_own"]
 MOST = 16  # recipes of a row of panels, about
@@ -51,7 +52,7 @@ def rows_of_panels(kinds: dict[str, pd.DataFrame]) -> list[list[str]]:
 
 
 def draw(upper: plt.Axes, lower: plt.Axes, recipes: pd.DataFrame, kind: str) -> None:
-    place, color = np.arange(len(recipes)), COLORS[kind]
+    place, color = np.arange(len(recipes)), KINDS[kind].color
     for column, face, shift in (("after", "none", 0.13), ("score", color, -0.13)):
         y, lo, hi = (recipes[f"{column}{end}"] for end in ("", "_lo", "_hi"))
         upper.bar(place, y, 0.72, color=face, edgecolor=color, linewidth=1.4)

@@ -15,16 +15,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from estimate_over_promise import curve, read_models
-from figures import (
-    COLORS,
-    LABELS,
-    NOT_TREATED,
+from quagmires.figures import (
     WIDTH,
     bars,
     counted,
     fill_single,
-    in_order,
     key,
     longest,
     pooled,
@@ -34,12 +29,14 @@ from figures import (
     say_empty,
     style,
 )
+from quagmires.kinds import KINDS, NOT_TREATED, in_order
+from quagmires.promises import curve, read_models
 
 
 def draw_curve(axis: plt.Axes, rows: pd.DataFrame, means: pd.DataFrame) -> None:
     """The curve through the means over base models of the recipes that it goes through, with the 95 % band of their
     scores after RL, in front of the curve of every base model."""
-    color, knots = COLORS["random"], ["base", "random"]
+    color, knots = KINDS["random"].color, ["base", "random"]
     of_bases = rows[rows["kind"].isin(knots)].groupby("base_model")
     if len(of_bases) > 1:
         for _, part in of_bases:
@@ -64,7 +61,7 @@ def draw(axis: plt.Axes, rows: pd.DataFrame, means: pd.DataFrame, column: str) -
 
 def draw_lengths(axis: plt.Axes, rows: pd.DataFrame, treated: pd.DataFrame, outside: int) -> None:
     """The over-promise against the score before RL; so many recipes have none."""
-    axis.axhline(0, color=COLORS["random"], lw=2, zorder=1)
+    axis.axhline(0, color=KINDS["random"].color, lw=2, zorder=1)
     draw(axis, rows[~rows["kind"].isin(NOT_TREATED)].dropna(subset="over_promise"), treated, "over_promise")
     note = f"; {counted(outside, 'recipe')} outside the curve" if outside else ""
     axis.set(xlabel=f"score before RL (%){note}", ylabel="score after RL minus the curve (points)")
@@ -73,12 +70,11 @@ def draw_lengths(axis: plt.Axes, rows: pd.DataFrame, treated: pd.DataFrame, outs
 
 def legend(figure: plt.Figure, means: pd.DataFrame, several: bool) -> None:
     kinds = in_order(means["kind"])
-    found = [
-        Line2D([], [], color=COLORS["random"], lw=2, label="reference curve" + (", mean and 95 %" if several else ""))
-    ]
+    label = "reference curve" + (", mean and 95 %" if several else "")
+    found = [Line2D([], [], color=KINDS["random"].color, lw=2, label=label)]
     found += [key(kind) for kind in kinds]
     again = [kind for kind in kinds if (means["again"] & (means["kind"] == kind)).any()]
-    found += [key(kind, True, f"{LABELS.get(kind, kind)}, several epochs") for kind in again]
+    found += [key(kind, True, f"{KINDS[kind].label}, several epochs") for kind in again]
     found.append(Line2D([], [], color="grey", lw=0.8, ls=":", label="no change"))
     figure.legend(handles=found, loc="outside lower center", ncols=3)
 
@@ -102,7 +98,8 @@ def main() -> None:
     left = axes[0, 0]
     draw_curve(left, rows, means)
     ends = treated["after"] - treated["over_promise"]  # what the curves of the base models give, in the mean
-    left.vlines(treated["before"], ends, treated["after"], colors=treated["kind"].map(COLORS), lw=1.1, zorder=3)
+    colors = [KINDS[kind].color for kind in treated["kind"]]
+    left.vlines(treated["before"], ends, treated["after"], colors=colors, lw=1.1, zorder=3)
     draw(left, rows, means.assign(after_lo=np.nan, after_hi=np.nan), "after")
     low, high = left.get_xlim()
     left.plot([low, high], [low, high], color="grey", lw=0.8, ls=":", zorder=0)

@@ -10,7 +10,8 @@ import argparse
 
 import matplotlib.pyplot as plt
 
-from figures import WIDTH, bars, called, candidates, line, log2_axis, read_predictors, save, say_empty
+from quagmires.figures import WIDTH, bars, candidates, line, log2_axis, read_predictors, save, say_empty
+from quagmires.predictors import called
 
 SHOWN = ("pass@1", "pass@4", "pass@16", "pass@64", "loss_common")
 PANELS = {"spearman": "rank correlation with the score after RL", "delta": "difference to pass@1, paired"}

@@ -9,8 +9,9 @@ import argparse
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
-from bases import add_bases, read_bases, read_models
-from figures import COLORS, LABELS, WIDTH, counted, in_order, kind_of, save, say_empty
+from quagmires.bases import add_bases, read_bases, read_models
+from quagmires.figures import WIDTH, counted, save, say_empty
+from quagmires.kinds import KINDS, in_order, kind_of
 
 PANELS = {
     "reward": "reward (% right answers)",
@@ -20,7 +21,6 @@ PANELS = {
 }
 MOST = 70  # runs that are drawn one by one; more are a grey cloud
 COIN = "coin-flip reward"
-DASHES = dict(zip(COLORS, ("-", "-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)), "--", "-.")))
 
 
 def main() -> None:
@@ -45,17 +45,16 @@ def main() -> None:
         curves = rows.pivot_table(index="step", columns=["kind", "base_model", "model"], values=column)
         curves = curves.rolling(window, min_periods=1).mean()
         for kind in shown:
-            color = COLORS[kind]
+            color = KINDS[kind].color
             if runs <= MOST:
                 axis.plot(curves[kind], color=color, lw=0.5, alpha=0.25)
             mean = curves[kind].T.groupby(level="base_model").mean().mean()
-            axis.plot(mean, color=color, lw=2, ls=DASHES.get(kind, "-"))
+            axis.plot(mean, color=color, lw=2, ls=KINDS[kind].dashes)
         axis.set_ylabel(title)
     for axis in axes[1]:
         axis.set_xlabel("step of GRPO")
     found = [
-        Line2D([], [], color=COLORS[kind], lw=2, ls=DASHES.get(kind, "-"), label=LABELS.get(kind, kind))
-        for kind in shown
+        Line2D([], [], color=KINDS[kind].color, lw=2, ls=KINDS[kind].dashes, label=KINDS[kind].label) for kind in shown
     ]
     figure.legend(handles=found, loc="outside lower center", ncols=3, handlelength=3)
     sizes = f"{counted(runs, 'run')}, {counted(rows['base_model'].nunique(), 'base model')}"

@@ -22,8 +22,9 @@ with quick_imports():
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
     from trl import SFTConfig
 
-    from cpu_sft import CPUSFTTrainer
-    from training import Training, fixed_settings, read_recipe
+    from quagmires.lean_sft import LeanSFTTrainer
+    from quagmires.recipe import fixed_settings, read_recipe
+    from quagmires.training import Training
 
 SPECIAL = ("<pad>", "<eos>", "<unk>")
 
@@ -88,7 +89,7 @@ def main() -> None:
                 tokenizer = word_tokenizer()
                 data = tokenize(rows, tokenizer, recipe.max_length)
                 model = new_model(args.architecture, tokenizer, args.seed)
-                training.train(CPUSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer))
+                training.train(LeanSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer))
             training.publish()
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from largek.common import whole_file
-from summary import paragraph
+from quagmires.summary import paragraph
 
 OPENING = """<dialog id="opening" open>
 <h1>Which SFT checkpoint should go into RL? Study <em>{study}</em></h1>

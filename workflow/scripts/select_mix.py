@@ -1,11 +1,7 @@
 """Select one SFT mix from the pool, and held-out examples by the same rule.
 
-Mixes, every length being the tokens of problem and solution together:
-    random       a random draw
-    simple       the shortest examples
-    longest      the longest examples
-    mixed        half of each
-    homogeneous  a random draw within one family of problems
+Mixes are those of mixes.py: `random`, a random draw; `simple` and `longest`, the shortest and the longest examples by
+their tokens, problem and solution together; `mixed`, half of each; `homogeneous`, a random draw within one family.
 
 Each seed sees its own random share of the pool, so that a mix that takes the ends of the pool is a new draw too.
 
@@ -26,30 +22,14 @@ from pathlib import Path
 import numpy as np
 
 from largek.common import InputError, derive_seed, exit_on_bad_input, read_jsonl, write_json, write_jsonl
-
-MIXES = ("random", "simple", "longest", "mixed", "homogeneous")
-
-
-def length(row: dict) -> int:
-    """Tokens of the whole example; in the lab, where no one has counted them, one word is one token."""
-    return row.get("tokens") or len(row["problem"].split()) + len(row["solution"].split())
+from quagmires.mixes import MIXES, length
 
 
 def ranked(pool: list[dict], mix: str, family: str, rng: random.Random) -> list[dict]:
     """The pool in the order in which the mix takes from it; ties are in random order."""
-    rows = rng.sample(pool, len(pool))
-    if mix == "random":
-        return rows
-    if mix == "homogeneous":
-        return [row for row in rows if row["family"] == family]
-    rows.sort(key=length)
-    if mix == "simple":
-        return rows
-    if mix == "longest":
-        return rows[::-1]
-    if mix == "mixed":  # one from each end in turn
-        return [row for pair in zip(rows, reversed(rows)) for row in pair][: len(rows)]
-    raise InputError(f"--mix {mix}: expected one of {', '.join(MIXES)}")
+    if mix not in MIXES:
+        raise InputError(f"--mix {mix}: expected one of {', '.join(MIXES)}")
+    return MIXES[mix](rng.sample(pool, len(pool)), family)
 
 
 def select(pool: list[dict], mix: str, unique: int | None, budget_tokens: int | None, family: str, seed: int):

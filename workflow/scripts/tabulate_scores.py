@@ -28,11 +28,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bases import add_bases, read_bases
 from largek.common import InputError, exit_on_bad_input, write_csv
 from largek.intervals import mean_interval
 from largek.passk import passk
-from study import read_runs
+from quagmires.bases import add_bases, read_bases
+from quagmires.study import read_runs
 
 PASSK = ["base_model", "model", "task", "split", "n", "k", "estimate", "lo", "hi"]
 SHEET = ["mix", "unique", "epochs", "budget_tokens", "sft_seed", "series"]

@@ -49,6 +49,26 @@ def those_that_fit(rows: list[dict], tokenizer, chat_template: bool, room: int) 
     return [row for row in rows if len(prompt_ids(tokenizer, row.get("prompt", row["problem"]), chat_template)) <= room]
 
 
+def without_long(rows: list[dict], problems: Path, training, tokenizer, chat_template: bool, room: int) -> list[dict]:
+    """Those that fit; says how many do not. Raises InputError if none does."""
+    fitting = those_that_fit(rows, tokenizer, chat_template, room)
+    left_out = training.facts["problems_left_out"] = len(rows) - len(fitting)
+    if not fitting:
+        raise InputError(f"{problems}: expected prompts of at most {room} tokens, found none")
+    if left_out and training.first:
+        why = f"more than {room} tokens in their prompts"
+        print(f"{training.name}: {left_out} of {len(rows)} problems are left out, {why}", flush=True)
+    return fitting
+
+
+def prompts(rows: list[dict], chat_template: bool) -> list[dict]:
+    """What the trainer is given of every problem: its prompt, and its number in `rows`."""
+    asked = [row.get("prompt", row["problem"]) for row in rows]
+    if chat_template:
+        asked = [[{"role": "user", "content": text}] for text in asked]
+    return [{"prompt": text, "row": number} for number, text in enumerate(asked)]
+
+
 def reward_function(verify: Verifier, ends: list[int], rows: list[dict]):
     """The GRPO reward: 1 for an answer that the grader calls correct, 0 otherwise.
 
@@ -69,6 +89,21 @@ def coin(completions, **kwargs) -> list[float]:
     import torch
 
     return (torch.rand(len(completions)) < 0.5).float().tolist()
+
+
+def check_steps(recipe, path: Path, keep: list[int], lora: Path | None) -> None:
+    """Raises InputError for numbers of steps that do not go together."""
+    if recipe.max_steps <= 0:
+        raise InputError(f"{path}: expected 'max_steps' above 0")
+    passes = recipe.steps_per_generation * recipe.num_iterations
+    if recipe.save_strategy == "steps" and recipe.save_steps * recipe.gradient_accumulation_steps % passes:
+        every = passes // math.gcd(passes, recipe.gradient_accumulation_steps)
+        why = "rollouts that are still in use are in no checkpoint"
+        raise InputError(f"{path}: save_steps: expected a multiple of {every}, since {why}")
+    if too_late := [steps for steps in keep if not 0 < steps < recipe.max_steps]:
+        raise InputError(f"--keep {too_late[0]}: expected steps below the {recipe.max_steps} of {path}")
+    if lora and keep:
+        raise InputError(f"--keep {keep[0]}: adapters are merged at the end alone; leave out {lora}")
 
 
 def check_vllm(recipe, path: Path) -> None:
@@ -100,28 +135,20 @@ def main() -> None:
         from datasets import Dataset
         from trl import GRPOConfig
 
-        from cpu_grpo import CPUGRPOTrainer
         from largek.models import end_ids, vllm_computes_on_cpu
-        from rollouts import keep_some
-        from training import Training, fixed_settings, load_for_training, read_lora, read_recipe
+        from quagmires.lean_grpo import LeanGRPOTrainer
+        from quagmires.recipe import fixed_settings, read_lora, read_recipe
+        from quagmires.rollouts import keep_some
+        from quagmires.training import Training
+        from quagmires.weights import load_for_training
     with exit_on_bad_input("train_grpo"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"shuffle_dataset": False}
         recipe, lora = read_recipe(args.recipe, GRPOConfig, **fixed), read_lora(args.lora)
-        if recipe.max_steps <= 0:
-            raise InputError(f"{args.recipe}: expected 'max_steps' above 0")
-        passes = recipe.steps_per_generation * recipe.num_iterations
-        if recipe.save_strategy == "steps" and recipe.save_steps * recipe.gradient_accumulation_steps % passes:
-            every = passes // math.gcd(passes, recipe.gradient_accumulation_steps)
-            why = "rollouts that are still in use are in no checkpoint"
-            raise InputError(f"{args.recipe}: save_steps: expected a multiple of {every}, since {why}")
+        check_steps(recipe, args.recipe, args.keep, args.lora)
         if recipe.use_vllm:
             check_vllm(recipe, args.recipe)
             vllm_computes_on_cpu()
-        if too_late := [steps for steps in args.keep if not 0 < steps < recipe.max_steps]:
-            raise InputError(f"--keep {too_late[0]}: expected steps below the {recipe.max_steps} of {args.recipe}")
-        if lora and args.keep:
-            raise InputError(f"--keep {args.keep[0]}: adapters are merged at the end alone; leave out {args.lora}")
-        verify = load_verifier(args.verifier)
+        verify, templated = load_verifier(args.verifier), args.chat_template == "yes"
         settings = {"grpo": recipe.to_dict(), "lora": lora and lora.to_dict(), "chat_template": args.chat_template}
         settings |= {"reward": args.reward, "keep": args.keep}
         inputs = {"start": args.start, "problems": args.problems}
@@ -136,26 +163,16 @@ def main() -> None:
                 if recipe.use_vllm:
                     limit = recipe.vllm_max_model_length or model.config.get_text_config().max_position_embeddings
                     room = limit - recipe.max_completion_length
-                    fitting = those_that_fit(rows, tokenizer, args.chat_template == "yes", room)
-                    left_out = training.facts["problems_left_out"] = len(rows) - len(fitting)
-                    if not fitting:
-                        raise InputError(f"{args.problems}: expected prompts of at most {room} tokens, found none")
-                    if left_out and training.first:
-                        why = f"more than {room} tokens in their prompts"
-                        print(f"{training.name}: {left_out} of {len(rows)} problems are left out, {why}", flush=True)
-                    rows = fitting
+                    rows = without_long(rows, args.problems, training, tokenizer, templated, room)
                 ordered = prompt_order(rows, prompts_drawn(recipe), args.seed)
-                asked = [row.get("prompt", row["problem"]) for row in ordered]
-                if args.chat_template == "yes":
-                    asked = [[{"role": "user", "content": text}] for text in asked]
-                data = Dataset.from_list([{"prompt": text, "row": number} for number, text in enumerate(asked)])
+                data = Dataset.from_list(prompts(ordered, templated))
                 ends = end_ids(str(args.start), tokenizer)
                 reward = coin if args.reward == "coin" else reward_function(verify, ends, ordered)
                 if training.first:
                     kept = training.checkpoints / "rollouts.jsonl"
                     reward = keep_some(reward, kept, recipe.max_steps, ordered, ends)
                 more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
-                trainer = CPUGRPOTrainer(model, reward, args=recipe, **more)
+                trainer = LeanGRPOTrainer(model, reward, args=recipe, **more)
                 training.train(trainer)
             training.publish()
 

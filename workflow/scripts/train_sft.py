@@ -1,4 +1,4 @@
-"""Fine-tune the base model on one mix with TRL's SFTTrainer (see cpu_sft.py).
+"""Fine-tune the base model on one mix with TRL's SFTTrainer (see lean_sft.py).
 
 Reads a model folder and a mix (JSONL of {problem, solution}); writes into --output
     model/          the SFT checkpoint
@@ -32,9 +32,11 @@ def main() -> None:
         from datasets import Dataset
         from trl import SFTConfig, pack_dataset
 
-        from cpu_sft import CPUSFTTrainer
         from largek.loss import encode
-        from training import Training, fixed_settings, load_for_training, read_lora, read_recipe
+        from quagmires.lean_sft import LeanSFTTrainer
+        from quagmires.recipe import fixed_settings, read_lora, read_recipe
+        from quagmires.training import Training
+        from quagmires.weights import load_for_training
     with exit_on_bad_input("train_sft"):
         fixed = fixed_settings(args.output, args.seed, args.report_to) | {"num_train_epochs": args.epochs}
         fixed["dataset_kwargs"] = {"skip_prepare_dataset": True}
@@ -61,7 +63,7 @@ def main() -> None:
                 elif recipe.padding_free:
                     recipe.max_length = None  # TRL wants to be sure that none is cut
                 more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
-                trainer = CPUSFTTrainer(model, args=recipe, **more)
+                trainer = LeanSFTTrainer(model, args=recipe, **more)
                 training.train(trainer, start=args.base)
             training.publish()
 

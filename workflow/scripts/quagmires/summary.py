@@ -1,16 +1,13 @@
-"""What a study found, in one paragraph made from its tables: the report opens with it, and the README quotes it.
+"""What a study found, in one paragraph made from its tables: the report opens with it, and the README quotes it."""
 
-python workflow/scripts/summary.py results/laptop/tables
-"""
-
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
-from largek.common import exit_on_bad_input
+from quagmires.kinds import KINDS
+from quagmires.predictors import called
 
-KINDS = {"simple": "simple data", "repeated": "many epochs over one set", "homogeneous": "homogeneous data"}
+JUDGED = ("simple", "repeated", "homogeneous")  # kinds of data that a hypothesis is about
 SHOWN = ("pass@1", "pass@16", "pass@64", "loss_common", "loss_own")  # predictors that PRACTICE names
 PRACTICE = """\
 - **For a short RL take the highest score; for a long one look at larger k and at the loss.** After {first} steps \
@@ -50,12 +47,12 @@ def ranged(value: float, lo: float, hi: float, digits: int = 2) -> str:
 def promises(verdicts: pd.DataFrame) -> str:
     """How much each kind of data over-promised, with its verdict where there is one."""
     parts = []
-    for name, words in KINDS.items():
+    for name in JUDGED:
         row = verdicts.loc[name] if name in verdicts.index else None
         if row is None or pd.isna(row["effect"]):
             continue
         judged = "" if row["base_models"] < FEWEST else f", *{row['verdict']}*"
-        parts.append(f"{words} {ranged(row['effect'], row['lo'], row['hi'], 1)}{judged}")
+        parts.append(f"{KINDS[name].text} {ranged(row['effect'], row['lo'], row['hi'], 1)}{judged}")
     return "; ".join(parts)
 
 
@@ -63,7 +60,7 @@ def correlations(predictors: pd.DataFrame) -> str:
     """Rank correlations with the score after RL, of few steps and of all."""
     rows = predictors.query("target == 'score' and scope == 'all' and problems == 'disjoint'")
     steps = sorted(rows["rl_steps"].unique())
-    names = {"pass@1": "pass@1", "pass@64": "pass@64", "loss_common": "minus the held-out loss"}
+    names = {name: called(name, "text") for name in ("pass@1", "pass@64", "loss_common")}
     found = rows[rows["predictor"].isin(names)].set_index(["rl_steps", "predictor"])["spearman"].dropna()
     parts = []
     for after in dict.fromkeys(steps[:1] + steps[-1:]):
@@ -128,15 +125,3 @@ def practice(tables: Path) -> str:
     found |= {"times": int(widest["after", "size"]), "leads": ended["leads"].sum(), "inverted": ended["inverted"].sum()}
     longest = runs[(runs["rl_steps"] == last) & (runs["mix"] == "longest")]
     return PRACTICE.format_map(found | {"longest": number(longest["over_promise"].mean(), 1)})
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", type=Path)
-    args = parser.parse_args()
-    with exit_on_bad_input("summary"):
-        print(paragraph(args.tables))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,6 @@
-"""What the figures share: style, kinds of runs and their colours, means over base models, and saving whole files."""
+"""What the figures share: style, means over base models, axes, and saving whole files."""
 
-from collections.abc import Iterable
 from io import BytesIO
-from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -16,86 +14,14 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from PIL import Image
 
 from largek.common import whole_file
-from rank_statistics import over_bases
-from select_mix import MIXES
+from quagmires.kinds import KINDS, kind_of
+from quagmires.predictors import LINES
+from quagmires.rank_statistics import over_bases
 
 plt.style.use(Path(__file__).with_name("figure.mplstyle"))
 
 WIDTH = 9  # inches: with the style's sizes of letters, a figure shown 700 pixels wide can be read
-
-
-class Looks(dict):
-    """How kinds look; one that is in no list, as in tables made elsewhere, looks as `rest` says."""
-
-    def __init__(self, rest: str, known: Iterable):
-        super().__init__(known)
-        self.rest = rest
-
-    def __missing__(self, kind: str) -> str:
-        return self.rest
-
-
-# Kinds of runs, in the order of legends. Colours differ in grey, too, and to the colour-blind; markers differ as well.
-COLORS = Looks(
-    "#a0a0a0",
-    {
-        "base": "#000000",
-        "random": "#767676",
-        "simple": "#bb3e06",
-        "repeated": "#0d3a8c",
-        "homogeneous": "#e69f00",
-        "longest": "#0f9d76",
-        "mixed": "#d88cb8",
-        "a few epochs": "#7cc4ea",
-        "average": "#7d3a85",
-        "own checkpoint": "#3d2b1f",
-    },
-)
-SPARE_COLORS, SPARE_MARKERS = ("#5b8c2a", "#c2185b", "#00838f", "#8d6e63", "#5e35b1"), "<>8Hd"
-MARKERS = Looks("8", zip(COLORS, "*ovsD^PXhp"))
-LABELS = {
-    "base": "base model, no SFT",
-    "random": "random, once",
-    "simple": "simple",
-    "repeated": "repeated: one set, 8 epochs or more",
-    "homogeneous": "homogeneous",
-    "longest": "longest",
-    "mixed": "mixed",
-    "a few epochs": "one random set, 2 to 7 epochs",
-    "average": "average with the base",
-    "own checkpoint": "own checkpoint",
-}
-# Mixes that are new in select_mix.py take these looks in turn.
-for mix, color, marker in zip((mix for mix in MIXES if mix not in COLORS), cycle(SPARE_COLORS), cycle(SPARE_MARKERS)):
-    COLORS[mix], MARKERS[mix], LABELS[mix] = color, marker, mix
-NOT_TREATED = ("base", "random")
 BEFORE, AFTER = "#12439b", "#d8672a"
-# Predictors, as they are called in figures: a minus sign where less promises more.
-PREDICTORS = {
-    "greedy": "pass@1 at temperature 0",
-    "log_odds": "mean log-odds of the rates",
-    "loss_own": "−held-out loss, own mix",
-    "loss_common": "−held-out loss, common",
-    "combined": "−common loss and pass@64",
-    "mixed_groups": "share of mixed groups",
-    "sound": "right answers well derived",
-    "truncated": "−truncated answers",
-    "length": "answer length",
-    "weight_distance": "−distance from base weights",
-    "mean": "recipes at random",
-    "probe": "reward, first tenth of RL",
-}
-LINES = {  # how the lines of the predictors are drawn that are shown together
-    "pass@1": ("#000000", "o", "-"),
-    "pass@4": ("#12439b", "s", "-"),
-    "pass@16": ("#3f9fd0", "D", "-"),
-    "pass@64": ("#eba71a", "^", "-"),
-    "loss_common": ("#c8460b", "v", "--"),
-    "combined": ("#d88cb8", "P", "--"),
-    "probe": ("#0f9d76", "X", "--"),
-    "mean": ("#bcbcbc", ".", ":"),
-}
-MANY = 8  # epochs from which one set counts as repeated, as in judge_hypotheses.py
 
 
 def save(figure: plt.Figure, path: str) -> None:
@@ -112,21 +38,6 @@ def say_empty(path: str, why: str) -> None:
     axis.axis("off")
     axis.text(0.5, 0.5, why, ha="center", va="center", wrap=True)
     save(figure, path)
-
-
-def in_order(kinds: Iterable[str]) -> list[str]:
-    """The kinds that there are, in the order of legends; those that are in no list come last."""
-    there = set(kinds)
-    return [kind for kind in COLORS if kind in there] + sorted(there - COLORS.keys())
-
-
-def kind_of(run: str, mix: str, epochs: float) -> str:
-    """The kind of a run: its mix, of random data by how often they were seen."""
-    if run == "base":
-        return "base"
-    if mix == "random" and epochs > 1:
-        return "repeated" if epochs >= MANY else "a few epochs"
-    return mix
 
 
 def read_promises(path: str, models: pd.DataFrame) -> pd.DataFrame:
@@ -149,20 +60,14 @@ def longest(rows: pd.DataFrame) -> pd.DataFrame:
 
 def style(kind: str, again: bool = False, **more) -> dict:
     """How a kind's points are drawn: hollow where treated data were seen `again` and again."""
-    size = {"base": 11, "random": 5, "mixed": 7.5, "a few epochs": 7.5}.get(kind, 6)
-    face = "white" if again else COLORS[kind]
-    edge = COLORS[kind] if again else "white"
-    return {"color": COLORS[kind], "marker": MARKERS[kind], "ms": size, "mfc": face, "mec": edge, "mew": 0.8} | more
+    look = KINDS[kind]
+    face, edge = ("white", look.color) if again else (look.color, "white")
+    return {"color": look.color, "marker": look.marker, "ms": look.size, "mfc": face, "mec": edge, "mew": 0.8} | more
 
 
 def key(kind: str, again: bool = False, label: str = "") -> Line2D:
     """A kind's entry in a legend."""
-    return Line2D([], [], ls="", label=label or LABELS.get(kind, kind), **style(kind, again))
-
-
-def called(predictor: str) -> str:
-    """A predictor's name in figures."""
-    return PREDICTORS.get(predictor, predictor.replace("+", " and "))
+    return Line2D([], [], ls="", label=label or KINDS[kind].label, **style(kind, again))
 
 
 def line(predictor: str) -> dict:

@@ -11,6 +11,8 @@ import pandas as pd
 
 from largek.common import InputError
 
+RECIPE = ["mix", "unique", "epochs", "budget_tokens"]  # runs that agree in these differ in their seed alone
+
 
 def add_bases(parser: argparse.ArgumentParser) -> None:
     """The option --bases."""

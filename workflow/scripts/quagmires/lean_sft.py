@@ -1,4 +1,5 @@
-"""SFTTrainer for small models on a CPU: the same batches and, to rounding, the same gradients, without padding.
+"""TRL's SFTTrainer, on every device, and for small models on a CPU without padding: the same batches and, to rounding,
+the same gradients. known_fields.py says for which recipes; for all others it is TRL's trainer.
 
 The batches are the stock trainer's own, drawn at random. Batches of like length would save the padding too, but then
 the lab's base model does not learn (docs/log.md). With several threads each computes its own part of a batch: two that
@@ -11,23 +12,26 @@ import torch
 from accelerate.utils import is_peft_model
 from trl import SFTTrainer
 
-from cpu_llama import score
 from largek.decode import supports
+from quagmires.cpu_llama import score
+from quagmires.known_fields import SFT, unknown
 
 
-class CPUSFTTrainer(SFTTrainer):
+class LeanSFTTrainer(SFTTrainer):
     """TRL's trainer, with the forward pass of `cpu_llama` where that computes the architecture and the loss."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        recipe = self.args
-        alone = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
-        plain = recipe.loss_type == "nll" and recipe.label_smoothing_factor == 0 and recipe.completion_only_loss
-        plain = plain and not (recipe.padding_free or recipe.packing or recipe.bf16 or recipe.fp16)
-        plain = plain and not recipe.neftune_noise_alpha and not getattr(self.model.config, "attention_dropout", 0)
-        self.scores = alone and plain and not is_peft_model(self.model) and supports(self.model.config)
+        self.scores = self.shortcut()
         self.threads = torch.get_num_threads()
         self.pool = ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,))
+
+    def shortcut(self) -> bool:
+        """Whether to compute the loss in its own way."""
+        if self.accelerator.device.type != "cpu" or self.accelerator.num_processes > 1 or is_peft_model(self.model):
+            return False
+        computed = supports(self.model.config) and not getattr(self.model.config, "attention_dropout", 0)
+        return computed and not unknown(self.args, SFT, {"completion_only_loss": True, "bf16": False})
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if not (self.scores and self.model.training) or return_outputs or num_items_in_batch is None:

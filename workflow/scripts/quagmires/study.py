@@ -14,13 +14,12 @@ import yaml
 from largek.common import InputError
 from largek.tasks import is_file, read_entries
 from largek.verify import NAMED, sources
-from lease_gpus import devices
-from select_mix import MIXES
+from quagmires.gpus import devices
+from quagmires.mixes import MIXES
 
-SCHEMAS = Path(__file__).parents[1] / "schemas"
+SCHEMAS = Path(__file__).parents[2] / "schemas"
 COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "series", "checkpoint"]
 OPTIONAL = ["grpo_seeds", "average_of"]
-RECIPE = ["mix", "unique", "epochs", "budget_tokens"]  # runs that agree in these differ in their seed alone
 
 
 class StudyError(Exception):
@@ -222,7 +221,7 @@ def read_runs(config: dict) -> pd.DataFrame:
         validate(filled, "runs.schema.yaml", where)
         if sum(name in filled for name in ("mix", "checkpoint", "average_of")) != 1:
             raise StudyError(f"{where}: expected one of mix, checkpoint and average_of")
-        if filled.get("mix", MIXES[0]) not in MIXES:
+        if "mix" in filled and filled["mix"] not in MIXES:
             raise StudyError(f"{where}: mix: {filled['mix']!r} is not one of {', '.join(MIXES)}")
         if "mix" in filled and ("unique" in filled) == ("budget_tokens" in filled):
             raise StudyError(f"{where}: expected either unique or budget_tokens")

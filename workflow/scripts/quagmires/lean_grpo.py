@@ -1,9 +1,12 @@
-"""GRPOTrainer for small models on a CPU: the same rollouts in distribution, the same gradients to rounding, less work.
+"""TRL's GRPOTrainer, on every device, and for small models on a CPU with less work: the same rollouts in distribution,
+the same gradients to rounding.
 
-TRL's trainer spends its time on padding, on finished answers that stay in the batch, and on answers without a gradient.
-Here rollouts come from `largek.decode` and log-probabilities from `cpu_llama`, where these compute the architecture,
-and answers whose advantage is 0 (all eight of a group right, or all wrong) are left out of a loss to which they
-contribute exactly nothing: on-policy, without a KL term, and divided by a fixed number (`dapo`).
+There TRL's trainer spends its time on padding, on finished answers that stay in the batch, and on answers without a
+gradient. Here rollouts come from `largek.decode` and log-probabilities from `cpu_llama`, where these compute the
+architecture, and answers whose advantage is 0 (all eight of a group right, or all wrong) are left out of a loss to
+which they contribute exactly nothing: on-policy, without a KL term, and divided by a fixed number (`dapo`).
+known_fields.py says for which recipes; for all others, on GPUs and in several processes it is TRL's trainer, with the
+seed of vLLM set.
 """
 
 import torch
@@ -11,34 +14,37 @@ from accelerate.utils import is_peft_model, set_seed
 from torch.nn.functional import pad
 from trl import GRPOTrainer
 
-from cpu_llama import score
 from largek.decode import Decoder, supports
+from quagmires.cpu_llama import score
+from quagmires.known_fields import ROLLOUTS, SCORES, SKIPS, unknown
 
 
-class CPUGRPOTrainer(GRPOTrainer):
+class LeanGRPOTrainer(GRPOTrainer):
     """TRL's trainer, with its own loss, for which it gets rollouts and log-probabilities faster."""
 
     def __init__(self, *args, **kwargs):
         if kwargs["args"].use_vllm and kwargs["args"].use_cpu:
             keep_weights_of_vllm()
         super().__init__(*args, **kwargs)
-        recipe = self.args
-        alone = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
-        computed = alone and supports(self.model.config) and not is_peft_model(self.model)
-        computed = computed and not (recipe.use_vllm or recipe.bf16 or recipe.fp16 or recipe.neftune_noise_alpha)
-        computed = computed and (recipe.disable_dropout or not getattr(self.model.config, "attention_dropout", 0))
-        self.decodes = computed and recipe.top_k == 0 and recipe.min_p is None and recipe.repetition_penalty == 1
-        self.decodes = self.decodes and not (recipe.generation_kwargs or recipe.use_transformers_continuous_batching)
-        self.scores = computed and recipe.temperature == 1
-        plain = recipe.beta == 0 and recipe.entropy_coef == 0 and not recipe.use_adaptive_entropy
-        plain = plain and recipe.top_entropy_quantile == 1 and recipe.off_policy_mask_threshold is None
-        once = recipe.steps_per_generation == recipe.num_iterations == recipe.gradient_accumulation_steps == 1
-        self.skips = alone and plain and once and recipe.loss_type == "dapo"
-        self.entropy = None
+        self.decodes, self.scores, self.skips = self.shortcuts()
+        self.entropy, recipe = None, self.args
         if recipe.use_vllm:
             # TRL seeds its engine with the process's number, whatever the seed. It draws from torch's own generator,
             # so the seed can still be set, and the generator's state is in every checkpoint.
             set_seed(recipe.seed + self.accelerator.process_index // recipe.vllm_tensor_parallel_size)
+
+    def shortcuts(self) -> tuple[bool, bool, bool]:
+        """Whether to sample, to score and to leave answers out in its own way."""
+        if self.accelerator.device.type != "cpu" or self.accelerator.num_processes > 1:
+            return False, False, False
+        recipe, config = self.args, self.model.config
+        computed = supports(config) and not is_peft_model(self.model)
+        computed = computed and (recipe.disable_dropout or not getattr(config, "attention_dropout", 0))
+        return (
+            computed and not unknown(recipe, ROLLOUTS, {"bf16": False}),
+            computed and not unknown(recipe, SCORES, {"bf16": False}),
+            not unknown(recipe, SKIPS, {"loss_type": "dapo", "beta": 0.0, "steps_per_generation": 1}),
+        )
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         if not self.decodes or not self.model.training:

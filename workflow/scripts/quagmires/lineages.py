@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from largek.common import derive_seed
-from largek.passk import passk_where_enough
-from rank_statistics import spearman
-from study import RECIPE
+from quagmires.bases import RECIPE
+from quagmires.predictors import Measured, names, value_of
+from quagmires.rank_statistics import spearman
 
 PROBE = 0.1  # of the RL steps: what a practitioner could run of every candidate instead of measuring it
 DRAWS = 1000  # of the noise of runs
+GAIN = ("n", "correct", "tokens", "entropy", "truncated", "sound")  # are counted in the block of the gain, too
 
 
 class Base:
@@ -61,40 +62,17 @@ class Base:
         """Each predictor's value of every run, (draws, runs), NaN where a run has none. Without `weights` there is one
         draw, the plain mean over tasks.
 
-        More always promises more: losses, truncation and the distance from the base weights enter with a minus sign.
-        `half` ("_even", "_odd") takes the losses on half of the held-out examples.
+        More always promises more: `sign` in predictors.py says what enters with a minus sign. `half` ("_even", "_odd")
+        takes the losses on half of the held-out examples.
         """
         split = "predict" if problems == "disjoint" else "outcome"
         weights = even(self.tasks[split])[None] if weights is None else weights
-        names = ("n", "correct", "tokens", "entropy", "truncated", "sound")
-        sums = {name: self.stack(split, name) for name in names}
-        gain = {name: self.stack(split, f"gain_{name}") for name in names}
+        sums = {name: self.stack(split, name) for name in self.columns if name not in ("problem", "task")}
+        gain = {name: sums[f"gain_{name}"] for name in GAIN}
         if problems == "shared" and (sums["n"] > gain["n"]).all():  # leave the block out that the gain is measured on
-            sums = {name: sums[name] - gain[name] for name in names}
-        n, correct, grid = sums["n"], sums["correct"], np.array(self.ks)
-        rates = np.array([passk_where_enough(n[run], correct[run], grid) for run in range(len(n))])
-        out = {f"pass@{k}": weights @ rates[:, :, column].T for column, k in enumerate(self.ks)}
-        out["greedy"] = np.full_like(out["pass@1"], np.nan)
-        if "greedy_n" in self.columns:
-            asked = self.stack(split, "greedy_n")
-            with np.errstate(invalid="ignore"):
-                out["greedy"] = weights @ (self.stack(split, "greedy_correct") / np.where(asked, asked, np.nan)).T
-        out["log_odds"] = weights @ np.log((correct + 0.5) / (n - correct + 0.5)).T
-        for name in ("loss_own", "loss_common"):
-            out[name] = of_runs(-self.before[f"{name}{half}"].astype(float), weights)
-        large = f"pass@{large_k(self.ks)}"
-        out["combined"] = (zscore(out["loss_common"]) + zscore(out[large])) / 2
-        for k in self.ks[1:]:
-            out[f"pair@{k}"] = (zscore(out["pass@1"]) + zscore(out[f"pass@{k}"])) / 2
-        out["entropy"] = (weights @ sums["entropy"].T) / (weights @ sums["tokens"].T)
-        first, first_n = (self.stack(split, name) for name in ("first_correct", "first_n"))
-        out["mixed_groups"] = weights @ ((first > 0) & (first < first_n)).T.astype(float)
-        with np.errstate(invalid="ignore"):  # 0 / 0 without any right answer
-            out["sound"] = (weights @ sums["sound"].T) / (weights @ correct.T)
-        out["truncated"] = -(weights @ (sums["truncated"] / n).T)
-        out["length"] = weights @ (sums["tokens"] / n).T
-        out["weight_distance"] = of_runs(-self.before["weight_distance"].astype(float), weights)
-        return {name: with_ties(values) for name, values in out.items()}
+            sums |= {name: sums[name] - gain[name] for name in GAIN}
+        seen = Measured(sums, self.before, weights, half, self.ks)
+        return {name: with_ties(value_of(name, seen)) for name in names(self.ks)}
 
     def of_lineages(self, steps: int, value) -> np.ndarray:
         """The mean over GRPO seeds of value(model) of every run; NaN where RL did not get as far."""
@@ -243,6 +221,12 @@ def expectations(score: np.ndarray, sizes: np.ndarray, noise: Noise, seed: objec
     return score.mean() + kept * (score - score.mean()) + drawn
 
 
+def regret(choice: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """What the recipe that `choice` puts first loses against the best in each draw of `expected`, (draws, recipes).
+    Recipes that tie for the first place count by their mean."""
+    return expected.max(1) - expected[:, choice == choice.max()].mean(1)
+
+
 def ceiling(score: np.ndarray, sizes: np.ndarray, noise: Noise, seed: object) -> float:
     """Spearman's correlation that the recipes' expectations themselves would have with scores of one run each (or as
     many as there were), on average: what a perfect predictor could reach. NaN where the noise is not known."""
@@ -254,11 +238,6 @@ def ceiling(score: np.ndarray, sizes: np.ndarray, noise: Noise, seed: object) ->
     rng = np.random.default_rng(derive_seed("ceiling", seed))
     drawn = true + rng.standard_normal((DRAWS, len(score))) * np.sqrt(own)
     return float(np.nan_to_num(spearman(np.broadcast_to(with_ties(true), drawn.shape), drawn)).mean())
-
-
-def large_k(ks: list[int]) -> int:
-    """64, or the largest k below that there is."""
-    return max(k for k in ks if k <= 64)
 
 
 def even(tasks: np.ndarray) -> np.ndarray:
@@ -278,11 +257,6 @@ def halves(tasks: np.ndarray, draws: int, seed: object) -> tuple[np.ndarray, np.
     return tuple(weights / weights.sum(1, keepdims=True) for weights in both)
 
 
-def of_runs(values, weights: np.ndarray) -> np.ndarray:
-    """A value of each run that is the same in every draw of problems."""
-    return np.tile(np.asarray(values, float), (len(weights), 1))
-
-
 def reward_at(rows: pd.DataFrame, clock: pd.Series, end: float) -> float:
     """Mean reward over the last tenth of all steps before `clock` passes `end`."""
     reached = int((clock <= end).sum())
@@ -294,12 +268,3 @@ def with_ties(values: np.ndarray) -> np.ndarray:
     """The values to 40 binary places. Equal fractions tie then in ranks and choices, in whatever order their sums were
     added up, which differs between processors."""
     return np.round(values * 2.0**40) / 2.0**40
-
-
-def zscore(x: np.ndarray) -> np.ndarray:
-    """z-scores over the runs (last axis); 0 where all are equal, NaN where there is none."""
-    there = np.isfinite(x)
-    size = np.maximum(1, there.sum(-1, keepdims=True))
-    centred = x - np.where(there, x, 0).sum(-1, keepdims=True) / size
-    scale = np.sqrt(np.where(there, centred**2, 0).sum(-1, keepdims=True) / size)
-    return centred / np.where(scale > 1e-12, scale, 1)
