@@ -61,8 +61,8 @@ PACKAGES += (
     "liger-kernel",
 )  # where they are installed
 # Modules of which these functions alone can change a weight: the rest says what happens, to a person or to a file.
-DECIDING = {"largek": (), "largek.common": ("derive_seed", "read_jsonl"), "largek.store": (), "model_card": ()}
-DECIDING |= {"rollouts": ()}
+DECIDING = {"largek.common": ("derive_seed", "read_jsonl", "stream_jsonl", "row_of")}
+DECIDING |= dict.fromkeys(["largek", "largek.store", "model_card", "rollouts"], ())
 # Hours of training from which checkpoints of another recipe are kept: more than any training of the lab takes, and
 # worth more on GPUs than the disk that they need.
 WORTH_KEEPING = 1.0
