@@ -56,6 +56,7 @@ estimate: setup     ## what a study on GPUs costs: make estimate CONFIG=config/p
 
 DEVICE := cuda
 check-gpu:          ## will a study run on this machine's GPU? five minutes: make check-gpu CONFIG=config/workstation.yaml
+	@python -c 'from importlib.util import find_spec; exit(not find_spec("psutil") and "first make the environment: make setup-gpu")'
 	python workflow/scripts/check_gpu.py --config $(CONFIG) --device $(DEVICE)
 
 mislead: setup      ## the study of docs/plan.md, one base model after the other; may be stopped and goes on
@@ -101,8 +102,9 @@ BASES_THERE = $$(ls results/published/$$study | sed -n 's/^base-//p' | sort -n |
 READY = .venv/$(if $(wildcard .venv/gpu-ready),gpu-)ready
 setup: $(READY)     ## the environment alone
 
+NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
 .venv/ready: envs/cpu.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(NEW_ENOUGH)
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --requirement envs/cpu.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) --find-links $(TORCH_INDEX))
@@ -125,6 +127,7 @@ test-all: test .venv-vllm/ready  ## everything
 # The environment of studies on GPUs.
 setup-gpu: .venv/gpu-ready
 .venv/gpu-ready: envs/gpu.txt pyproject.toml
+	$(NEW_ENOUGH)
 	$(call install,.venv,gpu)
 	touch $@
 

@@ -156,34 +156,41 @@ def write_jsonl(path: str | Path, rows: Iterable[dict]) -> None:
 def read_jsonl(path: str | Path, fields: Iterable[str] = ()) -> list[dict]:
     """The rows of a JSONL file; lines without anything are skipped. Raises InputError naming file, line and field where
     one is broken or missing."""
+    return list(stream_jsonl(path, fields))
+
+
+def stream_jsonl(path: str | Path, fields: Iterable[str] = ()) -> Iterator[dict]:
+    """As `read_jsonl`, one row after another: a file of many gigabytes takes the memory of its longest line."""
+    number = 0
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # a byte order mark is no part of the text
+        with Path(path).open(encoding="utf-8-sig") as file:  # a byte order mark is no part of the text
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield row_of(line, f"{path}, line {number}", fields)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected lines of JSON in UTF-8, found no text in it ({error})") from None
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: texts hold U+2028 and the like
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            if "\\ud" in line.lower():
-                json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            half = error.object[error.start]
-            raise InputError(
-                f"{path}, line {number}: {half!r} is half of a character, which no text can hold"
-            ) from None
-        except (ValueError, RecursionError) as error:  # numbers of too many digits, and brackets in brackets, too
-            raise InputError(f"{path}, line {number}: not JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {number}: expected a JSON object")
-        missing = [field for field in fields if field not in row]
-        if missing:
-            raise InputError(f"{path}, line {number}: expected the field {missing[0]!r}, found {', '.join(row)}")
-        rows.append(row)
-    return rows
+        where = f"{error.reason} behind line {number}"
+        raise InputError(f"{path}: expected lines of JSON in UTF-8, found no text in it ({where})") from None
+
+
+def row_of(line: str, where: str, fields: Iterable[str]) -> dict:
+    """One line of a JSONL file. Raises InputError."""
+    try:
+        row = json.loads(line)
+        if "\\ud" in line.lower():
+            json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise InputError(f"{where}: {half!r} is half of a character, which no text can hold") from None
+    except (ValueError, RecursionError) as error:  # numbers of too many digits, and brackets in brackets, too
+        raise InputError(f"{where}: not JSON ({error})") from None
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: expected a JSON object")
+    missing = [field for field in fields if field not in row]
+    if missing:
+        raise InputError(f"{where}: expected the field {missing[0]!r}, found {', '.join(row)}")
+    return row
 
 
 def readable(text: str) -> str:

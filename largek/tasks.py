@@ -6,9 +6,10 @@ is put to the model, and which verifier reads the answer. The keys of an entry a
 """
 
 import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from largek.common import InputError, read_jsonl
+from largek.common import InputError, stream_jsonl
 
 ENTRY = {
     "file": "JSONL file, relative to the working directory",
@@ -33,6 +34,7 @@ ENTRY = {
 SOURCES = ("file", "hub", "reasoning_gym")
 KINDS = {"rows": (int, "a number"), "take": (int, "a number"), "answer_boxed": (bool, "true or false")}
 KINDS |= {"parameters": (dict, "names with values")}  # of all other keys: text
+BATCH = 1000  # rows of a data set that are in memory at once
 NULL = ("id", "answer", "config", "parameters", "verifier")  # may be null
 
 
@@ -44,45 +46,39 @@ def read_tasks(names: list[str], tasks_file: str | None = None, prompt: str | No
     """
     if prompt is not None and "{problem}" not in prompt:
         raise InputError(f"--prompt: expected {{problem}} in it, got {prompt!r}")
+    rows = list(stream_tasks(names, tasks_file))
+    return rows if prompt is None else [row | {"prompt": fill(prompt, row["problem"])} for row in rows]
+
+
+def stream_tasks(names: list[str], tasks_file: str | None = None) -> Iterator[dict]:
+    """The same one after another: of what was read nothing but the ids is kept."""
     entries = read_entries(tasks_file) if tasks_file or any(not is_file(name) for name in names) else {}
-    rows = []
-    for name in names:
-        if is_file(name):
-            found = from_file(name)
-        elif name in entries:
-            found = from_entry(name, entries[name])
-        else:
-            raise InputError(f"--tasks {name}: expected a JSONL file or one of {', '.join(entries)}")
-        if not found:
-            raise InputError(f"--tasks {name}: expected at least one problem")
-        rows += found
-    if prompt is not None:
-        rows = [row | {"prompt": fill(prompt, row["problem"])} for row in rows]
     seen: set[str] = set()
-    for row in rows:
-        if row["id"] in seen:
-            raise InputError(f"{', '.join(names)}: the id {row['id']!r} is there twice")
-        seen.add(row["id"])
-    return rows
+    for name in names:
+        if not is_file(name) and name not in entries:
+            raise InputError(f"--tasks {name}: expected a JSONL file or one of {', '.join(entries)}")
+        before = len(seen)
+        for row in from_file(name) if is_file(name) else from_entry(name, entries[name]):
+            if row["id"] in seen:
+                raise InputError(f"{', '.join(names)}: the id {row['id']!r} is there twice")
+            seen.add(row["id"])
+            yield row
+        if len(seen) == before:
+            raise InputError(f"--tasks {name}: expected at least one problem")
 
 
 def is_file(name: str) -> bool:
     return name.endswith(".jsonl") or Path(name).is_file()
 
 
-def from_file(path: str) -> list[dict]:
+def from_file(path: str) -> Iterator[dict]:
     """Rows of a JSONL file as they are; `task` (the file's name) and `split` ("all") are filled in where missing, and
     rows are numbered from 0 if none has an `id`."""
-    try:
-        rows = read_jsonl(path, ("problem", "answer"))
-    except InputError as error:
-        hint = "; fields of other names are for --tasks-file" if "expected the field" in str(error) else ""
-        raise InputError(f"{error}{hint}") from None
-    if not any("id" in row for row in rows):
-        rows = [{"id": str(number)} | row for number, row in enumerate(rows)]
-    found = []
-    for number, row in enumerate(rows):
-        where = f"{path}, row {number}"
+    first: dict = {}
+    for number, row in enumerate(own_rows(path)):
+        where, first = f"{path}, row {number}", first or row
+        if "id" not in first:
+            where, row = (f"{path}, row 0", first) if "id" in row else (where, {"id": str(number)} | row)
         if "id" not in row:
             raise InputError(f"{where}: expected the field 'id', as in other rows; found {', '.join(row)}")
         if type(row["id"]) not in (str, int, float) or row["id"] in ("", math.inf, -math.inf) or row["id"] != row["id"]:
@@ -91,8 +87,16 @@ def from_file(path: str) -> list[dict]:
         if isinstance(row["answer"], list) and len(row["answer"]) == 1:
             row["answer"] = row["answer"][0]
         check_answer(row["answer"], where)
-        found.append(typed(row, where))
-    return found
+        yield typed(row, where)
+
+
+def own_rows(path: str) -> Iterator[dict]:
+    """The rows of a person's own file, or what to do about fields of other names."""
+    try:
+        yield from stream_jsonl(path, ("problem", "answer"))
+    except InputError as error:
+        hint = "; fields of other names are for --tasks-file" if "expected the field" in str(error) else ""
+        raise InputError(f"{error}{hint}") from None
 
 
 def typed(row: dict, where: str) -> dict:
@@ -142,28 +146,30 @@ def read_entries(tasks_file: str | None) -> dict[str, dict]:
     return entries
 
 
-def from_entry(name: str, entry: dict) -> list[dict]:
+def from_entry(name: str, entry: dict) -> Iterator[dict]:
     """The rows of an entry of a tasks file. Their ids are `task/id`, so that tasks may number their problems alike.
 
     Rows without an answer where one is expected are left out, as public data sets have a few; a line says how many.
     """
     if "reasoning_gym" in entry:
-        source = from_reasoning_gym(name, entry)
+        source: Iterable[dict] = from_reasoning_gym(name, entry)
     elif "hub" in entry:
         source = from_hub(name, entry)
     else:
-        source = read_jsonl(entry["file"])
-    if "rows" in entry and len(source) != entry["rows"]:
-        raise InputError(f"task {name}: expected {entry['rows']} rows, found {len(source)}")
+        source = stream_jsonl(entry["file"])
     problem_field, answer_field = entry.get("problem", "problem"), entry.get("answer", "answer")
     more = {name: entry[name] for name in ("solution", "family") if name in entry}
-    id_field = entry.get("id", "id" if source and "id" in source[0] else None)
-    rows = []
+    read = left_out = 0
+    id_field = entry.get("id")
     for number, row in enumerate(source):
+        read += 1
+        if number == 0 and "id" not in entry:
+            id_field = "id" if "id" in row else None
         for field in filter(None, (problem_field, answer_field, id_field, *more.values())):
             if field not in row:
                 raise InputError(f"task {name}, row {number}: expected the field {field!r}, found {', '.join(row)}")
         if answer_field and row[answer_field] in (None, ""):
+            left_out += 1
             continue
         problem = text_of(row[problem_field], "user")
         answer = plain_answer(row[answer_field], f"task {name}, row {number}") if answer_field else ""
@@ -189,11 +195,11 @@ def from_entry(name: str, entry: dict) -> list[dict]:
             made |= {"reasoning_gym": row["reasoning_gym"], "verifier": "reasoning-gym"}
         if "verifier" in entry:
             made["verifier"] = entry["verifier"]
-        rows.append(typed(made, f"task {name}, row {number}"))
-    if len(rows) < len(source):
-        left_out = f"{len(source) - len(rows)} of {len(source)} rows"
-        print(f"task {name}: {left_out} have no answer and are left out", flush=True)
-    return rows
+        yield typed(made, f"task {name}, row {number}")
+    if read != entry.get("rows", read):
+        raise InputError(f"task {name}: expected {entry['rows']} rows, found {read}")
+    if left_out:
+        print(f"task {name}: {left_out} of {read} rows have no answer and are left out", flush=True)
 
 
 def text_of(value: object, role: str) -> str:
@@ -217,8 +223,9 @@ def fill(prompt: str, problem: str) -> str:
     return prompt.replace("{problem}", problem)
 
 
-def from_hub(name: str, entry: dict) -> list[dict]:
-    """Rows of a data set on the hub at a pinned revision, or of a local folder. Remote code is never run."""
+def from_hub(name: str, entry: dict) -> Iterator[dict]:
+    """Rows of a data set on the hub at a pinned revision, or of a local folder. Remote code is never run. A whole data
+    set is a file that lies in the hub's cache, of which `datasets` reads what is asked for."""
     try:
         from datasets import disable_progress_bars, load_dataset
     except ImportError as error:
@@ -232,7 +239,11 @@ def from_hub(name: str, entry: dict) -> list[dict]:
     try:
         rows = load_dataset(entry["hub"], entry.get("config"), **options)
         rows = rows.select_columns(wanted_columns(entry, rows.column_names)) if rows.column_names else rows
-        return list(rows.take(entry["take"])) if "take" in entry else rows.to_list()
+        if "take" in entry:
+            yield from rows.take(entry["take"])
+        else:
+            for start in range(0, len(rows), BATCH):
+                yield from rows.select(range(start, min(start + BATCH, len(rows)))).to_list()
     except Exception as error:  # of the network, the hub, the file's format: one line each
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"task {name}: {entry['hub']} could not be loaded ({reason})") from None

@@ -1,5 +1,6 @@
 """Paths, a small model that looks like the lab's, and a finished smoke study."""
 
+import copy
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell, and so by commands
 BIN = Path(sys.executable).parent
+PRETEND = ROOT / "tests" / "pretend"  # packages in name only, for dry runs
 SMOKE = ("--configfile", "config/smoke.yaml")
 PARTS = ("Snakefile", "workflow", "config", "envs", "profiles", "largek")
 sys.path.append(str(ROOT / "workflow" / "scripts"))
@@ -24,6 +26,17 @@ def run(*command: object, cwd: Path = ROOT, **options) -> subprocess.CompletedPr
     """Run a command of this environment; its output is text and not checked."""
     program, *rest = map(str, command)
     return subprocess.run([str(BIN / program), *rest], cwd=cwd, capture_output=True, text=True, **options)
+
+
+def wrong(config: dict, path: str, value) -> dict:
+    """The study with another value of a key, whose parents stand before it."""
+    *parents, last = path.split("/")
+    changed = copy.deepcopy(config)
+    inner = changed
+    for key in parents:
+        inner = inner[key]
+    inner[last] = value
+    return changed
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from conftest import ROOT, run
 
-from estimate_cost import by_kind, bytes_of_a_token, engine, estimate, memory_of_training
+from estimate_cost import by_kind, chain
 from largek.common import InputError
+from quagmires.cost_formulas import bytes_of_a_token, engine, estimate, memory_of_training
 
 RATES = yaml.safe_load((ROOT / "config" / "throughputs.yaml").read_text())
 ON_GPUS = ["workstation", "workstation-1.7b", "paper", "paper-mistral", "paper-qwen"]
@@ -140,7 +141,8 @@ def test_kept_steps_import_data_and_grades_are_counted():
     found, fewer = totals(config), totals(config | {"grpo_steps": []})
     assert found["sample_after_rl"].longest == pytest.approx(4 * fewer["sample_after_rl"].longest)
     assert found["import_base"].gpus == found["prepare_data"].gpus == found["grade"].gpus == 0
-    assert found["prepare_data"].memory == pytest.approx(1 + 3 * 160_000 * 2900 / 1e9)
+    held = 160_000 * 300 + 60_000 * 256 * 4 + 1000 * 512 * 150  # rows' places, the pool's problems, tokens of a batch
+    assert found["prepare_data"].memory == pytest.approx(1 + held / 1e9)
     # 28 models before RL: 400 problems of each split, greedy too; after it four models of each of 28 trainings
     answers = 28 * (400 * 128 + 400 * 32 + 800) + 28 * 4 * 400 * 32
     assert f"{answers:,} answers" in found["grade"].rests
@@ -153,6 +155,18 @@ def test_every_study_fits(name):
     assert all(total.memory < RATES["memory"] for total in found.values() if total.gpus)
     weights = 2 * config["base_model"]["parameters"] / 1e9
     assert weights < found["measure_loss"].memory < weights + 8
+    assert found["prepare_data"].memory < 4  # of a laptop, whatever is read
+
+
+def test_the_longest_chain_is_the_longest():
+    """Of paper-qwen a block of samples takes longer than GRPO and what is sampled after it."""
+    hours = {total.kind: total.longest for total in totals(study("paper-qwen")).values()}
+    assert hours["sample"] > hours["train_grpo"] + hours["sample_after_rl"]
+    kinds = ("import_base", "prepare_data", "train_sft", "sample", "grade")
+    assert chain(totals(study("paper-qwen")).values()) == pytest.approx(sum(hours[kind] for kind in kinds))
+    hours = {total.kind: total.longest for total in totals(study("workstation")).values()}
+    kinds = ("import_base", "prepare_data", "train_sft", "train_grpo", "sample_after_rl", "grade")
+    assert chain(totals(study("workstation")).values()) == pytest.approx(sum(hours[kind] for kind in kinds))
 
 
 @pytest.mark.parametrize("name", ON_GPUS[2:])

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,18 @@ def test_the_environment_of_gpus_takes_the_place_of_that_of_the_cpu(project):
     assert "-m venv --clear .venv" in planned(project, "setup-gpu")
     (project / ".venv" / "ready").unlink()
     assert "--clear" not in planned(project, "setup-gpu")
+
+
+def test_an_old_python_is_refused_before_an_environment_is_made(project):
+    for target in ("setup", "setup-gpu"):
+        plan = planned(project, target)
+        assert 0 < plan.index("sys.version_info < (3, 11)") < plan.index("-m venv")
+
+
+def test_the_check_of_a_gpu_needs_its_environment(project):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=project, check=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    environment.pop("PYTHONPATH", None)
+    done = subprocess.run(["make", "check-gpu"], cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode and "first make the environment: make setup-gpu" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, SMOKE, copy_of_the_project, run
+from conftest import PRETEND, ROOT, SMOKE, copy_of_the_project, run
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
@@ -18,8 +18,9 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 
 
 def dry_run(cwd: Path, *options: object) -> str:
-    """What `snakemake -n -p` prints on a machine with eight pretend GPUs."""
+    """What `snakemake -n -p` prints on a machine with eight pretend GPUs and a pretend vLLM."""
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(PRETEND), os.environ.get("PYTHONPATH", "")])
     done = run("snakemake", "-n", "-p", "--resources", "gpu=8", *options, cwd=cwd, env=environment)
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout + done.stderr

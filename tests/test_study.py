@@ -1,20 +1,18 @@
 """Wrong configs and sheets are refused by one line that names file, key or row, and what was expected."""
 
-import copy
 import json
-import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, run
+from conftest import ROOT, run, wrong
 from trl import GRPOConfig, SFTConfig
 
 from largek.common import InputError
 from largek.tasks import read_entries
 from quagmires.recipe import read_recipe
-from quagmires.study import COLUMNS, StudyError, check_start, read_runs, recipe_files, validate_study
+from quagmires.study import COLUMNS, StudyError, read_runs, recipe_files, validate_study
 from train_grpo import check_vllm
 
 OTHERS = {"tasks.yaml", "throughputs.yaml"}  # what stands beside the studies
@@ -120,16 +118,6 @@ def test_the_estimate_refuses_a_study_of_the_lab():
     assert done.returncode == 2 and "the lab's studies need no GPU" in done.stderr
 
 
-def wrong(config: dict, path: str, value) -> dict:
-    *parents, last = path.split("/")
-    changed = copy.deepcopy(config)
-    inner = changed
-    for key in parents:
-        inner = inner[key]
-    inner[last] = value
-    return changed
-
-
 @pytest.mark.parametrize(
     "path, value, message",
     [
@@ -162,47 +150,6 @@ def test_a_wrong_config_is_refused(config, path, value, message):
     with pytest.raises(StudyError) as caught:
         validate_study(wrong(config, path, value), "x.yaml")
     assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.fixture
-def workstation(monkeypatch) -> dict:
-    """Its config, on a machine with two pretend GPUs and nobody's token."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    return yaml.safe_load(Path("config/workstation.yaml").read_text())
-
-
-@pytest.mark.parametrize(
-    "path, value, message",
-    [
-        ("data/benchmarks", ["gsm8kk"], "data/benchmarks: the task 'gsm8kk' is neither in config/tasks.yaml nor one"),
-        ("data/rl", ["none.jsonl"], "data/rl: the task 'none.jsonl': no such file: none.jsonl"),
-        ("data/rl", ["made-file"], "data/rl: the task 'made-file': no such file: data/made.jsonl"),
-        ("data/sft", ["made-hub"], "data/sft: the task 'made-hub' has no revision, the commit of someone/data to take"),
-        ("data/sft", ["gsm8k"], "data/sft: the task 'gsm8k' names no field with a solution"),
-        ("data/tasks_file", "none.yaml", "none.yaml: no such file"),
-        ("base_model", {"name": "some/model"}, "base_model: no folder some/model; for a model on the hub give its rev"),
-        ("base_model/gated", True, "base_model: Qwen/Qwen3-0.6B-Base is behind a licence: accept it on the model's"),
-        ("gpus/grpo", 8, "gpus/grpo: a job wants 8, and this machine has 2 to give"),
-        ("gpus/grpo", 2, "gpus/grpo: a job wants 2: run with --resources gpu=2"),
-    ],
-)
-def test_a_study_that_cannot_finish_does_not_start(workstation, tmp_path, path, value, message):
-    entries = yaml.safe_load(Path("config/tasks.yaml").read_text())
-    entries |= {"made-file": {"file": "data/made.jsonl"}, "made-hub": {"hub": "someone/data", "solution": "s"}}
-    (tmp_path / "tasks.yaml").write_text(yaml.safe_dump(entries))
-    changed = wrong(workstation, path, value)
-    if "made" in str(value):
-        changed["data"]["tasks_file"] = str(tmp_path / "tasks.yaml")
-    check_start(workstation, "x.yaml", 1)
-    with pytest.raises(StudyError) as caught:
-        check_start(changed, "x.yaml", 1)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_a_study_on_other_machines_is_not_held_to_the_gpus_of_this_one(workstation):
-    check_start(wrong(workstation, "gpus/grpo", 8), "x.yaml", None)
 
 
 def test_a_missing_key_is_named(config):
@@ -259,22 +206,6 @@ def test_a_wrong_recipe_is_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_recipe(path, SFTConfig, output_dir=str(tmp_path), use_cpu=True, seed=1)
-
-
-@pytest.mark.parametrize(
-    "study, gpus, message",
-    [
-        ("workstation", "", "config/workstation.yaml: gpus/sft: a job wants 1, and this machine has 0 to give"),
-        ("paper-qwen", "0", "data/sft: the task 'acereason' has no revision, the commit of nvidia/AceReason-1.1-SFT"),
-    ],
-)
-def test_snakemake_refuses_what_cannot_finish_before_anything_is_fetched(study, gpus, message, tmp_path):
-    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")  # it lists no device
-    (tmp_path / "nvidia-smi").chmod(0o755)
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpus, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = run("snakemake", "-n", "--configfile", f"config/{study}.yaml", env=environment)
-    assert done.returncode != 0 and message in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_snakemake_shows_the_line():

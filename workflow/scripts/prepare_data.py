@@ -11,22 +11,45 @@ Reads entries of a tasks file (see largek/tasks.py) and writes into --output
 What a problem is asked as stands in its field `prompt`, the same words in SFT, RL and evaluation. Worked examples have
 `tokens`, the length of prompt and solution; those of more than `max_tokens` are left out.
 
+Rows lie on disk until they are chosen, so memory goes with what is chosen beside the pool: of a row that is read it has
+the id and the place on disk, some two hundred bytes.
+
     python workflow/scripts/prepare_data.py --tokenizer results/smollm/models/base/model --seed 1 --output problems \\
         --data "$(python -c 'import json, yaml; print(json.dumps(yaml.safe_load(open("config/smollm.yaml"))["data"]))')"
 """
 
 import argparse
 import json
+import os
 import random
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
-from largek.common import InputError, derive_seed, exit_on_bad_input, write_jsonl
+from largek.common import InputError, derive_seed, exit_on_bad_input, whole_file
 from largek.models import load_tokenizer
-from largek.tasks import fill, read_tasks
+from largek.tasks import fill, stream_tasks
 
 BATCH = 1000  # worked examples whose tokens are counted at once
+
+
+class Shelf:
+    """Rows on disk, each by its place there, in a file without a name: it goes with this process, however that ends."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  open as long as the shelf is there
+
+    def put(self, row: dict) -> int:
+        place = self.file.seek(0, os.SEEK_END)
+        self.file.write(json.dumps(row).encode() + b"\n")
+        return place
+
+    def get(self, place: int) -> dict:
+        self.file.seek(place)
+        return json.loads(self.file.readline())
 
 
 def same(problem: str) -> str:
@@ -34,15 +57,14 @@ def same(problem: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in problem.lower()).split())
 
 
-def shuffled(rows: list[dict], *seed) -> list[dict]:
-    return random.Random(derive_seed(*seed)).sample(rows, len(rows))
+def shuffled(places: list[int], *seed) -> list[int]:
+    return random.Random(derive_seed(*seed)).sample(places, len(places))
 
 
-def short_enough(rows: list[dict], tokenizer, most: int) -> Iterator[dict]:
+def short_enough(rows: Iterator[dict], tokenizer: Callable, most: int) -> Iterator[dict]:
     """The worked examples of at most so many tokens, in order, with `tokens` set; no more are counted than are asked
     for. Raises InputError for one without a solution."""
-    for start in range(0, len(rows), BATCH):
-        batch = rows[start : start + BATCH]
+    while batch := list(islice(rows, BATCH)):
         for row in batch:
             if not row.get("solution"):
                 raise InputError(f"data: {row['id']} has no solution; the entry of {row['task']} must name its field")
@@ -52,38 +74,46 @@ def short_enough(rows: list[dict], tokenizer, most: int) -> Iterator[dict]:
         yield from (row for row in batch if row["tokens"] <= most)
 
 
-def draw(data: dict, seed: int, tokenizer) -> dict[str, list[dict]]:
-    """The six sets. What is measured on is drawn first, so that a larger pool does not change it."""
+def draw(data: dict, seed: int, tokenizer: Callable, folder: Path) -> Iterator[tuple[str, Iterable[dict]]]:
+    """The six sets by name, each to be read to its end before the next. What is measured on is drawn first, so that a
+    larger pool does not change it. Rows lie in `folder` meanwhile."""
     taken: set[str] = set()
+    shelf = Shelf(folder)
 
-    def read(name: str) -> list[dict]:
-        rows = read_tasks([name], data["tasks_file"])
-        return [row | {"prompt": fill(data["prompt"], row["problem"])} for row in shuffled(rows, seed, "data", name)]
+    def read(name: str, **more: str) -> list[int]:
+        rows = stream_tasks([name], data["tasks_file"])
+        return shuffled([shelf.put(more | row) for row in rows], seed, "data", name)
+
+    def asked(places: Iterable[int]) -> Iterator[dict]:
+        for row in map(shelf.get, places):
+            yield row | {"prompt": fill(data["prompt"], row["problem"])}
 
     def free(rows: Iterable[dict]) -> Iterator[dict]:
         return (row for row in rows if same(row["problem"]) not in taken)
 
-    def take(rows: Iterable[dict], wanted: int, key: str) -> list[dict]:
-        chosen = list(islice(free(rows), wanted))
+    def take(rows: Iterable[dict], wanted: int, key: str) -> Iterator[dict]:
+        chosen = []
+        for row in islice(free(rows), wanted):
+            chosen.append(same(row["problem"]))
+            yield row
         if len(chosen) < wanted:
             raise InputError(f"data: {key}: expected {wanted} rows that no other set has, found {len(chosen)}")
-        taken.update(same(row["problem"]) for row in chosen)
-        return chosen
+        taken.update(chosen)
 
     sets = {"outcome": [], "predict": []}
     for name in data["benchmarks"]:
-        rows = read(name)
-        half = min(data["problems_per_task"], sum(1 for _ in free(rows)) // 2)
+        places = read(name)
+        half = min(data["problems_per_task"], sum(1 for _ in free(asked(places))) // 2)
         for split, chosen in sets.items():
-            chosen += [row | {"split": split} for row in take(rows, half, name)]
-    problems = [row for name in data["rl"] for row in read(name)]
-    sets["rl"] = take(shuffled(problems, seed, "data", "rl"), data["rl_problems"], "rl_problems")
-    examples = [{"family": name} | row for name in data["sft"] for row in read(name)]
+            chosen += [row | {"split": split} for row in take(asked(places), half, name)]
+    yield from sets.items()
+    problems = [place for name in data["rl"] for place in read(name)]
+    yield "rl", take(asked(shuffled(problems, seed, "data", "rl")), data["rl_problems"], "rl_problems")
+    examples = [place for name in data["sft"] for place in read(name, family=name)]
     # One after another from the same examples, so that tokens are counted only until the pool is full.
-    short = short_enough(shuffled(examples, seed, "data", "sft"), tokenizer, data["max_tokens"])
+    short = short_enough(asked(shuffled(examples, seed, "data", "sft")), tokenizer, data["max_tokens"])
     for name, key in (("common_held_out", "held_out"), ("validation", "validation"), ("sft", "pool")):
-        sets[name] = take(short, data[key], key)
-    return sets
+        yield name, take(short, data[key], key)
 
 
 def main() -> None:
@@ -93,9 +123,11 @@ def main() -> None:
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--output", required=True, type=Path)
     args = parser.parse_args()
-    with exit_on_bad_input("prepare_data"):
-        for name, rows in draw(args.data, args.seed, load_tokenizer(args.tokenizer)).items():
-            write_jsonl(args.output / f"{name}.jsonl", rows)
+    with exit_on_bad_input("prepare_data"), ExitStack() as files:  # which get their names together, or none does
+        for name, rows in draw(args.data, args.seed, load_tokenizer(args.tokenizer), args.output):
+            path = files.enter_context(whole_file(args.output / f"{name}.jsonl"))
+            with path.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 if __name__ == "__main__":

