@@ -83,7 +83,7 @@ def words(texts: list[str]) -> dict:
 
 def peak(study: dict, folder, rows: int) -> int:
     """The most bytes that Python's objects took while a study drew its sets from so many rows of 4 kB each. The longest
-    are more than it takes, as those of R1's traces, so that nearly all of them are looked at."""
+    are more than it takes, as those of R1's traces, so that most of them are looked at."""
     solved = ({"q": f"{n} of them", "a": "so " * (1300 + n % 100) + f"#### {n}"} for n in range(rows))
     write_jsonl(folder / "solved.jsonl", solved)
     tracemalloc.start()
@@ -101,7 +101,7 @@ def test_memory_does_not_go_with_what_is_read(study, tmp_path):
     (tmp_path / "tasks.yaml").write_text(yaml.safe_dump(entries))
     few, many = 4000, 16_000
     found = [
-        peak(study | {"sft": ["solved"], "max_tokens": 1304, "pool": rows // 100}, tmp_path, rows)
+        peak(study | {"sft": ["solved"], "max_tokens": 1310, "pool": rows // 40}, tmp_path, rows)
         for rows in (few, many)
     ]
     assert (found[1] - found[0]) / (many - few) < 300
