@@ -8,9 +8,11 @@ import pytest
 import yaml
 from conftest import ROOT, run
 
-from estimate_cost import by_kind, chain
+import prepare_data
 from largek.common import InputError
+from quagmires import cost_formulas
 from quagmires.cost_formulas import bytes_of_a_token, engine, estimate, memory_of_training
+from quagmires.cost_totals import by_kind, chain
 
 RATES = yaml.safe_load((ROOT / "config" / "throughputs.yaml").read_text())
 ON_GPUS = ["workstation", "workstation-1.7b", "paper", "paper-mistral", "paper-qwen"]
@@ -134,6 +136,10 @@ def test_what_does_not_fit_ends_with_a_line_after_the_table(tmp_path):
     done = run("python", ROOT / "workflow" / "scripts" / "estimate_cost.py", tmp_path / "s.yaml")
     assert done.returncode == 2 and "train_grpo: " in done.stderr and "more than the 85.5 of a GPU" in done.stderr
     assert "measure_loss" in done.stdout
+
+
+def test_a_batch_of_prepare_data_is_the_one_that_is_counted():
+    assert cost_formulas.BATCH == prepare_data.BATCH
 
 
 def test_kept_steps_import_data_and_grades_are_counted():

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import yaml
 
-from estimate_cost import by_kind, chain
 from largek.common import InputError, exit_on_bad_input, whole_file
 from quagmires import quotes
 from quagmires.cost_formulas import disk, estimate
+from quagmires.cost_totals import by_kind, chain
 from quagmires.quotes import markdown
 from quagmires.summary import number
 

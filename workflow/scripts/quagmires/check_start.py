@@ -147,8 +147,8 @@ def check_memory(config: dict, where: str, here: bool) -> None:
     """Raises StudyError if a kind of job needs more memory of a GPU, by the formulas of cost_formulas.py, than one has:
     by the config's `gpu_gigabytes`, or what nvidia-smi says `here`, or what `make estimate` reckons with. They are for
     rollouts and sampling by vLLM and need the sizes of the base model."""
-    from estimate_cost import by_kind, too_large
     from quagmires.cost_formulas import SIZES, estimate  # not at the top: the lab needs none of it
+    from quagmires.cost_totals import by_kind, too_large
 
     by_vllm = config["sampling"]["engine"] == "vllm" and recipe_of(config, "grpo").get("use_vllm")
     if not by_vllm or set(SIZES) - config.get("base_model", {}).keys():

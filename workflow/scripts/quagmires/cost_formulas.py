@@ -27,7 +27,6 @@ from typing import NamedTuple
 from largek.common import InputError
 from largek.loss import TOKENS, memory
 from largek.tasks import is_file, read_entries
-from prepare_data import BATCH
 from quagmires.study import read_runs, recipe_files, recipe_of
 
 GB = 1e9
@@ -42,6 +41,7 @@ ENGINE = 2.5  # GB that vLLM takes of its share for a forward pass of 4096 token
 LAYER = 68  # bytes a token and unit of width inside one layer that is computed with gradients
 SIZES = ("parameters", "hidden_size", "intermediate_size", "layers", "key_value_heads", "head_dim", "vocabulary")
 ROW = 300  # bytes in memory of a row that prepare_data reads: its id, and its place on disk
+BATCH = 1000  # worked examples whose tokens prepare_data counts at once
 ENCODED = 150  # bytes of a token while it is counted: the fields of an Encoding of tokenizers, and a number of Python's
 
 
