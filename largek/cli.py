@@ -5,6 +5,7 @@ Each imports what it needs.
 
 import argparse
 import io
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -70,6 +71,25 @@ def yes_or_no(text: str) -> bool:
     return text == "yes"
 
 
+def keyword(text: str) -> tuple[str, object]:
+    """`enable_thinking=false` as ("enable_thinking", False). A value that is no JSON is text, and so are NaN and
+    infinities: as a setting of a store, NaN would not be equal to itself."""
+    key, equals, value = text.partition("=")
+    if not (equals and key.isidentifier()):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE such as enable_thinking=false, got {text!r}")
+    try:
+        return key, json.loads(value, parse_constant=int)
+    except (ValueError, RecursionError):
+        return key, value
+
+
+def some(text: str) -> str:
+    """A text of one character or more, white space too."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected something, got ''")
+    return text
+
+
 def filled(text: str) -> str:
     """A text in which something stands. A variable that is not set leaves none, and an empty path is this folder."""
     if not text.strip():
@@ -84,6 +104,15 @@ def sampling_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tasks-file", metavar="YAML", help="entries besides math-500, gsm8k, aime-2025, ...")
     command.add_argument("--prompt", metavar="TEXT", help="what the model is asked; {problem} stands for the problem")
     command.add_argument("--chat-template", type=yes_or_no, metavar="yes|no", help="needed if the tokenizer has one")
+    system = "system prompt; needs a chat template, or an endpoint's"
+    command.add_argument("--system", metavar="TEXT", help=system)
+    shots = "put the first N examples of {problem, solution or answer} before every problem (default: all of them)"
+    command.add_argument("--few-shot", nargs="+", metavar=("FILE", "N"), help=shots)
+    keywords = "keywords of the chat template, such as enable_thinking=false; values are JSON, else text"
+    pairs = {"nargs": "+", "action": "extend", "metavar": "KEY=VALUE"}
+    command.add_argument("--template", type=keyword, **pairs, help=keywords)
+    stop = "end an answer before the first of these texts"
+    command.add_argument("--stop", type=some, nargs="+", action="extend", metavar="TEXT", help=stop)
     engines = ["transformers", "vllm", "openai"]
     command.add_argument("--engine", default="transformers", choices=engines, help="default: %(default)s")
     command.add_argument("--gpu-memory", type=float, metavar="SHARE", help="of a GPU, what vLLM takes (default: 0.9)")
@@ -103,6 +132,7 @@ def sampling_options(command: argparse.ArgumentParser) -> None:
 # what both hand on to `largek.sample.run`
 SAMPLING = ("tasks_file", "prompt", "chat_template", "engine", "base_url", "temperature", "top_p", "max_tokens")
 SAMPLING += ("batch_size", "seed", "gpu_memory", "tensor_parallel", "retries", "timeout")
+SAMPLING += ("system", "few_shot", "template", "stop")
 
 
 def parser() -> argparse.ArgumentParser:

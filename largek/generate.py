@@ -1,9 +1,19 @@
 """Sampling with transformers' `generate`: every architecture and device that transformers has."""
 
+from collections.abc import Callable
+
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from largek.decode import Decoded
+
+EVERY = 8  # tokens after which answers are searched for a stop string, which takes as long as they are
 
 
 class Generator:
@@ -23,8 +33,10 @@ class Generator:
         temperature: float = 1.0,
         top_p: float = 1.0,
         seed: int = 0,
+        stops: Callable[[list[int]], int | None] | None = None,
     ) -> list[Decoded]:
-        """`counts[i]` answers to `prompts[i]`, in this order. Temperature 0 is greedy."""
+        """`counts[i]` answers to `prompts[i]`, in this order. Temperature 0 is greedy. `stops` says after how many of
+        its tokens an answer has come to a stop string, if it has."""
         torch.manual_seed(seed)
         how = {
             "do_sample": temperature > 0,
@@ -44,17 +56,44 @@ class Generator:
                 input_ids=ids.to(self.network.device),
                 attention_mask=mask.to(self.network.device),
                 logits_processor=LogitsProcessorList([watch]),
+                stopping_criteria=StoppingCriteriaList([Stops(stops, width, ends)] if stops else []),
             )
         watch.take(out)
         out = out[:, width:]
-        stopped = torch.isin(out, torch.tensor(ends, device=out.device))
-        sizes = torch.where(stopped.any(1), stopped.int().argmax(1) + 1, out.shape[1])
+        sizes = lengths(out, ends)
+        if stops:
+            found = [stops(row[:size]) or size for row, size in zip(out.tolist(), sizes.tolist())]
+            sizes = torch.tensor(found, device=out.device)
         inside = torch.arange(out.shape[1], device=out.device) < sizes[:, None]
         logprob, entropy = ((torch.stack(t, 1) * inside).sum(1).tolist() for t in (watch.logprob, watch.entropy))
         return [
             Decoded(row[:size], total, chaos / size)
             for row, size, total, chaos in zip(out.tolist(), sizes.tolist(), logprob, entropy)
         ]
+
+
+def lengths(out: torch.Tensor, ends: list[int]) -> torch.Tensor:
+    """Tokens of each answer, the one that ends it included."""
+    ended = torch.isin(out, torch.tensor(ends, device=out.device))
+    return torch.where(ended.any(1), ended.int().argmax(1) + 1, out.shape[1])
+
+
+class Stops(StoppingCriteria):
+    """Ends answers in which there is a stop string, some tokens late: these are taken off again."""
+
+    def __init__(self, stops: Callable[[list[int]], int | None], width: int, ends: list[int]):
+        self.stops, self.width, self.ends = stops, width, ends
+        self.done: torch.Tensor | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores, **_) -> torch.Tensor:
+        if self.done is None:
+            self.done = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        out = input_ids[:, self.width :]
+        if out.shape[1] % EVERY == 0:
+            sizes = lengths(out, self.ends).tolist()
+            for row in (~self.done).nonzero().flatten().tolist():
+                self.done[row] = self.stops(out[row, : sizes[row]].tolist()) is not None
+        return self.done
 
 
 class Watch(LogitsProcessor):

@@ -24,6 +24,7 @@ import pandas as pd
 
 from largek.common import InputError, Progress, derive_seed, whole_file
 from largek.coverage import KEYS, coverage, records
+from largek.grade import endless
 from largek.grades import COUNT_COLUMNS, count, missing, read_all, read_grades, read_settings, stale
 from largek.passk import estimate, majority
 from largek.store import each_chunk
@@ -71,6 +72,7 @@ def run(stores: list[str], output: str = "report.html") -> None:
         "outcomes": OUTCOMES,
         "stores": [about(store) for store in stores],
         "notes": [*chain.from_iterable(map(stale, stores)), *missing(counts, asked)],
+        "thoughts": list(chain.from_iterable(endless(read_settings(store)) for store in stores)),
         "held": held,
         "bin": width,
         "curves": list(curves(grades, counts, asked, models)),

@@ -10,13 +10,14 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
+from largek.asking import Asking, read_asking
 from largek.common import InputError, Progress, derive_seed, whole_file, without_collector
 from largek.models import content
 from largek.store import LATER, Store, asked, joined, open_store, prompt_of
@@ -105,6 +106,10 @@ def run(
     tensor_parallel: int | None = None,
     retries: int = 6,
     timeout: float = 1800,
+    system: str | None = None,
+    few_shot: Sequence[str | int] | None = None,
+    template: dict | Sequence[tuple[str, object]] | None = None,
+    stop: Sequence[str] | None = None,
 ) -> None:
     """Sample answers to every problem of `tasks` (see `largek.tasks.read_tasks`), the sample indices `samples` of each.
 
@@ -115,7 +120,10 @@ def run(
     once (of `vllm` and `openai`: in flight). `chat_template` None is right for tokenizers that have none. `gpu_memory`
     is the share of a GPU's memory that `vllm` takes, `tensor_parallel` the number of GPUs it spreads a model over. Of
     `openai`, `retries` is how often an answer that an endpoint fails to give is asked for again, and `timeout` how long
-    one try may take, in seconds.
+    one try may take, in seconds. `system` is a system prompt, `template` are keywords of the chat template; both need
+    one. `few_shot` is a JSONL file of worked examples (problem, and solution or answer) that come before every problem,
+    and how many of them, if not all; without a chat template they are text. An answer ends before the first of the
+    texts `stop`.
 
     Raises InputError; records that are stored by then stay.
     """
@@ -131,17 +139,22 @@ def run(
         raise InputError(f"--gpu-memory {gpu_memory}: expected a share in (0, 1]")
     if temperature == 0 and len(samples) > 1:
         raise InputError(f"--temperature 0 gives the same answer {len(samples)} times; take --samples 1")
+    if not all(isinstance(text, str) and text for text in stop or ()):
+        raise InputError(f"--stop: expected texts, got {stop!r:.80}")
     name = name or model
     rows = [row | {"samples": len(samples)} for row in read_tasks(tasks, tasks_file, prompt)]
     sampler, settings = None, {"name": name, "engine": engine, "model": identity(model, engine)}
     settings |= {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
+    asking = read_asking(rows, tasks, tasks_file, prompt, system, few_shot, dict(template or {}))
+    settings |= asking.settings() | ({"stop": list(dict.fromkeys(stop))} if stop else {})
     failed = (Path(model) / "failed.json").exists()  # a lineage without weights: its file of samples is empty
     if failed:
         rows = []
     else:
         with without_collector():
             patience = {"retries": retries, "timeout": timeout}
-            sampler = load_engine(engine, model, chat_template, base_url, gpu_memory, tensor_parallel, **patience)
+            how = (chat_template, base_url, gpu_memory, tensor_parallel, asking)
+            sampler = load_engine(engine, model, *how, **patience)
         settings |= {"chat_template": sampler.chat_template}
         settings |= {"endpoint": sampler.address} if engine == "openai" else {"dtype": sampler.dtype}
     if output:  # the same command gives the same file, so whatever decides its records is a setting
@@ -219,6 +232,7 @@ def load_engine(
     base_url: str | None,
     gpu_memory: float | None = None,
     tensor_parallel: int | None = None,
+    asking: Asking | None = None,
     **patience,
 ):
     """The engine of that name; each has `chat_template` and `sample(chunks, settings, batch_size)`."""
@@ -227,15 +241,15 @@ def load_engine(
             from largek.engine_transformers import Transformers
         except ImportError as error:
             raise InputError(f"{error}; install largek[transformers]") from None
-        return Transformers(model, chat_template)
+        return Transformers(model, chat_template, asking)
     if engine == "vllm":
         from largek.engine_vllm import VLLM
 
-        return VLLM(model, chat_template, gpu_memory, tensor_parallel or 1)
+        return VLLM(model, chat_template, gpu_memory, tensor_parallel or 1, asking)
     if engine == "openai":
         from largek.engine_openai import OpenAI
 
-        return OpenAI(model, chat_template, base_url, **patience)
+        return OpenAI(model, chat_template, base_url, **patience, asking=asking)
     raise InputError(f"--engine {engine}: expected one of {', '.join(ENGINES)}")
 
 
