@@ -22,10 +22,12 @@ What endpoints do, and what is done about it:
 
 import asyncio
 import json
+import math
 import os
 import random
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
@@ -45,11 +47,16 @@ GONE = 3  # problems in a row for which asking again has not helped: the endpoin
 # what refused parameters are called instead; None: left out. Temperature and top-p only where they are 1, which is what
 # is sampled without them. Answers end before a stop string whether the endpoint has heard of it or not.
 RENAMED = {"max_tokens": "max_completion_tokens", "seed": None, "temperature": None, "top_p": None, "stop": None}
-PASSED_ON = ("stop",)  # settings that are parameters of a request by the same names
+PASSED_ON = ("stop", "top_k", "min_p", "repetition_penalty")  # settings that are parameters by the same names
 REFUSED = re.compile(
     r"(?i)unsupported|not (?:be )?(?:supported|permitted|allowed|accepted|recognized)|does(?: not|n't) support"
     r"|unrecogni[sz]ed|unknown|unexpected|extra_forbidden|extra (?:fields|inputs)|no such|deprecated"
 )
+
+
+# parameters of a request that are largek's own; of several answers, or of one in pieces, it would read the first alone
+OWN = {*RENAMED, *PASSED_ON, "max_completion_tokens", "model", "messages", "prompt", "n", "best_of", "stream", "echo"}
+OWN |= {"chat_template_kwargs"}
 
 
 class NoAnswer(Exception):
@@ -78,6 +85,8 @@ class OpenAI:
         retries: int = 6,
         timeout: float = 1800,
         asking: Asking | None = None,
+        extra_body: dict | None = None,
+        requests_per_minute: int | None = None,
     ):
         try:
             import openai
@@ -85,6 +94,11 @@ class OpenAI:
             raise InputError(f"{error}; install largek[openai]") from None
         if chat_template is None:
             raise InputError("--engine openai: say --chat-template yes (chat/completions) or no (completions)")
+        if not isinstance(extra_body, dict | None):
+            raise InputError(f"--extra-body: expected a JSON object, got {extra_body!r:.80}")
+        if own := sorted((extra_body or {}).keys() & OWN):
+            raise InputError(f"--extra-body: {own[0]} is what largek itself says; what is to vary has an option")
+        self.extra_body, self.gap, self.next = extra_body or {}, 60 / (requests_per_minute or math.inf), 0.0
         self.url, self.address = read_url(base_url)
         self.asking = asking or Asking()
         self.asking.need_template(chat_template)
@@ -158,6 +172,7 @@ class OpenAI:
         while True:
             options = self.options(seed, settings)
             try:
+                await self.turn()
                 answer = self.read(await self.post(row, options), settings.get("stop", ()))
                 self.in_a_row.clear()
                 return answer
@@ -178,6 +193,17 @@ class OpenAI:
                 tries += 1
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.stopping.wait(), pause)
+
+    async def turn(self) -> None:
+        """Wait until another request may be sent. Raises NoAnswer if none is to be sent any more."""
+        if not self.gap:
+            return
+        now = time.monotonic()
+        self.next = max(now, self.next) + self.gap
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), self.next - self.gap - now)
+        if self.stopping.is_set():
+            raise NoAnswer("not asked any more")
 
     async def post(self, row: dict, options: dict) -> bytes:
         """The body of the endpoint's reply. Read by `read`, since the client's own objects expect well-formed ones."""
@@ -202,6 +228,7 @@ class OpenAI:
         options |= {"top_p": settings["top_p"], "seed": seed % 2**31}
         options |= {key: settings[key] for key in PASSED_ON if key in settings}
         options |= {"chat_template_kwargs": self.asking.template} if self.asking.template else {}
+        options |= self.extra_body
         for name in self.info.get("refused", []):
             value, other = options.pop(name), RENAMED[name]
             options |= {other: value} if other else {}

@@ -23,7 +23,7 @@ from largek.models import (
 from largek.sample import Answer, Chunk
 from largek.thoughts import opening
 
-GENERATE = {"stop"}  # settings with which `generate` samples
+GENERATE = {"stop", "top_k", "min_p", "repetition_penalty"}  # settings with which `generate` samples
 
 
 class Transformers:
@@ -58,6 +58,7 @@ class Transformers:
             check_length(prompts[row["id"]], row, settings["max_tokens"], limit)
         how = {key: settings[key] for key in ("max_tokens", "temperature", "top_p")}
         reader = Reader(self.tokenizer, settings.get("stop", ()))
+        how |= {key: settings[key] for key in GENERATE - {"stop"} if key in settings}
         how |= {"stops": reader.size} if reader.stop else {}
         for chunk in chunks:
             found = sampler.sample(

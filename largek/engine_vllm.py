@@ -18,7 +18,7 @@ from largek.models import (
 from largek.sample import Answer, Chunk
 from largek.thoughts import opening
 
-PASSED_ON = ("stop",)  # settings that vLLM knows by the same names
+PASSED_ON = ("stop", "top_k", "min_p", "repetition_penalty")  # settings that vLLM knows by the same names
 
 
 class VLLM:

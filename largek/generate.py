@@ -34,6 +34,9 @@ class Generator:
         top_p: float = 1.0,
         seed: int = 0,
         stops: Callable[[list[int]], int | None] | None = None,
+        top_k: int = 0,
+        min_p: float | None = None,
+        repetition_penalty: float = 1.0,
     ) -> list[Decoded]:
         """`counts[i]` answers to `prompts[i]`, in this order. Temperature 0 is greedy. `stops` says after how many of
         its tokens an answer has come to a stop string, if it has."""
@@ -45,17 +48,18 @@ class Generator:
             "pad_token_id": self.pad,
         }
         if temperature > 0:
-            how |= {"temperature": temperature, "top_p": top_p, "top_k": 0}
+            how |= {"temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p}
         width = max(map(len, prompts))
         rows = [ids for ids, count in zip(prompts, counts) for _ in range(count)]
         ids = torch.tensor([[self.pad] * (width - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
         self.network.generation_config, watch = GenerationConfig(**how), Watch()
+        penalties = [] if repetition_penalty == 1 else [Penalty(repetition_penalty, mask.to(self.network.device))]
         with torch.inference_mode():
             out = self.network.generate(
                 input_ids=ids.to(self.network.device),
                 attention_mask=mask.to(self.network.device),
-                logits_processor=LogitsProcessorList([watch]),
+                logits_processor=LogitsProcessorList([watch, *penalties]),
                 stopping_criteria=StoppingCriteriaList([Stops(stops, width, ends)] if stops else []),
             )
         watch.take(out)
@@ -96,10 +100,25 @@ class Stops(StoppingCriteria):
         return self.done
 
 
+class Penalty(LogitsProcessor):
+    """Makes tokens that have occurred less likely. transformers' own would count what fills prompts up, which may be
+    the token that ends answers, and would come before `Watch`."""
+
+    def __init__(self, penalty: float, mask: torch.Tensor):
+        self.penalty, self.mask = penalty, mask
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        present = torch.ones_like(input_ids)
+        present[:, : self.mask.shape[1]] = self.mask
+        seen = torch.zeros(scores.shape, dtype=present.dtype, device=scores.device).scatter_add_(1, input_ids, present)
+        lower = torch.where(scores > 0, scores / self.penalty, scores * self.penalty)
+        return torch.where(seen > 0, lower, scores)
+
+
 class Watch(LogitsProcessor):
     """Keeps every step's entropy and the log-probability of the token that was taken.
 
-    Runs before temperature and top-p, so both are of the model's own distribution.
+    Runs before temperature, top-p and all else, so both are of the model's own distribution.
     """
 
     def __init__(self):

@@ -299,6 +299,8 @@ def options(values: dict) -> list[str]:
         option = f"--{key.replace('_', '-')}"
         if key == "template":
             words += [f"{option}={name}={json.dumps(each)}" for name, each in dict(value or {}).items()]
+        elif isinstance(value, dict):
+            words.append(f"{option}={json.dumps(value)}")
         elif key == "few_shot" and value:
             words += [option, *map(str, value)]
         elif isinstance(value, list | tuple):  # texts, which may begin with a dash

@@ -643,12 +643,13 @@ function drawAbout() {
   const yesNo = { true: "yes", false: "no" };
   table(
     "stores",
-    ["store", "model", "engine", "temperature", "top-p", "max. tokens", "seed", "chat template", "verifier"],
+    ["store", "model", "engine", "temperature", "top-p", "max. tokens", "seed", "chat template", "others", "verifier"],
     data.stores.map((store) => [
       name(store.store),
       name(store.models.join(", ") || "no answers"),
       ...made(store).map((value) => String(value ?? "–")),
       yesNo[store.chat_template] ?? "–",
+      name(store.others || "–"),
       name(store.verifiers.join(", ") || "–"),
     ])
   );

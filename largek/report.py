@@ -42,6 +42,8 @@ SWEEPS = 500  # of `largek coverage`, which takes more
 
 # of a store's settings, how its samples were made
 SETTINGS = ("engine", "temperature", "top_p", "max_tokens", "seed", "chat_template")
+# and what stores have only where it is not as it always was
+OTHERS = ("top_k", "min_p", "repetition_penalty", "stop", "system", "few_shot", "template", "extra_body")
 SAMPLE = [*COUNT_COLUMNS, "sample"]
 
 
@@ -112,7 +114,8 @@ def about(store: str) -> dict:
     verifiers = sorted(read_settings(store).get("verifier", {}))
     models = read_grades(store, ["model"])["model"].unique().tolist()
     made = {"store": store, "models": models, "verifiers": verifiers}
-    return made | {key: settings.get(key) for key in SETTINGS}
+    others = [f"{key} {json.dumps(settings[key], ensure_ascii=False)}" for key in OTHERS if key in settings]
+    return made | {key: settings.get(key) for key in SETTINGS} | {"others": ", ".join(others)}
 
 
 def choose(grades: pd.DataFrame, problems: dict, models: dict[str, int], most: int) -> pd.DataFrame:

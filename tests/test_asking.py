@@ -2,6 +2,7 @@
 endpoint."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -305,3 +306,98 @@ def test_an_endpoint_that_refuses_a_keyword_ends_the_run(task, tmp_path):
     )
     with Endpoint(lambda number, body: "pydantic: chat_template_kwargs") as endpoint, refused:
         at(endpoint, task, tmp_path / "s", template={"enable_thinking": False})
+
+
+# What is sampled from
+
+
+@pytest.mark.parametrize("way", [{"top_k": 1}, {"min_p": 1.0}])
+def test_the_likeliest_token_alone_is_the_greedy_answer(chat_model, task, tmp_path, way):
+    (greedy,) = {
+        row["text"] for row in ask(chat_model, task, tmp_path / "g", 1, temperature=0.0) if row["problem"] == "a"
+    }
+    rows = ask(chat_model, task, tmp_path / "s", 2, **way)
+    assert {row["text"] for row in rows if row["problem"] == "a"} == {greedy}
+    (name,) = way
+    assert settings_of(tmp_path / "s")[name] == way[name] and name not in settings_of(tmp_path / "g")
+    with pytest.raises(InputError, match=rf"made with other settings \({name}: {way[name]} there, None now\)"):
+        ask(chat_model, task, tmp_path / "s")
+    off = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
+    assert ask(chat_model, task, tmp_path / "g", 1, temperature=0.0, **off)
+
+
+def test_a_penalty_is_that_of_transformers_but_for_what_fills_a_prompt_up():
+    import torch
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    from largek.generate import Penalty
+
+    ids, scores = torch.tensor([[3, 5, 5, 2], [0, 0, 7, 3]]), torch.randn(2, 9)
+    mask = torch.tensor([[1, 1], [0, 0]])
+    found = Penalty(1.7, mask)(ids, scores.clone())
+    theirs = [RepetitionPenaltyLogitsProcessor(1.7)(row[None], score[None]) for row, score in zip(
+        (ids[0], ids[1, 2:]), scores.clone())]  # fmt: skip
+    torch.testing.assert_close(found, torch.cat(theirs))
+
+
+def test_a_penalty_keeps_an_answer_from_repeating_itself(chat_model, task, tmp_path):
+    plain = ask(chat_model, task, tmp_path / "g", 1, temperature=0.0)
+    rows = ask(chat_model, task, tmp_path / "s", 1, temperature=0.0, repetition_penalty=1e9)
+    assert all(len(set(row["text"])) == len(row["text"]) for row in rows if row["text"].isascii())
+    assert [row["text"] for row in rows] != [row["text"] for row in plain]
+
+
+@pytest.mark.parametrize(
+    "way, message",
+    [
+        ({"top_k": -1}, "expected --top-k at least 1, .* got -1"),
+        ({"min_p": 1.5}, r"expected .*--min-p in \[0, 1\]"),
+        ({"repetition_penalty": 0}, "expected .*--repetition-penalty above 0"),
+        ({"repetition_penalty": float("nan")}, "expected .*--repetition-penalty above 0"),
+        ({"extra_body": {"a": 1}}, "--engine transformers: --extra-body is for openai"),
+        (
+            {"engine": "vllm", "extra_body": {"a": 1}, "requests_per_minute": 3},
+            "--engine vllm: --extra-body and --requests-per-minute are for openai",
+        ),
+        ({"engine": "openai", "replicas": 2}, "--engine openai: --replicas is for other engines"),
+        (
+            {"engine": "openai", "base_url": "http://h/v1", "extra_body": {"n": 2}},
+            "--extra-body: n is what largek itself says; what is to vary has an option",
+        ),
+    ],
+)
+def test_what_an_engine_cannot_do_is_refused_by_name(task, tmp_path, way, message):
+    with pytest.raises(InputError, match=message):
+        ask("m", task, tmp_path / "s", **way)
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_endpoint_is_sent_what_is_sampled_from(task, tmp_path):
+    way = {"top_k": 20, "min_p": 0.1, "repetition_penalty": 1.1, "extra_body": {"reasoning_effort": "low"}}
+    with Endpoint(lambda number, body: "good") as endpoint:
+        at(endpoint, task, tmp_path / "s", **way)
+        at(endpoint, task, tmp_path / "plain")
+        with pytest.raises(InputError, match=r"extra_body: \{'reasoning_effort': 'low'\} there, None now"):
+            at(endpoint, task, tmp_path / "s", **way | {"extra_body": None})
+    sent = {**way, **way["extra_body"]}
+    del sent["extra_body"]
+    assert all({key: body.get(key) for key in sent} == sent for body in endpoint.bodies[:6])
+    assert not any(sent.keys() & body.keys() for body in endpoint.bodies[6:])
+    refused = pytest.raises(InputError, match=r"refuses the parameter top_k .*; 6 of 6 answers did not come")
+    with Endpoint(lambda number, body: "short: top_k") as endpoint, refused:
+        at(endpoint, task, tmp_path / "refused", top_k=20)
+
+
+def test_requests_are_so_many_a_minute_at_most(task, tmp_path):
+    """And one that is asked again counts too; an endpoint that refuses everything is asked once, however many wait."""
+    start = time.monotonic()
+    with Endpoint(lambda number, body: "500" if number == 1 else "good") as endpoint:
+        at(endpoint, task, tmp_path / "s", requests_per_minute=600)
+    assert time.monotonic() - start > 6 * 0.1 and len(endpoint.bodies) == 7
+    with (
+        Endpoint(lambda number, body: "401") as endpoint,
+        pytest.raises(InputError, match="6 of 6 answers did not come"),
+    ):
+        at(endpoint, task, tmp_path / "none", requests_per_minute=10)
+    assert len(endpoint.bodies) == 1 and time.monotonic() - start < 30
+    assert "requests_per_minute" not in settings_of(tmp_path / "s")

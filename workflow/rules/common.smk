@@ -179,7 +179,10 @@ GRPO_FILES = [
 ]
 SAMPLE_FILES = [
     f"largek/{name}.py"
-    for name in ("common", "models", "sample", "store", "tasks", f"engine_{config['sampling']['engine']}")
+    for name in (
+        *("answers", "asking", "common", "models", "sample", "store", "tasks", "thoughts"),
+        f"engine_{config['sampling']['engine']}",
+    )
 ] + DECODE_FILES
 LOSS_FILES = [f"largek/{name}.py" for name in ("common", "loss", "models", "tasks")] + DECODE_FILES
 PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "passk")]
