@@ -36,6 +36,7 @@ from largek.answers import before
 from largek.asking import Asking
 from largek.common import InputError, derive_seed, readable
 from largek.sample import Answer, Chunk
+from largek.thoughts import opening
 
 AGAIN = {408, 409, 425, 429}  # and all from 500 on
 OF_THE_PROBLEM = {400, 403, 413, 422}
@@ -169,13 +170,14 @@ class OpenAI:
     async def ask(self, row: dict, seed: int, settings: dict) -> Answer:
         """The answer, after some tries if need be. Raises what the last of them ended in."""
         tries, heard = 0, self.heard
+        begun = "" if self.chat_template else opening(self.asking.text(row))  # of a template nobody here knows
         while True:
             options = self.options(seed, settings)
             try:
                 await self.turn()
                 answer = self.read(await self.post(row, options), settings.get("stop", ()))
                 self.in_a_row.clear()
-                return answer
+                return answer._replace(text=begun + answer.text)
             except Exception as error:
                 status = getattr(error, "status_code", None)
                 if status in OF_THE_PROBLEM and self.adapt(error, options):

@@ -151,7 +151,7 @@ def endless(about: dict) -> list[str]:
     making."""
     lines = []
     for model, task, number in about.get("unfinished", []):
-        lines.append(f"{model}, {task}: {number} answers have no end of thinking")
+        lines.append(f"{model}, {task}: {number} {'answers have' if number > 1 else 'answer has'} no end of thinking")
     return lines
 
 

@@ -210,6 +210,8 @@ def test_options_of_rank_are_those_of_the_processes_that_it_starts():
         "prompt": "-{problem}",
     }
     given |= {"template": [("enable_thinking", False), ("effort", "high"), ("n", 3), ("x", {"a": [None, 1.5]})]}
+    given |= {"extra_body": {"a": {"b": None}}, "top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1, "replicas": 2}
+    given |= {"requests_per_minute": 30}
     read = parser().parse_args(
         ["sample", "--model", "m", "--tasks", "t", "--samples", "1", "--store", "s", *options(given)]
     )

@@ -108,7 +108,7 @@ def test_thoughts_without_an_end_are_counted_by_task(tmp_path, capsys):
     assert graded["outcome"].to_pylist() == ["no_answer", "correct", "correct", "no_answer", "truncated"]
     assert json.loads(graded.schema.metadata[b"largek"])["unfinished"] == [["m", "a", 1], ["m", "b", 2]]
     lines = capsys.readouterr().out.splitlines()[-2:]
-    assert lines == ["m, a: 1 answers have no end of thinking", "m, b: 2 answers have no end of thinking"]
+    assert lines == ["m, a: 1 answer has no end of thinking", "m, b: 2 answers have no end of thinking"]
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
@@ -129,3 +129,11 @@ def test_a_thought_in_the_content_of_an_endpoint(tmp_path):
         how = {"engine": "openai", "base_url": endpoint.url, "chat_template": True}
         sample.run("m", [str(tmp_path / "t.jsonl")], range(2), store=str(tmp_path / "s"), **how)
     assert grade.run(str(Path(tmp_path, "s")))["outcome"].to_pylist() == ["correct"] * 2
+
+
+def test_a_thought_that_a_prompt_begins_at_an_endpoint(tmp_path):
+    write_jsonl(tmp_path / "t.jsonl", [{"id": "a", "problem": "2+2?", "answer": "4", "verifier": "math"}])
+    with Endpoint(lambda number, body: "good") as endpoint:
+        how = {"engine": "openai", "base_url": endpoint.url, "chat_template": False, "prompt": "{problem} <think>"}
+        sample.run("m", [str(tmp_path / "t.jsonl")], range(1), store=str(tmp_path / "s"), **how)
+    assert grade.run(str(tmp_path / "s"))["outcome"].to_pylist() == ["no_answer"]
