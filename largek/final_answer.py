@@ -1,9 +1,9 @@
 """What stands for the answer in a worked solution, as it is written there; how it is compared is another question.
 
-The last box that holds something counts, and boxes that follow one another count together. A box that is never closed
-is no answer, and nothing is read in its place. Without a box, what is announced last counts (`#### 18`, `A: 18`, `the
-answer is 18`): the formula after it, over lines too, else the rest of its sentence. Else it is the last formula or
-number of the text.
+Thoughts are left out, see `largek.thoughts`. The last box that holds something counts, and boxes that follow one
+another count together. A box that is never closed is no answer, and nothing is read in its place. Without a box, what
+is announced last counts (`#### 18`, `A: 18`, `the answer is 18`): the formula after it, over lines too, else the rest
+of its sentence. Else it is the last formula or number of the text.
 
 All patterns take time in proportion to the text, whatever it is.
 """
@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from largek.answer_kinds import CHANGING, FUNCTIONS
 from largek.answer_units import unit
+from largek.thoughts import answer_in
 
 BOX = re.compile(r"\\f?box(?:ed)?(?![A-Za-z])")
 PLACEHOLDER = re.compile(
@@ -131,8 +132,11 @@ def _end(text: str, place: int, limit: int) -> int | None:
 
 
 def extract(text: str) -> str | None:
-    """The final answer as it is written, or None."""
-    text = CALCULATOR.sub("", text.rpartition("</think>")[2])
+    """The final answer as it is written, or None. An unfinished thought has none."""
+    said = answer_in(text)
+    if said is None:
+        return None
+    text = CALCULATOR.sub("", said)
     if BOX.search(text):
         if found := boxed(text):
             return found

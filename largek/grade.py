@@ -16,6 +16,7 @@ from largek.checksums import as_written, listed_file, read_log
 from largek.common import InputError, Progress, whole_file
 from largek.store import PROBLEMS, SETTINGS, digest_of_problems, read_problems, read_samples
 from largek.tasks import read_tasks
+from largek.thoughts import answer_in
 from largek.verify import NAMED, OUTCOMES, Verdict, Verifier, is_finished, judge, load_verifier, version
 from largek.workers import PREPARATION, allow, call, limit, most
 
@@ -91,13 +92,16 @@ def run(
     if known and not len(table):
         raise InputError(f"{samples}: no answers, though {output} holds verdicts on some: are its samples gone?")
     before, kept, progress = set(known), time.monotonic(), Progress(Path(samples).stem, len(table), "answers")
+    unfinished: Counter[tuple[str, str]] = Counter()  # thoughts, by model and task
     # Threads, since a verifier may wait for a worker process.
     threads = ThreadPoolExecutor(most())
     try:
-        for batch in table.select(["problem", "text", "finish"]).to_batches(max_chunksize=BATCH):
+        for batch in table.select(["model", "problem", "text", "finish"]).to_batches(max_chunksize=BATCH):
             new = {}
-            for problem, text, finish in zip(*(column.to_pylist() for column in batch.columns)):
+            for model, problem, text, finish in zip(*(column.to_pylist() for column in batch.columns)):
                 text = text or ""
+                if answer_in(text) is None:
+                    unfinished[model, rows[problem]["task"]] += 1
                 keys.append(_key(start[problem], finish, text))
                 if keys[-1] not in known:
                     by = names[problem] if names[problem] in own else verifiers[names[problem]]
@@ -122,11 +126,12 @@ def run(
         graded = graded.append_column(name, pa.array([verdict[place] for verdict in verdicts], kind))
     graded = graded.append_column("key", pa.array(keys, pa.string()))
     about = json.loads((table.schema.metadata or {}).get(b"largek", b"{}")) | {"verifier": versions} | of
+    about |= {"unfinished": [[*key, unfinished[key]] for key in sorted(unfinished)]} if unfinished else {}
     graded = graded.replace_schema_metadata({"largek": json.dumps(about, sort_keys=True)})
     with made_file(Path(output)) as temporary:
         pq.write_table(graded, temporary, compression="zstd", write_page_checksum=True)
     partial.unlink(missing_ok=True)
-    print(summary(graded, sum(key in before for key in keys)), flush=True)
+    print("\n".join([summary(graded, sum(key in before for key in keys)), *endless(about)]), flush=True)
     return graded
 
 
@@ -139,6 +144,15 @@ def summary(graded: pa.Table, reused: int = 0) -> str:
     if reused:
         lines[-1] += f" ({reused} graded before)"
     return "\n".join(lines) or "0 answers"
+
+
+def endless(about: dict) -> list[str]:
+    """A line for each model and task of a file of grades with thoughts that have no end, from what the file says of its
+    making."""
+    lines = []
+    for model, task, number in about.get("unfinished", []):
+        lines.append(f"{model}, {task}: {number} {'answers have' if number > 1 else 'answer has'} no end of thinking")
+    return lines
 
 
 def _judge(works: list[tuple[str, tuple[Verifier | str, str, dict, bool]]]) -> list[tuple[str, Verdict]]:

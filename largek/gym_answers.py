@@ -24,6 +24,7 @@ from pathlib import Path
 
 from largek.common import InputError
 from largek.math_answers import boxed
+from largek.thoughts import answer_in
 from largek.verify import Verdict, imports
 from largek.workers import call
 
@@ -46,12 +47,15 @@ PLAIN = (*PLAIN, ast.UnaryOp, ast.UAdd, ast.USub)
 
 
 def extract(text: str) -> str | None:
-    """The final answer as it is written, "" if the tags are empty; None where there are neither tags nor a box."""
-    text = text.rpartition("</think>")[2]
-    end = text.rfind("</answer>")
-    start = text.rfind("<answer>", 0, max(end, 0))
-    answer = text[start + len("<answer>") : end] if start >= 0 else boxed(text)
-    return None if answer is None else answer.strip()
+    """The final answer as it is written, "" if the tags are empty; None where there are neither tags nor a box,
+    and where a thought has no end."""
+    said = answer_in(text)
+    if said is None:
+        return None
+    end = said.rfind("</answer>")
+    start = said.rfind("<answer>", 0, max(end, 0))
+    found = said[start + len("<answer>") : end] if start >= 0 else boxed(said)
+    return None if found is None else found.strip()
 
 
 def gym(text: str, problem: dict) -> Verdict:

@@ -271,6 +271,10 @@ class PlainTokenizer:
         setattr(self, name, token)
         setattr(self, f"{name}_id", None if token is None else self.tokens.token_to_id(token))
 
+    @property
+    def added_tokens_decoder(self) -> dict:
+        return self.tokens.get_added_tokens_decoder()
+
     def __call__(self, text: str, add_special_tokens: bool = True) -> dict:
         return {"input_ids": self.tokens.encode(text, add_special_tokens=add_special_tokens).ids}
 
@@ -310,11 +314,12 @@ def decide_chat_template(tokenizer, model: str, wanted: bool | None) -> bool:
     return bool(wanted)
 
 
-def prompt_ids(tokenizer, prompt: str, chat_template: bool) -> list[int]:
-    """The tokens of a prompt, with one beginning-of-sequence token at most and no end-of-sequence token."""
+def prompt_ids(tokenizer, prompt: str | list[dict], chat_template: bool, **keywords) -> list[int]:
+    """The tokens of a prompt, with one beginning-of-sequence token at most and no end-of-sequence token. A chat
+    template may be given several messages and `keywords` of its own."""
     if chat_template:
-        messages = [{"role": "user", "content": prompt}]
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **keywords)
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     else:
         ids = tokenizer(prompt)["input_ids"]

@@ -297,9 +297,17 @@ def options(values: dict) -> list[str]:
     """Command-line options from keyword arguments; those that are None are left out."""
     words = []
     for key, value in values.items():
-        if value is not None:
-            words.append(f"--{key.replace('_', '-')}")
-            words.append(("no", "yes")[value] if isinstance(value, bool) else str(value))
+        option = f"--{key.replace('_', '-')}"
+        if key == "template":
+            words += [f"{option}={name}={json.dumps(each)}" for name, each in dict(value or {}).items()]
+        elif isinstance(value, dict):
+            words.append(f"{option}={json.dumps(value)}")
+        elif key == "few_shot" and value:
+            words += [option, *map(str, value)]
+        elif isinstance(value, list | tuple):  # texts, which may begin with a dash
+            words += [f"{option}={each}" for each in value]
+        elif value is not None:
+            words.append(f"{option}={('no', 'yes')[value] if isinstance(value, bool) else value}")
     return words
 
 

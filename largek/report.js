@@ -634,7 +634,8 @@ function drawAbout() {
     `Of a text longer than ${whole(longest)} characters the page has the beginning and the end, ` +
       `of what was read as an answer likewise from ${short} characters. ` +
       `${plural(clipped, "sample")} ${clipped === 1 ? "is" : "are"} cut so. The stores hold everything.`,
-    ...data.notes.map((note) => `Answers are missing: ${note}.`)
+    ...data.notes.map((note) => `Answers are missing: ${note}.`),
+    ...data.thoughts.map((line) => `${line}.`)
   );
   byId("held").replaceChildren(...said.map((line) => element("li", {}, line)));
   const name = (text) => element("span", { class: "name" }, text);
@@ -642,12 +643,13 @@ function drawAbout() {
   const yesNo = { true: "yes", false: "no" };
   table(
     "stores",
-    ["store", "model", "engine", "temperature", "top-p", "max. tokens", "seed", "chat template", "verifier"],
+    ["store", "model", "engine", "temperature", "top-p", "max. tokens", "seed", "chat template", "others", "verifier"],
     data.stores.map((store) => [
       name(store.store),
       name(store.models.join(", ") || "no answers"),
       ...made(store).map((value) => String(value ?? "–")),
       yesNo[store.chat_template] ?? "–",
+      name(store.others || "–"),
       name(store.verifiers.join(", ") || "–"),
     ])
   );

@@ -24,6 +24,7 @@ import pandas as pd
 
 from largek.common import InputError, Progress, derive_seed, whole_file
 from largek.coverage import KEYS, coverage, records
+from largek.grade import endless
 from largek.grades import COUNT_COLUMNS, count, missing, read_all, read_grades, read_settings, stale
 from largek.passk import estimate, majority
 from largek.store import each_chunk
@@ -41,6 +42,8 @@ SWEEPS = 500  # of `largek coverage`, which takes more
 
 # of a store's settings, how its samples were made
 SETTINGS = ("engine", "temperature", "top_p", "max_tokens", "seed", "chat_template")
+# and what stores have only where it is not as it always was
+OTHERS = ("top_k", "min_p", "repetition_penalty", "stop", "system", "few_shot", "template", "extra_body")
 SAMPLE = [*COUNT_COLUMNS, "sample"]
 
 
@@ -71,6 +74,7 @@ def run(stores: list[str], output: str = "report.html") -> None:
         "outcomes": OUTCOMES,
         "stores": [about(store) for store in stores],
         "notes": [*chain.from_iterable(map(stale, stores)), *missing(counts, asked)],
+        "thoughts": list(chain.from_iterable(endless(read_settings(store)) for store in stores)),
         "held": held,
         "bin": width,
         "curves": list(curves(grades, counts, asked, models)),
@@ -110,7 +114,8 @@ def about(store: str) -> dict:
     verifiers = sorted(read_settings(store).get("verifier", {}))
     models = read_grades(store, ["model"])["model"].unique().tolist()
     made = {"store": store, "models": models, "verifiers": verifiers}
-    return made | {key: settings.get(key) for key in SETTINGS}
+    others = [f"{key} {json.dumps(settings[key], ensure_ascii=False)}" for key in OTHERS if key in settings]
+    return made | {key: settings.get(key) for key in SETTINGS} | {"others": ", ".join(others)}
 
 
 def choose(grades: pd.DataFrame, problems: dict, models: dict[str, int], most: int) -> pd.DataFrame:

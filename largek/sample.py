@@ -10,13 +10,14 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
+from largek.asking import Asking, read_asking
 from largek.common import InputError, Progress, derive_seed, whole_file, without_collector
 from largek.models import content
 from largek.store import LATER, Store, asked, joined, open_store, prompt_of
@@ -25,6 +26,7 @@ from largek.verify import is_finished
 
 CHUNK = 32  # samples of one problem in a chunk at first, and always for engines that batch by themselves
 ENGINES = ("transformers", "vllm", "openai")
+MOST = 2**31 - 1  # tokens of --top-k: engines hold it in 32 bits
 
 
 class Chunk(NamedTuple):
@@ -105,6 +107,16 @@ def run(
     tensor_parallel: int | None = None,
     retries: int = 6,
     timeout: float = 1800,
+    system: str | None = None,
+    few_shot: Sequence[str | int] | None = None,
+    template: dict | Sequence[tuple[str, object]] | None = None,
+    stop: Sequence[str] | None = None,
+    top_k: int | None = None,
+    min_p: float | None = None,
+    repetition_penalty: float | None = None,
+    extra_body: dict | None = None,
+    requests_per_minute: int | None = None,
+    replicas: int | None = None,
 ) -> None:
     """Sample answers to every problem of `tasks` (see `largek.tasks.read_tasks`), the sample indices `samples` of each.
 
@@ -115,7 +127,14 @@ def run(
     once (of `vllm` and `openai`: in flight). `chat_template` None is right for tokenizers that have none. `gpu_memory`
     is the share of a GPU's memory that `vllm` takes, `tensor_parallel` the number of GPUs it spreads a model over. Of
     `openai`, `retries` is how often an answer that an endpoint fails to give is asked for again, and `timeout` how long
-    one try may take, in seconds.
+    one try may take, in seconds. `system` is a system prompt, `template` are keywords of the chat template; both need
+    one. `few_shot` is a JSONL file of worked examples (problem, and solution or answer) that come before every problem,
+    and how many of them, if not all; without a chat template they are text. An answer ends before the first of the
+    texts `stop`. `top_k` keeps the likeliest tokens, `min_p` those that are at least so likely as a share of the
+    likeliest, `repetition_penalty` divides positive logits of tokens that have occurred, in the prompt too, and
+    multiplies negative ones; 0, 0 and 1 change nothing. `extra_body` are more parameters of a request to an endpoint,
+    which is sent at most `requests_per_minute`. `replicas` is how many processes sample side by side, each on GPUs of
+    its own; what they store does not depend on it.
 
     Raises InputError; records that are stored by then stay.
     """
@@ -131,17 +150,39 @@ def run(
         raise InputError(f"--gpu-memory {gpu_memory}: expected a share in (0, 1]")
     if temperature == 0 and len(samples) > 1:
         raise InputError(f"--temperature 0 gives the same answer {len(samples)} times; take --samples 1")
+    penalty = 1 if repetition_penalty is None else repetition_penalty
+    if not (0 <= (top_k or 0) <= MOST and 0 <= (min_p or 0) <= 1 and 0 < penalty < math.inf):
+        expected = "--top-k at least 1, --min-p in [0, 1] and --repetition-penalty above 0"
+        raise InputError(f"expected {expected}, got {top_k}, {min_p} and {penalty}")
+    for_endpoints = {"--extra-body": extra_body, "--requests-per-minute": requests_per_minute}
+    if engine != "openai" and (given := [option for option, value in for_endpoints.items() if value is not None]):
+        raise InputError(f"--engine {engine}: {' and '.join(given)} {'are' if given[1:] else 'is'} for openai")
+    if engine == "openai" and replicas:
+        raise InputError("--engine openai: --replicas is for other engines; --batch-size requests are in flight")
+    if not all(isinstance(text, str) and text for text in stop or ()):
+        raise InputError(f"--stop: expected texts, got {stop!r:.80}")
     name = name or model
     rows = [row | {"samples": len(samples)} for row in read_tasks(tasks, tasks_file, prompt)]
     sampler, settings = None, {"name": name, "engine": engine, "model": identity(model, engine)}
     settings |= {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "seed": seed}
+    asking = read_asking(rows, tasks, tasks_file, prompt, system, few_shot, dict(template or {}))
+    settings |= asking.settings() | ({"stop": list(dict.fromkeys(stop))} if stop else {})
+    settings |= ({"top_k": top_k} if top_k else {}) | ({"min_p": min_p} if min_p else {})
+    settings |= {"repetition_penalty": penalty} if penalty != 1 else {}
+    settings |= {"extra_body": extra_body} if extra_body else {}
     failed = (Path(model) / "failed.json").exists()  # a lineage without weights: its file of samples is empty
     if failed:
         rows = []
     else:
         with without_collector():
-            patience = {"retries": retries, "timeout": timeout}
-            sampler = load_engine(engine, model, chat_template, base_url, gpu_memory, tensor_parallel, **patience)
+            patience = {"retries": retries, "timeout": timeout, "extra_body": extra_body}
+            patience |= {"requests_per_minute": requests_per_minute}
+            how = (engine, model, chat_template, base_url, gpu_memory, tensor_parallel, asking)
+            sampler = load_engine(*how, **patience)
+            if replicas and replicas > 1:
+                from largek.replicas import Replicas
+
+                sampler = Replicas(sampler, replicas, tensor_parallel or 1, how)
         settings |= {"chat_template": sampler.chat_template}
         settings |= {"endpoint": sampler.address} if engine == "openai" else {"dtype": sampler.dtype}
     if output:  # the same command gives the same file, so whatever decides its records is a setting
@@ -177,6 +218,7 @@ def fill_store(store: Store, chunks: list[Chunk], sampler, settings: dict, batch
     todo = sum(len(indices) for chunk in chunks for indices in chunk.indices)
     progress, done, tokens, start = Progress(settings["name"], total, "answers"), total - todo, 0, time.monotonic()
     single, finish = settings.get("engine") == "openai", Counter()
+    numbers = {chunk.seed: number for number, chunk in enumerate(chunks, store.next)}  # in whatever order they finish
     if single:
         sampler.keep = lambda chunk, answers: store.add(*records_of(chunk, answers, settings["name"]))
     progress.update(done)
@@ -187,7 +229,7 @@ def fill_store(store: Store, chunks: list[Chunk], sampler, settings: dict, batch
                 raise InputError(f"{settings['name']}: its probabilities are no numbers (NaN or inf): {why}")
             records = list(records_of(chunk, answers, settings["name"]))
             if not single:
-                store.append(records)
+                store.append(records, numbers[chunk.seed])
             done += len(records)
             tokens += sum(record["tokens"] or 0 for record in records)
             finish.update(record["finish"] for record in records)
@@ -219,6 +261,7 @@ def load_engine(
     base_url: str | None,
     gpu_memory: float | None = None,
     tensor_parallel: int | None = None,
+    asking: Asking | None = None,
     **patience,
 ):
     """The engine of that name; each has `chat_template` and `sample(chunks, settings, batch_size)`."""
@@ -227,15 +270,15 @@ def load_engine(
             from largek.engine_transformers import Transformers
         except ImportError as error:
             raise InputError(f"{error}; install largek[transformers]") from None
-        return Transformers(model, chat_template)
+        return Transformers(model, chat_template, asking)
     if engine == "vllm":
         from largek.engine_vllm import VLLM
 
-        return VLLM(model, chat_template, gpu_memory, tensor_parallel or 1)
+        return VLLM(model, chat_template, gpu_memory, tensor_parallel or 1, asking)
     if engine == "openai":
         from largek.engine_openai import OpenAI
 
-        return OpenAI(model, chat_template, base_url, **patience)
+        return OpenAI(model, chat_template, base_url, **patience, asking=asking)
     raise InputError(f"--engine {engine}: expected one of {', '.join(ENGINES)}")
 
 

@@ -78,14 +78,16 @@ class Store:
             raise DamagedStore(which_is_there_twice(self.folder))
         return found
 
-    def append(self, records: list[dict]) -> None:
-        """Add records in one step: after a crash at any moment all of them are there, or none."""
+    def append(self, records: list[dict], number: int | None = None) -> None:
+        """Add records in one step: after a crash at any moment all of them are there, or none. The file has this
+        number, which no other has, or the next one."""
         if not records:
             return
-        with listed_file(self.folder, f"samples/{self.next:06}.parquet") as temporary:
+        number = self.next if number is None else number
+        with listed_file(self.folder, f"samples/{number:06}.parquet") as temporary:
             table = pa.Table.from_pylist([record | {"text": readable(record["text"])} for record in records], SCHEMA)
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
-        self.next += 1
+        self.next = max(self.next, number + 1)
 
     def add(self, record: dict) -> None:
         """Add a record that came by itself. It is kept at once, and put into a file together with others."""

@@ -179,6 +179,15 @@ def test_the_texts_are_those_of_their_samples(stores, page_file):
     pd.testing.assert_frame_equal(shown[expected.columns], expected, check_dtype=False)
 
 
+def test_how_a_store_was_asked_is_said_and_which_thoughts_have_no_end(tmp_path):
+    rows, texts = [{"id": "a", "problem": "2+2?", "answer": "4"}], {"a": ["<think>4", "<think>5</think>4"]}
+    store = made(tmp_path / "s", "m", rows, texts, top_k=20, stop=["é:"])
+    report.run([store], str(tmp_path / "r.html"))
+    summary, _ = embedded((tmp_path / "r.html").read_text())
+    assert summary["stores"][0]["others"] == 'top_k 20, stop ["é:"]'
+    assert summary["thoughts"] == ["m, t: 1 answer has no end of thinking"]
+
+
 def test_the_same_stores_give_the_same_bytes(stores, page_file, tmp_path):
     done = run("largek", "report", *stores, "--output", tmp_path / "again.html")
     assert done.returncode == 0, done.stderr

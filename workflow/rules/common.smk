@@ -182,7 +182,10 @@ VERIFIER, *VERIFIER_FILES = verifier_files(config["verifier"], Path(workflow.bas
 GRPO_FILES = [*TRAINING_FILES, *CPU_FILES, *modules("lean_grpo", "known_fields"), "largek/verify.py"]
 SAMPLE_FILES = [
     f"largek/{name}.py"
-    for name in ("common", "models", "sample", "store", "tasks", f"engine_{config['sampling']['engine']}")
+    for name in (
+        *("answers", "asking", "common", "models", "sample", "store", "tasks", "thoughts"),
+        f"engine_{config['sampling']['engine']}",
+    )
 ] + DECODE_FILES
 LOSS_FILES = [f"largek/{name}.py" for name in ("common", "loss", "models", "tasks")] + DECODE_FILES
 PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "passk")]
