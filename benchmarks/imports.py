@@ -1,0 +1,250 @@
+"""Small files of samples made by the tools that `largek import` reads, and what each printed: for the tests.
+
+    python benchmarks/imports.py --envs .bench --output tests/peers
+    python benchmarks/imports.py --envs .bench --output tests/peers --only inspect
+
+Every tool runs by its own command in an environment of its own (benchmarks/peers/) on the same problems. The model is a
+small server on loopback that speaks OpenAI's protocol and adds: some of its answers are right, some wrong, some say
+nothing, some are cut off, and some are put so that graders differ. TRL trains a random model for two steps instead.
+Beside the samples lies what the tool itself has saved or printed as their score.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+N = 4  # answers to a problem
+PROBLEMS = [
+    {"id": f"sum-{a}-{b}", "question": f"What is {a} + {b}?", "answer": str(a + b)}
+    for a, b in [(12, 30), (7, 8), (250, 4), (19, 23), (1000, 234), (66, 6)]
+]
+
+
+def answer_of(prompt: str, turn: int) -> tuple[str, str]:
+    """What the model says when it is asked for the `turn`-th time, and how it ends."""
+    a, b = map(int, re.findall(r"(\d+) \+ (\d+)\?", prompt)[-1])
+    said = [
+        (f"{a} plus {b} makes {a + b}. The answer is {a + b}.", "stop"),
+        (f"I count up. The answer is {a + b}", "stop"),
+        (f"The answer is {a + b + 1}.", "stop"),
+        (f"{a} and {b} make \\boxed{{{a + b}}}", "stop"),
+        (f"The answer is {a + b:,}.0", "stop"),
+        ("That I do not know.", "stop"),
+        (f"The answer is {a + b} if I add {b} to {a}, which I", "length"),
+    ]
+    return said[hashlib.sha256(f"{a} {b} {turn}".encode()).digest()[0] % len(said)]
+
+
+class Model(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    asked: ClassVar[Counter] = Counter()
+
+    def log_message(self, *_) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body.get("prompt") or body["messages"][-1]["content"]
+        if not isinstance(prompt, str):  # in parts, or a list of one
+            prompt = prompt[0]["text"] if isinstance(prompt[0], dict) else prompt[0]
+        choices = []
+        for index in range(body.get("n") or 1):
+            text, finish = answer_of(prompt, self.asked[prompt])
+            self.asked[prompt] += 1
+            message = {"role": "assistant", "content": text}
+            choices.append({"index": index, "finish_reason": finish, "message": message, "text": text})
+        tokens = sum(len(choice["text"].split()) for choice in choices)
+        usage = {"prompt_tokens": 9, "completion_tokens": tokens, "total_tokens": 9 + tokens}
+        reply = {"id": "x", "object": "chat.completion", "created": 1, "model": body["model"], "choices": choices}
+        content = json.dumps(reply | {"usage": usage}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def call(folder: Path, *command: object, **environment: str) -> str:
+    """Standard output of a command that runs in `folder`."""
+    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_DATASETS_CACHE": str(folder / "datasets")}
+    how = {"cwd": folder, "env": os.environ | offline | environment, "text": True}
+    done = subprocess.run(list(map(str, command)), capture_output=True, **how)
+    if done.returncode:
+        sys.exit(f"{command[0]}: status {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+# --- lm-evaluation-harness: its verdict is on the first of several answers
+
+FIRST, VOTE = {"function": "take_first"}, {"function": "majority_vote"}
+LM_EVAL_TASK = {
+    "task": "sums",
+    "dataset_path": "json",
+    "test_split": "train",
+    "output_type": "generate_until",
+    "doc_to_text": "{{question}}",
+    "doc_to_target": "{{answer}}",
+    "generation_kwargs": {"do_sample": True, "temperature": 0.8, "max_gen_toks": 32, "until": ["\n\n"]},
+    "filter_list": [
+        {"name": "strict", "filter": [{"function": "regex", "regex_pattern": r"answer is (\d+)"}, FIRST]},
+        {"name": "last", "filter": [{"function": "regex", "regex_pattern": r"(\d+)", "group_select": -1}, FIRST]},
+        {"name": "vote", "filter": [{"function": "regex", "regex_pattern": r"(\d+)", "group_select": -1}, VOTE, FIRST]},
+    ],
+    "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+}  # fmt: skip
+
+
+def lm_eval(python: str, url: str, folder: Path, problems: Path) -> dict[str, Path]:
+    import yaml
+
+    made = {}
+    for name, repeats in (("lm-eval", 1), ("lm-eval-repeats", N)):
+        output = folder / name
+        output.mkdir()
+        data = {"data_files": {"train": str(problems)}}
+        (output / "sums.yaml").write_text(yaml.safe_dump(LM_EVAL_TASK | {"dataset_kwargs": data, "repeats": repeats}))
+        model = f"model=adder,base_url={url}/chat/completions,num_concurrent=1,max_retries=1,tokenized_requests=False"
+        command = [python, "-m", "lm_eval", "run", "--model", "local-chat-completions", "--model_args", model]
+        command += ["--tasks", "sums", "--include_path", output, "--output_path", output, "--log_samples"]
+        call(output, *command, "--apply_chat_template", OPENAI_API_KEY="none")
+        for pattern in ("samples_sums_*.jsonl", "results_*.json"):
+            (path,) = output.rglob(pattern)
+            made[f"{name}/{path.name}"] = path
+    return made
+
+
+# --- inspect_ai
+
+INSPECT_TASK = """
+from inspect_ai import Epochs, Task, task
+from inspect_ai.dataset import FieldSpec, json_dataset
+from inspect_ai.scorer import answer, match
+from inspect_ai.solver import generate
+
+
+@task
+def sums():
+    fields = FieldSpec(input="question", target="answer", id="id")
+    scorers = [match(numeric=True), answer("line")]
+    return Task(json_dataset("problems.jsonl", fields), generate(), scorers, epochs=Epochs({n}, "mean"))
+"""
+
+
+def inspect(python: str, url: str, folder: Path, problems: Path) -> dict[str, Path]:
+    (folder / "sums.py").write_text(INSPECT_TASK.format(n=N))
+    made = {}
+    for kind in ("eval", "json"):
+        command = [
+            python,
+            "-m",
+            "inspect_ai",
+            "eval",
+            "sums.py",
+            "--model",
+            "openai-api/local/adder",
+            "--display",
+            "plain",
+        ]
+        command += ["--temperature", 0.8, "--max-tokens", 32, "--max-connections", 1, "--max-samples", 1]
+        command += ["--log-format", kind, "--log-dir", f"logs-{kind}"]
+        call(folder, *command, LOCAL_API_KEY="none", LOCAL_BASE_URL=url, INSPECT_TELEMETRY="none")
+        (path,) = (folder / f"logs-{kind}").glob(f"*.{kind}")
+        made[f"inspect/sums.{kind}"] = path
+    return made
+
+
+# --- TRL, in this environment
+
+TRL_TRAINING = """
+import json
+import random
+import sys
+
+from datasets import Dataset
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
+from trl import GRPOConfig, GRPOTrainer
+
+words = ["<pad>", "<eos>", *"01234+= "]
+tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="<pad>"))
+tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>")
+set_seed(0)
+shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
+model = LlamaForCausalLM(LlamaConfig(vocab_size=len(words), max_position_embeddings=64, **shape, **ids))
+
+
+def last_digit(completions, solution, log_extra, **_):
+    log_extra("solution", list(solution))
+    said = [[letter for letter in text if letter.isdigit()] for text in completions]
+    return [float(digits[-1:] == [right]) for digits, right in zip(said, solution)]
+
+
+def short(completions, **_):
+    return [1 - len(text) / 8 for text in completions]
+
+
+problems = [{"prompt": f"{a} + {b} = ", "solution": str(a + b)} for a in range(3) for b in range(3)]
+config = GRPOConfig(
+    output_dir="out", per_device_train_batch_size=16, num_generations=8, max_completion_length=4, max_steps=2,
+    logging_steps=1, log_completions=True, num_completions_to_print=0, report_to=[], use_cpu=True, save_strategy="no",
+    bf16=False, seed=1,
+)
+trainer = GRPOTrainer(model, [last_digit, short], config, Dataset.from_list(problems), processing_class=tokenizer)
+trainer.train()
+with open("printed.json", "w") as file:
+    keys = ("step", "rewards/last_digit/mean", "rewards/short/mean")
+    json.dump([{key: row[key] for key in keys} for row in trainer.state.log_history if keys[1] in row], file, indent=1)
+"""
+
+
+def trl(python: str, url: str, folder: Path, problems: Path) -> dict[str, Path]:
+    (folder / "train.py").write_text(TRL_TRAINING)
+    call(folder, sys.executable, "train.py")
+    made = {f"trl/{path.name}": path for path in (folder / "out/completions").glob("*.parquet")}
+    return made | {"trl/printed.json": folder / "printed.json"}
+
+
+PEERS: dict[str, Callable[[str, str, Path, Path], dict[str, Path]]] = {
+    "lm-eval": lm_eval,
+    "inspect": inspect,
+    "trl": trl,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--envs", type=Path, required=True, help="folder of the tools' environments")
+    parser.add_argument("--output", type=Path, required=True, help="folder to put the files into")
+    parser.add_argument("--only", nargs="+", default=list(PEERS), choices=PEERS)
+    args = parser.parse_args()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    for name in args.only:
+        Model.asked.clear()
+        with tempfile.TemporaryDirectory() as folder:
+            problems = Path(folder, "problems.jsonl")
+            problems.write_text("".join(json.dumps(row) + "\n" for row in PROBLEMS))
+            python = str((args.envs / name / "bin/python").absolute())
+            for target, source in PEERS[name](python, url, Path(folder), problems).items():
+                (args.output / target).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, args.output / target)
+                print(args.output / target, flush=True)
+
+
+if __name__ == "__main__":
+    main()
