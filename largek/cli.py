@@ -135,6 +135,12 @@ def parser() -> argparse.ArgumentParser:
     imported.add_argument("--tasks-file", metavar="YAML", help="entries besides largek's own")
     imported.add_argument("--json", action="store_true", help="print JSON for machines")
 
+    exported = commands.add_parser("export", help="write a store in the format of another tool")
+    exported.add_argument("store", metavar="STORE", help="graded or not")
+    exported.add_argument("--inspect", action="store_true", required=True, help="as a log of inspect_ai")
+    exported.add_argument("--output", required=True, metavar="FILE", help="to make: FILE.eval or FILE.json")
+    exported.add_argument("--json", action="store_true", help="print JSON for machines")
+
     grade = commands.add_parser("grade", help="grade samples")
     grade.add_argument("samples", nargs="+", metavar="SAMPLES", help="stores, or parquet files made by `largek sample`")
     grade.add_argument("--tasks", nargs="+", metavar="TASK", help="the problems (default: those of the store)")
@@ -322,6 +328,10 @@ def main(argv: list[str] | None = None) -> None:
 
             how = {key: getattr(args, key) for key in ("format", "name", "tasks", "tasks_file")}
             imported.run(args.files, args.store, **how, as_json=args.json)
+        elif args.command == "export":
+            from largek import export
+
+            export.run(args.store, args.output, args.json)
         elif args.command == "grade":
             from largek import grade
 

@@ -159,7 +159,7 @@ def numbered(found: dict[str, Found], name: str, find: Callable | None) -> tuple
             )  # fmt: skip
             for judge, score in sample.scores.items():
                 said = {"score": score.value, "read": score.read and readable(score.read)}
-                scores.append({"problem": row["id"], "sample": index, "judge": judge} | said)
+                scores.append({"problem": row["id"], "sample": index, "judge": readable(judge)} | said)
             count[key] += 1
             row["samples"] += 1
         for sample in own.missing:
@@ -179,7 +179,7 @@ def about(kind: str, files: list[str], name: str, found: dict[str, Found], recor
     for key in ("temperature", "top_p", "max_tokens", "seed", "step"):
         values = {json.dumps(own.settings.get(key)): own.settings.get(key) for own in found.values()}
         value = next(iter(values.values())) if len(values) == 1 else None
-        settings[key] = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+        settings[key] = value if type(value) in (int, float) and math.isfinite(value) else None
     settings["files"] = [[Path(file).name, digest(Path(file))] for file in files]
     settings["unknown"] = [key for key in UNKNOWN if any(record[key] is None for record in records)]
     return settings | {"judges": list(dict.fromkeys(score["judge"] for score in scores))}
@@ -238,15 +238,12 @@ def show(said: dict) -> str:
     """The summary for reading, with the command that comes next."""
     missing = f", of {said['asked']} asked for" if said["asked"] > said["answers"] else ""
     lines = [f"{said['store']}: {said['answers']} answers{missing} to {said['problems']} problems by {said['model']}"]
-    if said["unknown"]:
-        lines.append(
-            f"{said['format']} does not say (of all answers): {', '.join(UNKNOWN[key] for key in said['unknown'])}"
-        )
+    tool, unknown = said["format"], [UNKNOWN[key] for key in said["unknown"]]
+    if unknown:
+        lines.append(f"{tool} does not say of every answer: {', '.join(unknown)}")
     for judge, own in said["recorded"].items():
-        of = "no single answer" if not own["answers"] else f"{own['answers']} answers"
-        lines.append(
-            f"{said['format']}'s {judge}: {own['mean']:.4f}, the mean over {own['problems']} problems; of {of}"
-        )
+        of = f"a verdict on {own['answers']} answers" if own["answers"] else "no verdict on single answers"
+        lines.append(f"{judge} of {tool}: {own['mean']:.4f} over {own['problems']} problems, {of}")
     lines += said["notes"]
     if said["without_right_answer"]:
         lines.append(f"{said['without_right_answer']} problems have no right answer here: give --tasks to grade by it")

@@ -237,7 +237,7 @@ def show(table: pd.DataFrame) -> str:
         interval = [f"{row.estimate:.3f} [{row.lo:.3f}, {row.hi:.3f}]" for row in rows.itertuples()]
         columns = {"task": rows["task"], "k": rows["k"], "pass@k": interval}
         columns |= {"maj@k": rows["maj"], "finished": rows["finished"]}
-        columns |= {"problems": rows["finished_problems"].astype("Int64").astype(object)}
+        columns |= {"problems": ["" if pd.isna(number) else int(number) for number in rows["finished_problems"]]}
         parts.append(pd.DataFrame(columns).to_string(index=False, float_format="{:.3f}".format, na_rep=""))
     return "\n".join(parts) if parts else "no answers"
 
