@@ -159,7 +159,7 @@ def inspect(python: str, url: str, folder: Path, problems: Path) -> dict[str, Pa
         ]
         command += ["--temperature", 0.8, "--max-tokens", 32, "--max-connections", 1, "--max-samples", 1]
         command += ["--log-format", kind, "--log-dir", f"logs-{kind}"]
-        call(folder, *command, LOCAL_API_KEY="none", LOCAL_BASE_URL=url, INSPECT_TELEMETRY="none")
+        call(folder, *command, LOCAL_API_KEY="none", LOCAL_BASE_URL=url)
         (path,) = (folder / f"logs-{kind}").glob(f"*.{kind}")
         made[f"inspect/sums.{kind}"] = path
     return made

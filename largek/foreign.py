@@ -472,7 +472,7 @@ def nemo_skills(path: Path) -> Found:
 
 def verl(path: Path) -> Found:
     """A line is one answer. Every number beside it is of a judge: `score`, `reward`, `acc` and what a reward adds."""
-    samples, steps = [], set()
+    samples, steps = [], []
     for line, row in enumerate(read_jsonl(path, ("input", "output", "score")), 1):
         where = f"{path}, row {line}"
         asked, text = (given(row, key, str, where, "a text") for key in ("input", "output"))
@@ -482,14 +482,14 @@ def verl(path: Path) -> Found:
             for key, value in row.items()
             if key != "step" and isinstance(value, bool | int | float) and math.isfinite(value)
         }
-        steps.add(row.get("step"))
+        steps.append(row.get("step"))
         samples.append(Sample("verl", asked, right_answer(row.get("gts")), text, scores=scores))
     return Found(samples, settings={"step": one_step(steps, path)})
 
 
 def trl(path: Path) -> Found:
     """A row is one answer; columns of numbers are judges, and `solution` the right answer where a reward logs it."""
-    samples, steps = [], set()
+    samples, steps = [], []
     for line, row in enumerate(read_table(path, ("prompt", "completion", "advantage")), 1):
         where = f"{path}, row {line}"
         asked, prompt = row["prompt"], conversation(row["prompt"], f"{where}, prompt")
@@ -503,19 +503,20 @@ def trl(path: Path) -> Found:
             for key, value in row.items()
             if key not in ("step", "advantage") and isinstance(value, bool | int | float) and math.isfinite(value)
         }
-        steps.add(row.get("step"))
+        steps.append(row.get("step"))
         answer = right_answer(row.get("solution", row.get("answer")))
         text = conversation(row["completion"], f"{where}, completion")
         samples.append(Sample("trl", problem, answer, text, prompt=prompt, scores=scores))
     return Found(samples, settings={"step": one_step(steps, path)})
 
 
-def one_step(steps: set, path: Path) -> int | None:
+def one_step(steps: list, path: Path) -> int | None:
     """The step of training that all answers are of."""
-    if not all(isinstance(step, int | None) for step in steps) or len(steps) > 1:
-        named = ", ".join(sorted(map(str, steps))[:3])
-        raise InputError(f"{path}, step: expected one step of training, as a store is of one model; found {named}")
-    return next(iter(steps), None)
+    for row, step in enumerate(steps, 1):
+        if not isinstance(step, int | None) or step != steps[0]:
+            wanted = f"{steps[0]} as before: a store is of one model" if isinstance(step, int | None) else "a number"
+            raise InputError(f"{path}, row {row}, step: expected {wanted}, got {step!r:.80}")
+    return steps[0] if steps else None
 
 
 FORMATS: dict[str, Callable[[Path], Found]] = {
