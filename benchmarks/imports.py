@@ -2,6 +2,7 @@
 
     python benchmarks/imports.py --envs .bench --output tests/peers
     python benchmarks/imports.py --envs .bench --output tests/peers --only inspect
+    python benchmarks/imports.py --output tests/peers --page docs/largek/commands/import.md   # the table
 
 Every tool runs by its own command in an environment of its own (benchmarks/peers/) on the same problems. The model is a
 small server on loopback that speaks OpenAI's protocol and adds: some of its answers are right, some wrong, some say
@@ -10,6 +11,7 @@ Beside the samples lies what the tool itself has saved or printed as their score
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -24,6 +26,9 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
+
+from largek import grade, imported, passk
+from largek.foreign import read_log
 
 N = 4  # answers to a problem
 PROBLEMS = [
@@ -225,16 +230,58 @@ PEERS: dict[str, Callable[[str, str, Path, Path], dict[str, Path]]] = {
 }
 
 
+# --- the table: pass@1 as each tool printed it, under its verdicts in an imported store, and under largek's own
+
+
+def printed(folder: Path) -> dict[str, list[tuple[str, str, float]]]:
+    """By a file of samples: which score, how `largek grade` calls its verdicts, and what the tool made of them."""
+    found: dict[str, list[tuple[str, str, float]]] = {}
+    for name in ("lm-eval", "lm-eval-repeats"):
+        (path,), (results,) = ((folder / name).glob(pattern) for pattern in ("samples_*.jsonl", "results_*.json"))
+        scores = json.loads(results.read_text())["results"]["sums"]
+        own = [key for key in scores if key.startswith("exact_match,") and (key[12:] != "vote" or name == "lm-eval")]
+        found[str(path)] = [(key, f"recorded:{key}", scores[key]) for key in own]
+    for name in ("sums.eval", "sums.json"):
+        path = folder / "inspect" / name
+        scored = read_log(path)[0]["results"]["scores"]
+        own = [(score["name"], score["metrics"]["accuracy"]["value"]) for score in scored]
+        found[str(path)] = [(f"accuracy, {scorer}", f"recorded:{scorer}", value) for scorer, value in own]
+    for row in json.loads((folder / "trl/printed.json").read_text()):
+        key = "rewards/last_digit/mean"
+        found[str(folder / f"trl/completions_{row['step']:05}.parquet")] = [(key, "recorded:last_digit", row[key])]
+    return found
+
+
+def table(folder: Path) -> str:
+    rows = ["| file | score | printed | imported | largek `math` |", "|---|---|---|---|---|"]
+    for path, scores in printed(folder).items():
+        with tempfile.TemporaryDirectory() as made, contextlib.redirect_stdout(sys.stderr):
+            store = f"{made}/store"
+            imported.run([path], store, name="model")
+            passed = [pass_at_1(store, verifier) for verifier in [*(verifier for _, verifier, _ in scores), "math"]]
+        for (name, _, value), recorded in zip(scores, passed):
+            file = Path(path).relative_to(folder)
+            rows.append(f"| `{file}` | {name} | {value!r} | {round(recorded, 15)!r} | {passed[-1]:.4f} |")
+    return "\n".join(rows)
+
+
+def pass_at_1(store: str, verifier: str) -> float:
+    grade.run(store, verifier=verifier)
+    table = passk.run([store], [1])
+    return table.loc[table["task"] == "mean", "estimate"].item()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--envs", type=Path, required=True, help="folder of the tools' environments")
-    parser.add_argument("--output", type=Path, required=True, help="folder to put the files into")
+    parser.add_argument("--envs", type=Path, help="folder of the tools' environments: makes the files")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the files")
+    parser.add_argument("--page", type=Path, help="page whose table to write")
     parser.add_argument("--only", nargs="+", default=list(PEERS), choices=PEERS)
     args = parser.parse_args()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Model)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    for name in args.only:
+    for name in args.only if args.envs else []:
         Model.asked.clear()
         with tempfile.TemporaryDirectory() as folder:
             problems = Path(folder, "problems.jsonl")
@@ -244,6 +291,10 @@ def main() -> None:
                 (args.output / target).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, args.output / target)
                 print(args.output / target, flush=True)
+    if args.page:
+        parts = re.split(r"(<!-- (?:begin|end) peers -->\n)", args.page.read_text())
+        parts[2] = table(args.output) + "\n"
+        args.page.write_text("".join(parts))
 
 
 if __name__ == "__main__":
