@@ -27,7 +27,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
-from largek import grade, imported, passk
+from largek import export, grade, imported, passk
 from largek.foreign import read_log
 
 N = 4  # answers to a problem
@@ -133,41 +133,54 @@ def lm_eval(python: str, url: str, folder: Path, problems: Path) -> dict[str, Pa
 # --- inspect_ai
 
 INSPECT_TASK = """
-from inspect_ai import Epochs, Task, task
+import sys
+
+from inspect_ai import Epochs, Task, eval
 from inspect_ai.dataset import FieldSpec, json_dataset
+from inspect_ai.log import write_eval_log
 from inspect_ai.scorer import answer, match
 from inspect_ai.solver import generate
 
+fields = FieldSpec(input="question", target="answer", id="id")
+scorers = [match(numeric=True), answer("line")]
+task = Task(
+    dataset=json_dataset("problems.jsonl", fields), solver=generate(), scorer=scorers, name="sums",
+    epochs=Epochs({n}, "mean"),
+)
+how = {{"temperature": 0.8, "max_tokens": 32, "max_connections": 1, "max_samples": 1}}
+(log,) = eval(task, model="openai-api/local/adder", display="none", log_dir="logs", **how)
+if log.status != "success":
+    sys.exit(str(log.error))
+write_eval_log(log, "sums.json")
+"""
+READ = """
+import sys
 
-@task
-def sums():
-    fields = FieldSpec(input="question", target="answer", id="id")
-    scorers = [match(numeric=True), answer("line")]
-    return Task(json_dataset("problems.jsonl", fields), generate(), scorers, epochs=Epochs({n}, "mean"))
+from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries
+
+for path in sys.argv[1:]:
+    log = read_eval_log(path)
+    listed = read_eval_log_sample_summaries(path)
+    values = [sample.scores["math"].as_str() for sample in log.samples]
+    words = [sample.output.stop_reason for sample in log.samples]
+    score = log.results.scores[0]
+    print(path, log.status, len(log.samples), len(listed), score.name, score.metrics["accuracy"].value)
+    print(values.count("C"), sorted(set(words)), log.samples[0].output.completion, log.samples[0].target)
 """
 
 
 def inspect(python: str, url: str, folder: Path, problems: Path) -> dict[str, Path]:
+    """Also has it read what `largek export` makes of its log."""
     (folder / "sums.py").write_text(INSPECT_TASK.format(n=N))
-    made = {}
-    for kind in ("eval", "json"):
-        command = [
-            python,
-            "-m",
-            "inspect_ai",
-            "eval",
-            "sums.py",
-            "--model",
-            "openai-api/local/adder",
-            "--display",
-            "plain",
-        ]
-        command += ["--temperature", 0.8, "--max-tokens", 32, "--max-connections", 1, "--max-samples", 1]
-        command += ["--log-format", kind, "--log-dir", f"logs-{kind}"]
-        call(folder, *command, LOCAL_API_KEY="none", LOCAL_BASE_URL=url)
-        (path,) = (folder / f"logs-{kind}").glob(f"*.{kind}")
-        made[f"inspect/sums.{kind}"] = path
-    return made
+    call(folder, python, "sums.py", LOCAL_API_KEY="none", LOCAL_BASE_URL=url)
+    (path,) = (folder / "logs").glob("*.eval")
+    store, logs = str(folder / "store"), [str(folder / f"made.{kind}") for kind in ("eval", "json")]
+    imported.run([str(path)], store)
+    grade.run(store, verifier="math")
+    for log in logs:
+        export.run(store, log)
+    print(call(folder, python, "-c", READ, *logs))
+    return {"inspect/sums.eval": path, "inspect/sums.json": folder / "sums.json"}
 
 
 # --- TRL, in this environment

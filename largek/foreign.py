@@ -11,6 +11,7 @@ What a format does not say is None and stays so. A file that is not as its tool 
 the file, the line or the sample, the key, and what was expected there.
 """
 
+import contextlib
 import json
 import math
 import re
@@ -107,8 +108,20 @@ def conversation(value: object, where: str) -> str:
     if isinstance(value, dict):
         return content(value.get("content"), where)
     if isinstance(value, list):
-        return "\n\n".join(conversation(part, where) for part in value)
+        if not all(isinstance(part, dict) for part in value):
+            raise InputError(f"{where}: expected messages, got {value!r:.80}")
+        return "\n\n".join(content(part.get("content"), where) for part in value)
     raise InputError(f"{where}: expected a text or messages, got {value!r:.80}")
+
+
+def question(value: object, where: str) -> tuple[str, str]:
+    """What the user says last, which is the problem, and all that the model was asked; of a text, itself twice."""
+    asked = conversation(value, where)
+    users = [turn for turn in value if turn.get("role") == "user"] if isinstance(value, list) else []
+    problem = conversation(users[-1], where) if users else asked
+    if not problem.strip():
+        raise InputError(f"{where}: expected a text or messages, got {value!r:.80}")
+    return problem, asked
 
 
 def content(value: object, where: str) -> str:
@@ -180,9 +193,9 @@ def lm_eval(path: Path) -> Found:
         settings = settings or {
             "temperature": how.get("temperature"), "top_p": how.get("top_p"), "max_tokens": how.get("max_gen_toks"),
         }  # fmt: skip
-        prompt = asked_of(asked, f"{where}, arguments, gen_args_0, arg_0")
+        asked, prompt = asked_of(asked, f"{where}, arguments, gen_args_0, arg_0")
         doc = given(row, "doc", dict, where, "the document")
-        problem = next((doc[key] for key in ("problem", "question") if filled(doc.get(key))), prompt)
+        problem = next((doc[key] for key in ("problem", "question") if filled(doc.get(key))), asked)
         target = right_answer(row.get("target"))
         if id not in samples:
             order.append(id)
@@ -217,16 +230,16 @@ def filled(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def asked_of(value: object, where: str) -> str:
-    """What a model was asked: a text, or messages, which may be written as JSON in a text or in a list with one."""
+def asked_of(value: object, where: str) -> tuple[str, str]:
+    """`question` of a text, or of messages, which may be written as JSON in a text or in a list with one."""
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
         value = value[0]
     if isinstance(value, str) and value.startswith("[{"):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return conversation(value, where)
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(value)
+            if all(isinstance(turn, dict) and "role" in turn for turn in found):
+                value = found
+    return question(value, where)
 
 
 def steps_of(config: dict, name: str) -> list[str] | None:
@@ -270,11 +283,11 @@ def inspect(path: Path) -> Found:
     for where, row in logged:
         id = row["id"]
         asked = given(row, "input", (str, list), where, "what the model was asked")
-        problem = conversation(whole_text(asked, row), f"{where}, input")
+        problem, prompt = question(whole_text(asked, row), f"{where}, input")
         output = given(row, "output", dict, where, "the model's output")
         choices = output.get("choices")
         answer = right_answer(row.get("target"))
-        made = Sample(task, problem, answer, "", str(id))
+        made = Sample(task, problem, answer, "", str(id), prompt)
         if row.get("error") or not choices:
             missing.append(made)
             continue
@@ -492,11 +505,7 @@ def trl(path: Path) -> Found:
     samples, steps = [], []
     for line, row in enumerate(read_table(path, ("prompt", "completion", "advantage")), 1):
         where = f"{path}, row {line}"
-        asked, prompt = row["prompt"], conversation(row["prompt"], f"{where}, prompt")
-        users = [turn for turn in asked if turn.get("role") == "user"] if isinstance(asked, list) else []
-        problem = conversation(users[-1], f"{where}, prompt") if users else prompt
-        if not problem.strip():
-            raise InputError(f"{where}, prompt: expected a text or messages, got nothing")
+        problem, prompt = question(row["prompt"], f"{where}, prompt")
         read = row.get("extracted_prediction")
         scores = {
             key: Score(float(value), read if isinstance(read, str) else None)
