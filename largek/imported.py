@@ -133,8 +133,9 @@ def numbered(found: dict[str, Found], name: str, find: Callable | None) -> tuple
     def row_of(sample: Sample, file: str) -> tuple:
         key = (sample.task, sample.id) if sample.id else (sample.task, None, sample.problem, sample.answer)
         if key not in rows:
-            short = f"{derive_seed(sample.problem, sample.answer):016x}"
-            row = {"id": f"{sample.task}/{sample.id or short}", "task": sample.task, "split": "all"}
+            id = sample.id or f"{derive_seed(sample.problem, sample.answer):016x}"
+            id = id if id.startswith(f"{sample.task}/") else f"{sample.task}/{id}"
+            row = {"id": id, "task": sample.task, "split": "all"}
             row |= {"problem": sample.problem, "answer": sample.answer}
             if find:
                 row = dict(find(sample, file))

@@ -13,9 +13,9 @@ from conftest import ROOT, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from largek import band, compare, coverage, grade, imported, passk, report
+from largek import band, compare, coverage, export, grade, imported, passk, report
 from largek.common import InputError, read_jsonl, write_jsonl
-from largek.foreign import FORMATS, right_answer
+from largek.foreign import FORMATS, read_log, right_answer
 from largek.store import read_problems, read_samples, read_settings
 
 PEERS = ROOT / "tests" / "peers"
@@ -83,6 +83,51 @@ def test_two_steps_of_a_training_are_two_models_and_share_their_problems(tmp_pat
         imported.run([path], str(tmp_path / str(place)))
     one, two = ({row["id"]: row["problem"] for row in read_problems(tmp_path / name)} for name in "01")
     assert all(two[id] == text for id, text in one.items() if id in two)
+
+
+@pytest.mark.parametrize("kind", ["eval", "json"])
+def test_pass_at_1_is_what_inspect_printed(kind, tmp_path):
+    store = str(tmp_path / "store")
+    (path,) = files("inspect", f"*.{kind}")
+    said = imported.run([path], store)
+    results = read_log(Path(path))[0]["results"]["scores"]
+    assert [score["name"] for score in results] == ["match", "answer"]
+    for score in results:
+        value = score["metrics"]["accuracy"]["value"]
+        assert pass_at_1(store, f"recorded:{score['name']}") == pytest.approx(value, abs=1e-12)
+    assert (said["answers"], said["problems"], said["unknown"]) == (24, 6, ["entropy", "logprob"])
+    assert read_settings(Path(store)).items() >= {"temperature": 0.8, "max_tokens": 32, "model": said["model"]}.items()
+    assert [row["id"] for row in read_problems(Path(store))][:2] == ["sums/sum-12-30", "sums/sum-7-8"]
+    finish = grade.run(store, verifier="math").to_pandas()["outcome"] == "truncated"
+    assert finish.any() and (read_samples(store)["finish"].to_pandas() == "max_tokens").equals(finish)
+
+
+@pytest.mark.parametrize("kind", ["eval", "json"])
+def test_what_is_exported_is_the_store_again(kind, tmp_path):
+    first, log, second = str(tmp_path / "first"), str(tmp_path / f"log.{kind}"), str(tmp_path / "second")
+    imported.run(files("inspect", "*.eval"), first)
+    ungraded = export.run(first, log)
+    assert ungraded["accuracy"] is None and ungraded["answers"] == 24
+    mine = pass_at_1(first, "math")
+    assert export.run(first, log)["accuracy"] == pytest.approx(mine, abs=1e-12)
+    content = Path(log).read_bytes()
+    export.run(first, log)
+    assert Path(log).read_bytes() == content
+    imported.run([log], second)
+    assert pass_at_1(second, "recorded") == pytest.approx(mine, abs=1e-12)
+    assert read_samples(first).equals(read_samples(second))
+    one, two = (read_problems(Path(store)) for store in (first, second))
+    assert one == two
+
+
+def test_an_export_that_cannot_be_is_refused(tmp_path):
+    for store, output, message in [
+        ("none", "x.eval", "none: expected a store made by `largek sample --store` or `largek import`"),
+        ("none", "x.txt", "--output x.txt: expected a name that ends in .eval or .json"),
+        ("none", "no/x.eval", "--output no/x.eval: there is no folder no; make it first"),
+    ]:
+        done = run("largek", "export", store, "--inspect", "--output", output, cwd=tmp_path)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"largek export: error: {message}\n")
 
 
 # --- formats of tools that do not run here, as their sources write them
@@ -337,7 +382,9 @@ def rows_of(tmp_path_factory) -> dict[str, tuple[str, list[dict]]]:
     folder = tmp_path_factory.mktemp("rows")
     paths = {"lm-eval": files("lm-eval", "samples_*.jsonl")[0], "nemo-skills": skills(folder)[0]}
     paths["verl"] = rollouts(folder)[0]
-    return {kind: (Path(path).name, read_jsonl(path)) for kind, path in paths.items()}
+    found = {kind: (Path(path).name, read_jsonl(path)) for kind, path in paths.items()}
+    log = json.loads(Path(files("inspect", "*.json")[0]).read_text())
+    return found | {"inspect": ("sums.json", [log | {"samples": log["samples"][:2]}])}
 
 
 @settings(deadline=None, max_examples=60)
