@@ -308,11 +308,8 @@ def trl(python: str, url: str, folder: Path, problems: Path) -> dict[str, Path]:
     return made | {"trl/printed.json": folder / "printed.json"}
 
 
-PEERS: dict[str, Callable[[str, str, Path, Path], dict[str, Path]]] = {
-    "lm-eval": lm_eval,
-    "inspect": inspect,
-    "trl": trl,
-}
+Make = Callable[[str, str, Path, Path], dict[str, Path]]  # python, address, folder, problems: files by their new names
+PEERS: dict[str, Make] = {"lm-eval": lm_eval, "inspect": inspect, "lighteval": lighteval, "trl": trl}
 
 
 # --- the table: pass@1 as each tool printed it, under its verdicts in an imported store, and under largek's own
@@ -371,7 +368,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             problems = Path(folder, "problems.jsonl")
             problems.write_text("".join(json.dumps(row) + "\n" for row in PROBLEMS))
-            python = str((args.envs / name / "bin/python").absolute())
+            folder_of = {"lighteval": "lighteval-sampling"}  # the one in which it samples
+            python = str((args.envs / folder_of.get(name, name) / "bin/python").absolute())
             for target, source in PEERS[name](python, url, Path(folder), problems).items():
                 (args.output / target).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, args.output / target)
