@@ -13,6 +13,7 @@ from conftest import ROOT, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import imports
 from largek import band, compare, coverage, export, grade, imported, passk, report
 from largek.common import InputError, read_jsonl, write_jsonl
 from largek.foreign import FORMATS, read_log, right_answer
@@ -128,6 +129,13 @@ def test_an_export_that_cannot_be_is_refused(tmp_path):
     ]:
         done = run("largek", "export", store, "--inspect", "--output", output, cwd=tmp_path)
         assert (done.returncode, done.stdout, done.stderr) == (2, "", f"largek export: error: {message}\n")
+
+
+def test_the_page_has_the_numbers_of_the_files():
+    page = (ROOT / "docs" / "largek" / "commands" / "import.md").read_text()
+    assert imports.table(PEERS) in page
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `") and line.count("|") == 6]
+    assert len(rows) > 10 and all(row[2] == row[3] for row in rows)
 
 
 # --- formats of tools that do not run here, as their sources write them
