@@ -398,9 +398,7 @@ def lighteval(path: Path) -> Found:
         for name, value in metrics.items():
             of_problems.setdefault(name, []).append(value)
         asked = response.get("input")
-        prompt = (
-            asked_of(asked, f"{where}, model_response, input") if filled(asked) or isinstance(asked, list) else None
-        )
+        prompt = asked_of(asked, f"{where}, model_response, input")[1] if asked else None
         name, id = doc.get("task_name"), doc.get("id")
         for place, text in enumerate(answers):
             thought = thoughts[place] if place < len(thoughts) else None

@@ -191,6 +191,37 @@ def test_verl(tmp_path):
     assert pass_at_1(store, "math") == pytest.approx(0.5)  # how they ended is unknown, and they are read all the same
 
 
+def details(folder: Path, n: int) -> list[str]:
+    """What lighteval's `--save-details` leaves, of n answers to a problem."""
+    rows = []
+    for place in range(4):
+        right = [(place + turn) % 2 == 0 for turn in range(n)]
+        doc = {"query": f"What is {place} + 3?", "choices": [str(place + 3)], "gold_index": [0], "task_name": "sums|0"}
+        said = [f"The answer is {place + 3 if each else 99}." for each in right]
+        response = {"text": said, "output_tokens": [[1, 2, 3]] * n, "input": doc["query"], "logprobs": []}
+        rows.append({"doc": doc, "metric": {"avg@n": sum(right) / n}, "model_response": response})
+    path = folder / "details_sums|0_2026-11-28T05-00-00.parquet"
+    pd.DataFrame(rows).to_parquet(path)
+    return [str(path)]
+
+
+def test_lighteval(tmp_path):
+    store = str(tmp_path / "store")
+    said = imported.run(details(tmp_path, 1), store)
+    assert (said["format"], said["problems"], said["unknown"]) == ("lighteval", 4, ["entropy", "finish", "logprob"])
+    assert pass_at_1(store, "recorded") == pass_at_1(store, "math") == said["recorded"]["avg@n"]["mean"] == 0.5
+    assert {row["task"] for row in read_problems(Path(store))} == {"sums|0"}
+
+
+def test_one_score_of_several_answers_is_no_verdict_on_any(tmp_path):
+    said = imported.run(details(tmp_path, 3), str(tmp_path / "store"))
+    assert said["recorded"]["avg@n"] == {"mean": pytest.approx(0.5), "problems": 4, "answers": 0}
+    assert said["answers"] == 12 and "which of them are right is unknown" in said["notes"][0]
+    assert pass_at_1(str(tmp_path / "store"), "math") == pytest.approx(0.5)
+    with pytest.raises(InputError, match="expected --verifier to name one of its judges: none"):
+        grade.run(str(tmp_path / "store"), verifier="recorded")
+
+
 # --- what follows from what is unknown
 
 
@@ -363,7 +394,7 @@ def test_a_verdict_that_is_none_is_refused(tmp_path):
 
 def anything() -> st.SearchStrategy:
     leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
-    return st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+    return leaves | st.lists(leaves, max_size=3) | st.dictionaries(st.text(max_size=3), leaves, max_size=3)
 
 
 def places(value: object) -> list[tuple]:
