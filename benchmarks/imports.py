@@ -211,6 +211,7 @@ TASKS_TABLE = [
 """
 LIGHTEVAL_MODEL = """
 import json
+from types import SimpleNamespace
 from urllib.request import Request, urlopen
 
 from lighteval.models.abstract_model import LightevalModel
@@ -221,7 +222,7 @@ class Adder(LightevalModel):
     tokenizer, add_special_tokens, max_length = None, False, 64
 
     def __init__(self, config):
-        self.config = config
+        self.config, self._cache = config, SimpleNamespace(_init_registry=lambda registry: None)
 
     def greedy_until(self, docs):
         return [self.answer(doc) for doc in docs]
