@@ -16,7 +16,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 .PHONY: study setup setup-gpu smoke mislead mislead-rest explore smollm estimate check-gpu reference figures power test
 .PHONY: test-all docs lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
-.PHONY: $(foreach name,grading passk coverage coverage-ratio agreement engine peers,bench-$(name))
+.PHONY: $(foreach name,grading passk coverage coverage-ratio agreement engine imports peers,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
 	snakemake --cores $(CORES)
@@ -197,6 +197,8 @@ bench-agreement: setup .bench/lm-eval/ready .bench/lighteval/ready data/gsm8k_te
 bench-engine: setup .venv-vllm/ready data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against the bare engines
 	python benchmarks/engine.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl \
 	    --vllm .venv-vllm/bin/python
+bench-imports: setup .bench/lm-eval/ready .bench/inspect/ready .bench/lighteval-sampling/ready  ## files of other tools for the tests of largek import, and the table of its page
+	python benchmarks/imports.py --envs .bench --output tests/peers --page docs/largek/commands/import.md
 PEERS := .venv-vllm/ready .bench/lm-eval-vllm/ready .bench/lighteval-sampling/ready
 bench-peers: setup $(PEERS) data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against lm-evaluation-harness and lighteval
 	python benchmarks/peers.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl --envs .bench \

@@ -3,6 +3,8 @@
 Every command is a function; shapes, units, errors and sources of formulas stand in their docstrings.
 
     sample    largek.sample.run          n answers for every problem, into a store that grows
+    import    largek.imported.run        files of other tools to a store
+    export    largek.export.run          a store to a log of inspect_ai
     grade     largek.grade.run           a verdict on every answer
     passk     largek.passk.run           files to a table; estimate, passk and majk work on counts
     compare   largek.compare.run         files to a table; compare, band and sign_flip_p work on counts

@@ -1,6 +1,5 @@
-"""The command line: `largek sample | grade | passk | compare | coverage | band | report | loss | rank`.
-
-Each imports what it needs.
+"""The command line: `largek sample | import | export | grade | passk | compare | coverage | band | report | loss |
+rank`. Each imports what it needs.
 """
 
 import argparse
@@ -177,11 +176,29 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--name", nargs="+", help="what the records call the model (default: --model)")
     sampling_options(sample)
 
+    imported = commands.add_parser("import", help="make a store of samples that another tool has made")
+    imported.add_argument("files", nargs="+", metavar="FILE", help="all files of samples of one model")
+    imported.add_argument("--store", required=True, metavar="FOLDER", help="store to make")
+    formats = ["lm-eval", "inspect", "lighteval", "nemo-skills", "verl", "trl"]
+    imported.add_argument("--format", choices=formats, help="default: recognised from the files")
+    imported.add_argument("--name", help="what the records call the model (default: what the files call it)")
+    own = "the problems by largek's names, found by their text: ids, right answers and verifiers are theirs"
+    imported.add_argument("--tasks", nargs="+", metavar="TASK", help=own)
+    imported.add_argument("--tasks-file", metavar="YAML", help="entries besides largek's own")
+    imported.add_argument("--json", action="store_true", help="print JSON for machines")
+
+    exported = commands.add_parser("export", help="write a store in the format of another tool")
+    exported.add_argument("store", metavar="STORE", help="graded or not")
+    exported.add_argument("--inspect", action="store_true", required=True, help="as a log of inspect_ai")
+    exported.add_argument("--output", required=True, metavar="FILE", help="to make: FILE.eval or FILE.json")
+    exported.add_argument("--json", action="store_true", help="print JSON for machines")
+
     grade = commands.add_parser("grade", help="grade samples")
     grade.add_argument("samples", nargs="+", metavar="SAMPLES", help="stores, or parquet files made by `largek sample`")
     grade.add_argument("--tasks", nargs="+", metavar="TASK", help="the problems (default: those of the store)")
     grade.add_argument("--tasks-file", metavar="YAML", help="entries besides largek's own")
-    grade.add_argument("--verifier", help="exact, math, reasoning-gym, or module:function (default: the task's own)")
+    by = "exact, math, reasoning-gym, module:function (default: the task's own), or recorded: what came with an import"
+    grade.add_argument("--verifier", help=by)
     within = "run a module:function here, faster and without a limit of time, and not in worker processes"
     grade.add_argument("--in-process", action="store_true", help=within)
     number = "worker processes at a time (default: one for each CPU that this process may use)"
@@ -344,7 +361,7 @@ def main(argv: list[str] | None = None) -> None:
         given = getattr(args, "output", None)
         for output in [given] if isinstance(given, str) else given or []:
             refuse_output(output)
-        if args.command in ("sample", "grade"):
+        if args.command in ("sample", "import", "grade"):
             without_pandas()
         if args.command == "sample":
             from largek import sample
@@ -358,6 +375,15 @@ def main(argv: list[str] | None = None) -> None:
                 sample.run(model, args.tasks, args.samples, store=store, output=output, name=name, **how)
 
             for_each("models", sample_one, zip(args.model, stores, outputs, names))
+        elif args.command == "import":
+            from largek import imported
+
+            how = {key: getattr(args, key) for key in ("format", "name", "tasks", "tasks_file")}
+            imported.run(args.files, args.store, **how, as_json=args.json)
+        elif args.command == "export":
+            from largek import export
+
+            export.run(args.store, args.output, args.json)
         elif args.command == "grade":
             from largek import grade
 

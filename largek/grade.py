@@ -46,8 +46,13 @@ def run(
     `key`, which stands for all that decided the verdict. Verdicts of `output` with the same key are taken over, so a
     store that has grown is graded where it is new; `gave_up` is tried again. The samples' metadata is kept, with the
     version of each `verifier`. A verifier of the user's own runs in worker processes under a limit of time, or
-    `in_process`, which is faster. At most `workers` processes run at a time (default: one a core). Raises InputError.
+    `in_process`, which is faster. At most `workers` processes run at a time (default: one a core). `recorded` is no
+    verifier but the verdicts that an import has brought, see `largek.recorded`. Raises InputError.
     """
+    if verifier is not None and verifier.partition(":")[0] == "recorded":
+        from largek import recorded  # not at the top: no other verifier needs it
+
+        return recorded.run(samples, verifier, output)
     if workers is not None:
         limit(workers)
     if verifier is not None:
@@ -77,6 +82,9 @@ def run(
     names = {name: verifier or row.get("verifier") for name, row in rows.items()}
     if nameless := [rows[name]["task"] for name in ids if names[name] is None]:
         raise InputError(f"the task {nameless[0]!r} names no verifier: give --verifier")
+    if unknown := [name for name in ids if rows[name]["answer"] is None]:
+        what = f"{len(unknown)} problems have no right answer, such as {unknown[0]!r}"
+        raise InputError(f"{samples}: {what}; import with --tasks, or grade by --verifier recorded")
     verifiers = {name: load_verifier(name) for name in dict.fromkeys(names.values())}
     own = set() if in_process else {name for name in verifiers if name not in NAMED}
     if "math" in verifiers and not Path(output).exists():
@@ -86,6 +94,9 @@ def run(
             start_workers()
     versions = {name: version(name) for name in verifiers}
 
+    about = json.loads((table.schema.metadata or {}).get(b"largek", b"{}"))
+    # Imported answers of which nobody knows how they ended are read: what they say is all there is to go by.
+    unsaid = "stop" if "finish" in about.get("unknown", ()) else None
     start = {name: _start(names[name], versions[names[name]], row) for name, row in rows.items()}
     partial = Path(f"{output}.partial")
     known, keys = _read_verdicts(str(partial)) | _read_verdicts(output), []
@@ -99,7 +110,7 @@ def run(
         for batch in table.select(["model", "problem", "text", "finish"]).to_batches(max_chunksize=BATCH):
             new = {}
             for model, problem, text, finish in zip(*(column.to_pylist() for column in batch.columns)):
-                text = text or ""
+                text, finish = text or "", unsaid if finish is None else finish
                 if answer_in(text) is None:
                     unfinished[model, rows[problem]["task"]] += 1
                 keys.append(_key(start[problem], finish, text))
@@ -125,7 +136,7 @@ def run(
     for place, (name, kind) in enumerate(KINDS.items()):
         graded = graded.append_column(name, pa.array([verdict[place] for verdict in verdicts], kind))
     graded = graded.append_column("key", pa.array(keys, pa.string()))
-    about = json.loads((table.schema.metadata or {}).get(b"largek", b"{}")) | {"verifier": versions} | of
+    about |= {"verifier": versions} | of
     about |= {"unfinished": [[*key, unfinished[key]] for key in sorted(unfinished)]} if unfinished else {}
     graded = graded.replace_schema_metadata({"largek": json.dumps(about, sort_keys=True)})
     with made_file(Path(output)) as temporary:

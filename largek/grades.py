@@ -103,6 +103,24 @@ def stale(path: str) -> list[str]:
     return lines
 
 
+UNKNOWN = {
+    "finish": "how answers ended, so that none counts as truncated and `finished` is empty",
+    "tokens": "token counts, so that there are no lengths and no --max-tokens",
+    "vote": "what was read as answers, so that there is no maj@k",
+}
+
+
+def unknown(path: str) -> list[str]:
+    """What nobody knows of imported answers, as far as something follows from it: keys of UNKNOWN."""
+    return [name for name in UNKNOWN if name in read_settings(path).get("unknown", [])]
+
+
+def lacking(path: str) -> list[str]:
+    """A line that says what cannot be said of imported answers; nothing where all is known."""
+    names = unknown(path)
+    return [f"{path}: graded without {'; '.join(UNKNOWN[name] for name in names)}"] if names else []
+
+
 def count(grades: pd.DataFrame) -> pd.DataFrame:
     """One row a problem from one row an answer: n, correct, truncated."""
     marked = grades.assign(
@@ -152,7 +170,7 @@ def read_all(paths: list[str], max_tokens: int | None = None) -> tuple[pd.DataFr
     for place, path in enumerate(paths):
         if any(same(path, other) for other in paths[:place]):
             raise InputError(f"{path}: given twice")
-    for line in chain.from_iterable(map(stale, paths)):
+    for line in chain.from_iterable([*stale(path), *lacking(path)] for path in paths):
         print(line, flush=True)
     frames = [read_grades(path, max_tokens=max_tokens) for path in paths]
     grades = pd.concat(frames, ignore_index=True)

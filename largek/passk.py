@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from largek.common import InputError, derive_seed, write_csv
-from largek.grades import COUNT_COLUMNS, Asked, asked_for, count, missing, read_all
+from largek.grades import COUNT_COLUMNS, Asked, asked_for, count, missing, read_all, read_grades, unknown
 from largek.intervals import mean_interval
 
 DRAWS = 256  # orders of a problem's answers that maj@k is averaged over, at most
@@ -210,6 +210,22 @@ def majority(grades: pd.DataFrame, ks: list[int] | None = None) -> pd.DataFrame:
     return pd.concat(tables)
 
 
+UNKNOWN = {
+    "finish": ["finished", "finished_lo", "finished_hi", "finished_problems"],
+    "vote": ["maj", "maj_lo", "maj_hi"],
+}
+
+
+def without_unknown(table: pd.DataFrame, paths: list[str]) -> pd.DataFrame:
+    """The table of `estimate` with empty cells where nobody knows what they would say, as of some imported answers."""
+    for path in paths:
+        if columns := [column for name in unknown(path) for column in UNKNOWN.get(name, [])]:
+            of = table["model"].isin(read_grades(path, ["model"])["model"].unique())
+            kinds = {column: "Int64" if column == "finished_problems" else float for column in columns}
+            table = table.assign(**{column: table[column].astype(kind).mask(of) for column, kind in kinds.items()})
+    return table
+
+
 def show(table: pd.DataFrame) -> str:
     """The table for reading: the mean over tasks first if there are several; `problems` is of the column before it."""
     parts = []
@@ -220,7 +236,8 @@ def show(table: pd.DataFrame) -> str:
         rows = pd.concat([rows[rows["task"] == task] for task in (tasks if len(tasks) > 2 else tasks[1:])])
         interval = [f"{row.estimate:.3f} [{row.lo:.3f}, {row.hi:.3f}]" for row in rows.itertuples()]
         columns = {"task": rows["task"], "k": rows["k"], "pass@k": interval}
-        columns |= {"maj@k": rows["maj"], "finished": rows["finished"], "problems": rows["finished_problems"]}
+        columns |= {"maj@k": rows["maj"], "finished": rows["finished"]}
+        columns |= {"problems": ["" if pd.isna(number) else int(number) for number in rows["finished_problems"]]}
         parts.append(pd.DataFrame(columns).to_string(index=False, float_format="{:.3f}".format, na_rep=""))
     return "\n".join(parts) if parts else "no answers"
 
@@ -236,7 +253,7 @@ def run(
     """
     frame, asked = read_all(grades, max_tokens)
     counts = count(frame)
-    table = estimate(counts, ks, majority=majority(frame, ks), asked=asked)
+    table = without_unknown(estimate(counts, ks, majority=majority(frame, ks), asked=asked), grades)
     for line in missing(counts, asked):
         print(line)
     if output is None:

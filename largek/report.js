@@ -75,6 +75,8 @@ const groupsOf = (model) =>
   data.groups.filter(
     (group) => group.model === model && group.split === scope.split && ["mean", group.task].includes(scope.task)
   );
+const unknown = (model, what) =>
+  data.stores.some((store) => store.models.includes(data.models[model]) && store.unknown.includes(what));
 const modelsInScope = () => data.models.map((_, model) => model).filter((model) => groupsOf(model).length);
 const curveOf = (model) =>
   data.curves.find((curve) => curve.model === model && curve.split === scope.split && curve.task === scope.task);
@@ -125,7 +127,7 @@ function drawScores() {
         passAt(curve, 0),
         passAt(curve, last),
         majAt(curve, last),
-        share("truncated"),
+        unknown(model, "finish") ? "–" : share("truncated"),
         share("no_answer"),
         known ? whole(Math.round(sum(parts.map((part) => part.tokens)) / known)) : "–",
       ];
@@ -635,7 +637,8 @@ function drawAbout() {
       `of what was read as an answer likewise from ${short} characters. ` +
       `${plural(clipped, "sample")} ${clipped === 1 ? "is" : "are"} cut so. The stores hold everything.`,
     ...data.notes.map((note) => `Answers are missing: ${note}.`),
-    ...data.thoughts.map((line) => `${line}.`)
+    ...data.thoughts.map((line) => `${line}.`),
+    ...data.lacking.map((line) => `${line}.`)
   );
   byId("held").replaceChildren(...said.map((line) => element("li", {}, line)));
   const name = (text) => element("span", { class: "name" }, text);

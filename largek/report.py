@@ -25,8 +25,8 @@ import pandas as pd
 from largek.common import InputError, Progress, derive_seed, whole_file
 from largek.coverage import KEYS, coverage, records
 from largek.grade import endless
-from largek.grades import COUNT_COLUMNS, count, missing, read_all, read_grades, read_settings, stale
-from largek.passk import estimate, majority
+from largek.grades import COUNT_COLUMNS, count, lacking, missing, read_all, read_grades, read_settings, stale, unknown
+from largek.passk import estimate, majority, without_unknown
 from largek.store import each_chunk
 from largek.store import read_problems as store_problems
 from largek.store import read_settings as store_settings
@@ -75,9 +75,10 @@ def run(stores: list[str], output: str = "report.html") -> None:
         "stores": [about(store) for store in stores],
         "notes": [*chain.from_iterable(map(stale, stores)), *missing(counts, asked)],
         "thoughts": list(chain.from_iterable(endless(read_settings(store)) for store in stores)),
+        "lacking": [*chain.from_iterable(map(lacking, stores))],
         "held": held,
         "bin": width,
-        "curves": list(curves(grades, counts, asked, models)),
+        "curves": list(curves(grades, counts, asked, models, stores)),
         "groups": list(groups(grades, models, edges)),
         "coverage": lost_and_gained(counts, models),
         "problems": table_of_problems(problems, counts, models),
@@ -113,7 +114,7 @@ def about(store: str) -> dict:
     settings = store_settings(Path(store))
     verifiers = sorted(read_settings(store).get("verifier", {}))
     models = read_grades(store, ["model"])["model"].unique().tolist()
-    made = {"store": store, "models": models, "verifiers": verifiers}
+    made = {"store": store, "models": models, "verifiers": verifiers, "unknown": unknown(store)}
     others = [f"{key} {json.dumps(settings[key], ensure_ascii=False)}" for key in OTHERS if key in settings]
     return made | {key: settings.get(key) for key in SETTINGS} | {"others": ", ".join(others)}
 
@@ -138,13 +139,14 @@ def choose(grades: pd.DataFrame, problems: dict, models: dict[str, int], most: i
     return chosen.sort_values(["problem_place", "model_place", "sample"], ignore_index=True)
 
 
-def curves(grades: pd.DataFrame, counts: pd.DataFrame, asked, models: dict[str, int]) -> Iterator[dict]:
+def curves(grades: pd.DataFrame, counts: pd.DataFrame, asked, models: dict[str, int], stores) -> Iterator[dict]:
     """The rows of `largek passk` by model, split and task, at about CURVE ks that lie evenly on a logarithmic scale."""
     progress = Progress("pass@k", len(models), "models")
     for done, (model, place) in enumerate(models.items(), 1):
         rows = grades[grades["model"] == model]
         known = asked and {key: answers for key, answers in asked.items() if key[0] == model}
         table = estimate(counts[counts["model"] == model], majority=majority(rows), asked=known)
+        table = without_unknown(table, stores)
         for (split, task), curve in table.groupby(["split", "task"], sort=False):
             n = int(curve["n"].iloc[0])
             powers = 2 ** np.arange(n.bit_length())
