@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
-from largek.common import InputError, derive_seed, readable
+from largek.common import InputError, derive_seed, extra, readable
 from largek.sample import Answer, Chunk
 from largek.store import prompt_of
 
@@ -74,7 +74,7 @@ class OpenAI:
         try:
             import openai
         except ImportError as error:
-            raise InputError(f"{error}; install largek[openai]") from None
+            raise InputError(f"{error}; {extra('openai')}") from None
         if chat_template is None:
             raise InputError("--engine openai: say --chat-template yes (chat/completions) or no (completions)")
         self.url, self.address = read_url(base_url)

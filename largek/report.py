@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from largek.common import InputError, Progress, derive_seed, whole_file
-from largek.coverage import KEYS, coverage, records
+from largek.common import InputError, Progress, derive_seed, records, whole_file
+from largek.coverage import KEYS, coverage
 from largek.grades import COUNT_COLUMNS, count, missing, read_all, read_grades, read_settings, stale
 from largek.passk import estimate, majority
 from largek.store import each_chunk

@@ -8,7 +8,7 @@ is put to the model, and which verifier reads the answer. The keys of an entry a
 import math
 from pathlib import Path
 
-from largek.common import InputError, read_jsonl
+from largek.common import InputError, extra, read_jsonl
 
 ENTRY = {
     "file": "JSONL file, relative to the working directory",
@@ -222,7 +222,7 @@ def from_hub(name: str, entry: dict) -> list[dict]:
     try:
         from datasets import disable_progress_bars, load_dataset
     except ImportError as error:
-        raise InputError(f"task {name}: {error}; install largek[tasks]") from None
+        raise InputError(f"task {name}: {error}; {extra('tasks')}") from None
     disable_progress_bars()
     local = Path(entry["hub"]).is_dir()
     if not local and "revision" not in entry:
@@ -253,7 +253,7 @@ def from_reasoning_gym(name: str, entry: dict) -> list[dict]:
     try:
         from largek.gym_answers import problems
     except ImportError as error:
-        raise InputError(f"task {name}: {error}; install largek[tasks]") from None
+        raise InputError(f"task {name}: {error}; {extra('tasks')}") from None
     parameters = {"size": 100, "seed": 0} | (entry.get("parameters") or {})
     origin = {"name": entry["reasoning_gym"], "config": parameters}
     try:
