@@ -8,14 +8,15 @@
 Before the first step and after every `every` steps, `samples` answers to each problem are sampled from the weights as
 they are. Into the trainer's output folder go
 
-    largek.jsonl    a line of settings, then a row a measurement: step, pass@k with 95 % intervals, `mixed` (the expected
+    largek.jsonl    a line of settings, then a row a measurement: step, pass@k with 95 % intervals, `mixed` (expected
                     share of groups with right and wrong answers, by the unbiased estimate of `largek band`) with an
                     interval, `entropy` (nats a sampled token at temperature 1), truncated (share), tokens (sampled)
     best            a link to best-STEP, the model by the rule `keep`; the one before is removed after the link is moved
 
-and to the trainer's trackers the same numbers as largek/..., with largek/seconds, the cost. Answers depend on the weights,
-the step and `seed` alone; the trainer's random numbers, the modes of its modules and its settings for generation are as
-they were. A training that goes on from a checkpoint drops the rows of later steps and makes them again.
+and to the trainer's trackers the same numbers as largek/..., with largek/seconds, the cost. Answers depend on the
+weights, the step and `seed` alone; the trainer's random numbers, the modes of its modules and its settings for
+generation are as they were. A training that goes on from a checkpoint drops the rows of later steps and makes them
+again.
 """
 
 import contextlib
@@ -75,7 +76,7 @@ class LargeK(TrainerCallback):
         self.ks = np.array(sorted({k for k in ks if k <= samples}))
         if not len(self.ks) or self.ks[0] < 1:
             raise InputError(f"ks: expected numbers from 1 to samples = {samples}, got {ks!r}")
-        if not 2 <= group:
+        if group < 2:
             raise InputError(f"group: expected 2 answers or more, got {group!r}")
         self.group, self.every, self.samples = min(group, samples), every, samples
         self.rows = read_tasks(tasks, tasks_file, prompt)

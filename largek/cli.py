@@ -189,7 +189,9 @@ def parser() -> argparse.ArgumentParser:
     band.add_argument("--json", **machine)
 
     report = commands.add_parser("report", help="make one HTML page of graded stores: curves, problems, single answers")
-    report.add_argument("stores", nargs="+", metavar="STORE", help="graded stores, of one model or several")
+    report.add_argument("stores", nargs="*", metavar="STORE", help="graded stores, of one model or several")
+    while_training = "files that largek.callback has written, to draw over steps"
+    report.add_argument("--training", nargs="+", metavar="FILE", help=while_training)
     report.add_argument("--output", default="report.html", metavar="FILE", help="page to make (default: report.html)")
 
     loss = commands.add_parser("loss", help="measure loss on held-out worked examples")
@@ -354,7 +356,7 @@ def main(argv: list[str] | None = None) -> None:
         elif args.command == "report":
             from largek import report
 
-            report.run(args.stores, args.output)
+            report.run(args.stores, args.output, args.training)
         elif args.command == "loss":
             from largek import loss
 
