@@ -125,19 +125,19 @@ class LargeK(TrainerCallback):
             self.measured = [row for row in rows if row["step"] <= state.global_step]
         self.write()
         if state.global_step % self.every == 0 and state.global_step not in [row["step"] for row in self.measured]:
-            self.measure(state, model, processing_class)
+            self.measure(state, control, model, processing_class)
 
     def on_step_end(self, args, state, control, model=None, processing_class=None, **_) -> None:
         if state.is_world_process_zero and (
             state.global_step % self.every == 0 or state.global_step == state.max_steps
         ):
-            self.measure(state, model, processing_class)
+            self.measure(state, control, model, processing_class)
 
     def on_train_end(self, args, state, control, **_) -> None:
         if state.is_world_process_zero:
             print(f"{self.file}: {len(self.measured)} measurements, {self.seconds:.1f} s of this training", flush=True)
 
-    def measure(self, state, model, tokenizer) -> None:
+    def measure(self, state, control, model, tokenizer) -> None:
         """Sample, grade, write a row, log it, and keep the model if it is the best so far."""
         start = time.monotonic()
         with undisturbed(model):
@@ -151,7 +151,9 @@ class LargeK(TrainerCallback):
         self.seconds += took
         logged = {f"largek/{name}": value for name, value in row.items() if name != "step"}
         # not the trainer's own method: TRL's would mix what it has gathered since its last row into this one
+        due = control.should_log
         Trainer.log(self.trainer, logged | {"largek/seconds": round(took, 3)})
+        control.should_log = due  # the trainer's own row of this step, which it would now take for written
 
     def write(self) -> None:
         write_jsonl(self.file, [{"settings": self.settings}, *self.measured])

@@ -16,5 +16,5 @@ EXAMPLES = {
 
 def ending(command: str) -> str:
     """Of a command that has no example, the page alone."""
-    example = f"example: {EXAMPLES[command]}   " if command in EXAMPLES else ""
-    return f"{example}more: docs/largek/commands/{command}.md"
+    example = f"Example: {EXAMPLES[command]}. " if command in EXAMPLES else ""
+    return f"{example}More in docs/largek/commands/{command}.md."
