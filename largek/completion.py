@@ -5,7 +5,7 @@ import argparse
 from largek.common import extra
 
 SHELLS = ["bash", "zsh", "tcsh"]
-FOLDERS = {"FOLDER"}
+FOLDERS = {"FOLDER", "DIR"}
 FILES = {
     "FILE",
     "YAML",
