@@ -3,8 +3,8 @@
     python benchmarks/callback.py --base results/laptop/models/base/model \\
         --mix results/laptop/mixes/random-336k/examples.jsonl --problems results/laptop/problems/predict.jsonl
 
-Prints the share for the setting that docs/largek/training.md names: 32 problems, 16 answers each, every 120 steps. CPU
-seconds and not the clock's, so that what else runs on the machine does not count.
+Prints CPU seconds of the steps and of each measurement, and their ratio, for the setting that docs/largek/training.md
+names: 32 problems, 16 answers each, every 120 steps. Not the clock's seconds, so that what else runs does not count.
 """
 
 import argparse
