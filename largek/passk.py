@@ -36,6 +36,8 @@ PASSK_COLUMNS = ["model", "task", "split", "n", "k", "estimate", "lo", "hi"]
 PASSK_COLUMNS += ["coverage", "mean", "maj", "maj_lo", "maj_hi"]
 PASSK_COLUMNS += ["finished", "finished_lo", "finished_hi", "finished_problems"]
 
+LEGEND = "mean: over tasks, unweighted. finished: pass@k of answers that were not truncated, of `problems` problems."
+
 CORRECT, SILENT = -2, -1  # among the choices of `majority`; a wrong answer has a number from 0
 
 
@@ -266,6 +268,8 @@ def run(
             print(f"{output}: {len(table):,} rows", flush=True)
         elif not as_json:
             print(show(shown) if by_tokens is None else budget.show(shown))
+            if by_tokens is None and len(shown):
+                print(LEGEND)
     if as_json:
         print(json.dumps(records(table if output else shown)))
     return table
