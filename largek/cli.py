@@ -1,5 +1,5 @@
-"""The command line: `largek sample | import | export | grade | passk | compare | coverage | band | report | loss |
-rank`. Each imports what it needs.
+"""The command line: `largek demo | sample | import | export | grade | passk | compare | coverage | band | report |
+loss | rank`. Each imports what it needs.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from largek import __version__
 from largek.common import INTERRUPTED, InputError, exit_on_bad_input, quick_exit
 from largek.completion import SHELLS, PrintCompletion
+from largek.examples import ending
 
 MOST = 2**31 - 1  # samples of a problem: their indices have 32 bits
 
@@ -106,10 +107,10 @@ def filled(text: str) -> str:
     return text
 
 
-def sampling_options(command: argparse.ArgumentParser) -> None:
+def sampling_options(command: argparse.ArgumentParser, tasks_needed: bool = True) -> None:
     """The options that `sample` and `rank` share."""
     task = "JSONL of {id, problem, answer}, or the name of an entry"
-    command.add_argument("--tasks", required=True, nargs="+", metavar="TASK", help=task)
+    command.add_argument("--tasks", required=tasks_needed, nargs="+", metavar="TASK", help=task)
     command.add_argument("--tasks-file", metavar="YAML", help="entries besides math-500, gsm8k, aime-2025, ...")
     command.add_argument("--prompt", metavar="TEXT", help="what the model is asked; {problem} stands for the problem")
     command.add_argument("--chat-template", type=yes_or_no, metavar="yes|no", help="needed if the tokenizer has one")
@@ -159,17 +160,22 @@ SAMPLING += ("requests_per_minute", "replicas")
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="largek", description="Evaluate language models at large k.")
     top.add_argument("--version", action="version", version=f"largek {__version__}")
-    script = "print what completes commands in a shell (needs largek[completion])"
+    script = "print what completes commands in a shell (takes the extra completion)"
     top.add_argument("--print-completion", action=PrintCompletion, choices=SHELLS, help=script)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     ks = {"type": numbers, "metavar": "K,K,...", "help": "default: every k up to n"}
     cap = {"type": positive, "metavar": "CAP", "help": "count longer answers as truncated"}
+    machine = {"action": "store_true", "help": "print JSON for machines"}
     table = {"metavar": "FILE", "help": "CSV file to make (default: print the main rows)"}
+
+    demo = commands.add_parser("demo", help="put three stores of real answers into a folder, to try the other commands")
+    demo.add_argument("folder", nargs="?", default="largek-demo", metavar="DIR", help="to make (default: %(default)s)")
 
     sample = commands.add_parser("sample", help="sample answers from a model")
     model = "model folder, hub name, or name at the endpoint; several, one after the other, spare their start-up"
     sample.add_argument("--model", required=True, nargs="+", help=model)
-    sample.add_argument("--samples", required=True, type=index_range, metavar="N", help="a problem, or FIRST:END")
+    number = "answers to each problem; with --output also FIRST:END, those numbered from FIRST to END - 1"
+    sample.add_argument("--samples", required=True, type=index_range, metavar="N", help=number)
     where = sample.add_mutually_exclusive_group(required=True)
     where.add_argument("--store", nargs="+", metavar="FOLDER", help="folder that keeps growing, one a model")
     where.add_argument("--output", nargs="+", metavar="FILE", help="one parquet file a model instead")
@@ -210,7 +216,11 @@ def parser() -> argparse.ArgumentParser:
     passk.add_argument("grades", nargs="+", metavar="GRADES", help="graded stores, or files made by `largek grade`")
     passk.add_argument("--k", **ks)
     passk.add_argument("--max-tokens", **cap)
+    budgets = "at equal numbers B of sampled tokens in place of k (default: the powers of two that the answers allow)"
+    passk.add_argument("--by-tokens", type=numbers, nargs="?", const=[], metavar="B,B,...", help=budgets)
+    passk.add_argument("--problems", metavar="FILE", help="CSV file to make of the problems, the hardest first")
     passk.add_argument("--output", **table)
+    passk.add_argument("--json", **machine)
 
     compare = commands.add_parser("compare", help="paired differences between models on the same problems")
     compare.add_argument("grades", nargs="+", metavar="GRADES", help="graded stores or files, the reference first")
@@ -218,7 +228,6 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--max-tokens", **cap)
     compare.add_argument("--output", **table)
 
-    machine = {"action": "store_true", "help": "print JSON for machines"}
     coverage = commands.add_parser("coverage", help="what a training destroyed and created, by problem")
     coverage.add_argument("grades", nargs="+", metavar="GRADES", help="graded stores or files, the base model first")
     coverage.add_argument("--k", type=numbers, metavar="K,K,...", help="default: the powers of two up to n")
@@ -250,7 +259,9 @@ def parser() -> argparse.ArgumentParser:
     band.add_argument("--json", **machine)
 
     report = commands.add_parser("report", help="make one HTML page of graded stores: curves, problems, single answers")
-    report.add_argument("stores", nargs="+", metavar="STORE", help="graded stores, of one model or several")
+    report.add_argument("stores", nargs="*", metavar="STORE", help="graded stores, of one model or several")
+    while_training = "files that largek.callback has written, to draw over steps"
+    report.add_argument("--training", nargs="+", metavar="FILE", help=while_training)
     report.add_argument("--output", default="report.html", metavar="FILE", help="page to make (default: report.html)")
 
     loss = commands.add_parser("loss", help="measure loss on held-out worked examples")
@@ -263,15 +274,17 @@ def parser() -> argparse.ArgumentParser:
     loss.add_argument("--output", required=True, metavar="FILE", help="JSON file to make")
 
     rank = commands.add_parser("rank", help="which checkpoint to take to RL")
-    rank.add_argument("models", nargs="+", metavar="CHECKPOINT", help="model folders or hub names")
-    rank.add_argument("--samples", type=positive, default=64, metavar="N", help="a problem (default: %(default)s)")
+    rank.add_argument("models", nargs="+", metavar="CHECKPOINT", help="model folders, hub names, or stores of answers")
+    number = "answers to each problem (default: 64; of stores, as many as every problem has)"
+    rank.add_argument("--samples", type=positive, metavar="N", help=number)
     rank.add_argument("--examples", metavar="FILE", help="JSONL of {problem, solution} for held-out loss")
     rank.add_argument("--verifier", help="as in `largek grade`")
-    rank.add_argument("--k", type=positive, metavar="K", help="rank by pass@K (default: half of N)")
-    rank.add_argument("--stores", required=True, metavar="FOLDER", help="where the stores and the table go")
+    rank.add_argument("--k", type=positive, metavar="K", help="the large k of pass@k (default: N / 2)")
+    rank.add_argument("--stores", metavar="FOLDER", help="where the stores and the table rank.csv go")
     rank.add_argument("--json", **machine)
-    sampling_options(rank)
-    for command in commands.choices.values():
+    sampling_options(rank, tasks_needed=False)
+    for name, command in commands.choices.items():
+        command.epilog = ending(name)
         command.register("type", None, filled)  # of all that is given as it is
     return top
 
@@ -287,18 +300,18 @@ def one_each(option: str, given: list[str] | None, of: str, those: list[str]) ->
     return given
 
 
-def refuse_output(path: str) -> None:
+def refuse_output(path: str, option: str = "--output") -> None:
     """Raises InputError where no file is to be made, before the work and not after it. A folder that is not there is
     more often a typing error than a wish."""
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path):
-        raise InputError(f"--output {path}: expected a file, this is a folder")
+        raise InputError(f"{option} {path}: expected a file, this is a folder")
     if os.path.exists(path) and not os.path.isfile(path):  # it would be replaced by a file
-        raise InputError(f"--output {path}: expected a file, this is a device or a pipe")
+        raise InputError(f"{option} {path}: expected a file, this is a device or a pipe")
     if not os.path.isdir(folder):
-        raise InputError(f"--output {path}: there is no folder {folder}; make it first")
+        raise InputError(f"{option} {path}: there is no folder {folder}; make it first")
     if not os.access(folder, os.W_OK):
-        raise InputError(f"--output {path}: nothing can be written in the folder {folder}")
+        raise InputError(f"{option} {path}: nothing can be written in the folder {folder}")
 
 
 def for_each(what: str, work: Callable, arguments: Iterable[tuple]) -> None:
@@ -361,9 +374,15 @@ def main(argv: list[str] | None = None) -> None:
         given = getattr(args, "output", None)
         for output in [given] if isinstance(given, str) else given or []:
             refuse_output(output)
+        if getattr(args, "problems", None):
+            refuse_output(args.problems, "--problems")
         if args.command in ("sample", "import", "grade"):
             without_pandas()
-        if args.command == "sample":
+        if args.command == "demo":
+            from largek import demo
+
+            demo.run(args.folder)
+        elif args.command == "sample":
             from largek import sample
 
             stores = one_each("--store", args.store, "--model", args.model)
@@ -396,7 +415,8 @@ def main(argv: list[str] | None = None) -> None:
         elif args.command == "passk":
             from largek import passk
 
-            passk.run(args.grades, args.k, args.output, args.max_tokens)
+            more = {"by_tokens": args.by_tokens, "problems": args.problems, "as_json": args.json}
+            passk.run(args.grades, args.k, args.output, args.max_tokens, **more)
         elif args.command == "compare":
             from largek import compare
 
@@ -415,7 +435,7 @@ def main(argv: list[str] | None = None) -> None:
         elif args.command == "report":
             from largek import report
 
-            report.run(args.stores, args.output)
+            report.run(args.stores, args.output, args.training)
         elif args.command == "loss":
             from largek import loss
 

@@ -6,6 +6,7 @@ import functools
 import gc
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -147,6 +148,14 @@ def write_csv(path: str | Path, table, digits: int | None = 6) -> None:
         table.to_csv(temporary, index=False, float_format=digits and f"%.{digits}g")
 
 
+def records(table) -> list[dict]:
+    """Rows of a DataFrame for JSON, which has neither infinity nor NaN: null stands for both."""
+    return [
+        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
 def write_jsonl(path: str | Path, rows: Iterable[dict]) -> None:
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
@@ -191,6 +200,12 @@ def row_of(line: str, where: str, fields: Iterable[str]) -> dict:
     if missing:
         raise InputError(f"{where}: expected the field {missing[0]!r}, found {', '.join(row)}")
     return row
+
+
+def extra(name: str) -> str:
+    """How to install what a command lacks. No index has largek, so its bare name would fetch nothing, or something
+    else."""
+    return f"it takes the extra {name}: in a clone of largek, pip install '.[{name}]'"
 
 
 def readable(text: str) -> str:

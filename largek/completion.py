@@ -2,8 +2,10 @@
 
 import argparse
 
+from largek.common import extra
+
 SHELLS = ["bash", "zsh", "tcsh"]
-FOLDERS = {"FOLDER"}
+FOLDERS = {"FOLDER", "DIR"}
 FILES = {
     "FILE",
     "YAML",
@@ -23,7 +25,7 @@ class PrintCompletion(argparse.Action):
         try:
             import shtab
         except ImportError as error:
-            parser.exit(2, f"largek: error: {error}; install largek[completion]\n")
+            parser.exit(2, f"largek: error: {error}; {extra('completion')}\n")
         (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
         for command in commands.choices.values():
             for action in command._actions:

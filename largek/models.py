@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
-from largek.common import InputError, digest
+from largek.common import InputError, digest, extra
 
 # the files that a model and its tokenizer are loaded from
 LOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.gguf")
@@ -240,7 +240,7 @@ def load_tokenizer(model: str):
         else:
             from transformers import AutoTokenizer as Tokenizer
     except ImportError as error:
-        raise InputError(f"{error}; install largek[transformers]") from None
+        raise InputError(f"{error}; {extra('transformers')}") from None
     try:
         tokenizer = Tokenizer.from_pretrained(model)
     except Exception as error:  # of files that are cut, empty, or of another form

@@ -17,6 +17,7 @@ One row of the table is a model, task, split and k; the task "mean" is the unwei
 lo and hi: 95 % intervals over problems within tasks (see intervals.py).
 """
 
+import json
 import math
 from collections import Counter
 from functools import cache
@@ -24,7 +25,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from largek.common import InputError, derive_seed, write_csv
+from largek.common import InputError, derive_seed, quiet, records, write_csv
 from largek.grades import COUNT_COLUMNS, Asked, asked_for, count, missing, read_all, read_grades, unknown
 from largek.intervals import mean_interval
 
@@ -34,6 +35,8 @@ FEW = 12  # answers to a problem up to which maj@k is counted exactly
 PASSK_COLUMNS = ["model", "task", "split", "n", "k", "estimate", "lo", "hi"]
 PASSK_COLUMNS += ["coverage", "mean", "maj", "maj_lo", "maj_hi"]
 PASSK_COLUMNS += ["finished", "finished_lo", "finished_hi", "finished_problems"]
+
+LEGEND = "mean: over tasks, unweighted. finished: pass@k of answers that were not truncated, of `problems` problems."
 
 CORRECT, SILENT = -2, -1  # among the choices of `majority`; a wrong answer has a number from 0
 
@@ -243,23 +246,47 @@ def show(table: pd.DataFrame) -> str:
 
 
 def run(
-    grades: list[str], ks: list[int] | None = None, output: str | None = None, max_tokens: int | None = None
+    grades: list[str],
+    ks: list[int] | None = None,
+    output: str | None = None,
+    max_tokens: int | None = None,
+    by_tokens: list[int] | None = None,
+    problems: str | None = None,
+    as_json: bool = False,
 ) -> pd.DataFrame:
     """The command `largek passk`: grades in, a table of pass@k and maj@k out (see `estimate`).
 
-    `grades` are graded stores or files, `max_tokens` scores as under that cap. The table is returned, and written as
-    CSV with `output`; without, it is printed, and if `ks` are not given only the powers of two and n. Raises
-    InputError.
+    `grades` are graded stores or files, `max_tokens` scores as under that cap. With `by_tokens` the table is that of
+    `largek.budget.by_tokens` at these budgets, or at powers of two where the list is empty. `problems` is a CSV file to
+    make of the problems by difficulty. The table is returned, and written as CSV with `output`; without, it is printed,
+    and if `ks` are not given only the powers of two and n. With `as_json` all that is printed on standard output is
+    JSON: its rows. Raises InputError.
     """
-    frame, asked = read_all(grades, max_tokens)
-    counts = count(frame)
-    table = without_unknown(estimate(counts, ks, majority=majority(frame, ks), asked=asked), grades)
-    for line in missing(counts, asked):
-        print(line)
-    if output is None:
-        main = [bool(ks) or k & (k - 1) == 0 or k == n for k, n in zip(table["k"], table["n"])]
-        print(show(table.loc[np.array(main, bool)]))
-        return table
-    write_csv(output, table, digits=None)
-    print(f"{output}: {len(table):,} rows", flush=True)
+    if by_tokens is not None and ks:
+        raise InputError("expected one of --k and --by-tokens")
+    if by_tokens is not None or problems:
+        from largek import budget  # here, since the tables of a study need none of it
+    with quiet(as_json):
+        frame, asked = read_all(grades, max_tokens)
+        counts = count(frame)
+        if by_tokens is None:
+            table = without_unknown(estimate(counts, ks, majority=majority(frame, ks), asked=asked), grades)
+            main = [bool(ks) or k & (k - 1) == 0 or k == n for k, n in zip(table["k"], table["n"])]
+            shown = table.loc[np.array(main, bool)]
+        else:
+            table = shown = budget.by_tokens(frame, by_tokens)
+        for line in missing(counts, asked):
+            print(line)
+        if problems:
+            write_csv(problems, hardest := budget.by_difficulty(frame), digits=None)
+            print(f"{problems}: {len(hardest):,} problems", flush=True)
+        if output:
+            write_csv(output, table, digits=None)
+            print(f"{output}: {len(table):,} rows", flush=True)
+        elif not as_json:
+            print(show(shown) if by_tokens is None else budget.show(shown))
+            if by_tokens is None and len(shown):
+                print(LEGEND)
+    if as_json:
+        print(json.dumps(records(table if output else shown)))
     return table

@@ -1,4 +1,4 @@
-"""`largek rank`: from model folders to the checkpoint to take to RL.
+"""`largek rank`: from model folders, or stores of their answers, to the checkpoint to take to RL.
 
 The recipe is that of arXiv 2510.01624: drop candidates with low accuracy *and* high held-out loss, rank the rest by
 pass@large-k. The paper gives no thresholds; here low accuracy is a pass@1 below the median of all candidates, and high
@@ -19,14 +19,14 @@ import numpy as np
 import pandas as pd
 
 from largek import grade
-from largek.common import InputError, clock, derive_seed, digest, quiet, write_csv, write_json
-from largek.coverage import records
-from largek.grades import count, read_grades
+from largek.common import InputError, clock, derive_seed, digest, quiet, records, write_csv, write_json
+from largek.grades import count, read_all, read_grades
 from largek.intervals import mean_interval, size_of_pairs
 from largek.loss import read_examples
 from largek.models import content
 from largek.passk import passk
 from largek.settle import SURE, advise, sentence
+from largek.store import PROBLEMS, SETTINGS
 from largek.tasks import read_tasks
 from largek.verify import load_verifier
 
@@ -193,10 +193,10 @@ def spread(sizes: dict[str, float], what: str) -> list[str]:
 
 def run(
     models: list[str],
-    tasks: list[str],
-    stores: str,
+    tasks: list[str] | None = None,
+    stores: str | None = None,
     *,
-    samples: int = 64,
+    samples: int | None = None,
     examples: str | None = None,
     verifier: str | None = None,
     k: int | None = None,
@@ -209,9 +209,12 @@ def run(
     """Sample, grade and, with `examples`, measure the loss of every model; print and return the table of `rank`.
 
     `stores` is a folder that gets a store a model, its loss, and rank.csv. A run that was stopped goes on. Each model
-    has a process of its own, which gives its memory back. `k` is half of `samples` if it is not given; `sampling` is as
-    in `largek.sample.run`. A model folder that holds failed.json is left out. With `as_json` all
-    that is printed on standard output is one JSON object. Raises InputError.
+    has a process of its own, which gives its memory back. `samples` is 64 if it is not given, `k` half of `samples`;
+    `sampling` is as in `largek.sample.run`. A model folder that holds failed.json is left out.
+
+    In place of models, `models` may be stores whose answers are there (see `of_stores`): nothing is sampled, `tasks`
+    and `examples` are not given, `samples` is as many as every problem has, and rank.csv is written if `stores` is
+    given. With `as_json` all that is printed on standard output is one JSON object. Raises InputError.
     """
     asked = {"prompt": prompt, "chat_template": chat_template}
     with quiet(as_json):
@@ -223,9 +226,9 @@ def run(
 
 def ranked(
     models: list[str],
-    tasks: list[str],
-    stores: str,
-    samples: int,
+    tasks: list[str] | None,
+    stores: str | None,
+    samples: int | None,
     examples: str | None,
     verifier: str | None,
     k: int | None,
@@ -234,42 +237,40 @@ def ranked(
     sampling: dict,
 ) -> tuple[pd.DataFrame, dict]:
     """The work of `run`; `asked` are its prompt and chat_template. Returns the table, and what is printed as JSON."""
-    k = k or max(1, samples // 2)
-    if k > samples:
-        raise InputError(f"--k {k} is more than --samples {samples}")
-    rows = read_tasks(tasks, tasks_file, asked["prompt"])
-    for row in rows:
-        if not (verifier or row.get("verifier")):
-            raise InputError(f"the task {row['task']!r} names no verifier: give --verifier")
-    for name in {verifier or row["verifier"] for row in rows}:
-        load_verifier(name)
-    if examples:
-        read_examples(examples)
     failed = [model for model in models if Path(model, "failed.json").exists()]
     models = [model for model in models if model not in failed]
     if len({str(Path(model)) for model in models}) < max(2, len(models)):
         raise InputError("expected two or more different checkpoints with weights")
-    start, counts, losses, tokens, lengths = time.monotonic(), [], {}, 0, {}
-    for model in models:
-        store = Path(stores, f"{Path(model).name}-{hashlib.sha256(model.encode()).hexdigest()[:8]}")
-        command = ["sample", "--model", model, "--tasks", *tasks, "--samples", samples, "--store", store]
-        largek(*command, *options({"tasks_file": tasks_file} | asked | sampling))
-        grade.run(str(store), None, None, verifier)
-        frame = read_grades(str(store))
-        frame = frame[frame["problem"].isin({row["id"] for row in rows}) & (frame["sample"] < samples)]
-        counts.append(count(frame))
-        tokens += frame["tokens"].sum()
-        lengths[model] = float(frame["tokens"].mean())
-        if examples:
-            losses[model] = measure_loss(model, examples, store / "loss.json", asked)
-    counts = pd.concat(counts)
+    start, held = time.monotonic(), [is_store(model) for model in models]
+    if any(held):
+        if not all(held):
+            raise InputError(f"{models[held.index(False)]}: expected a store, as {models[held.index(True)]} is one")
+        if tasks or examples:
+            raise InputError(f"{models[0]}: of stores the answers are there: leave --tasks and --examples out")
+        counts, losses, grades = of_stores(models, samples, verifier)
+        samples = samples or int(counts["n"].min())
+        k = k or max(1, samples // 2)
+    else:
+        if not (tasks and stores):
+            raise InputError("--tasks and --stores are needed where checkpoints are models and not stores")
+        samples = samples or 64
+        k = k or max(1, samples // 2)
+        if k > samples:
+            raise InputError(f"--k {k} is more than --samples {samples}")
+        given = (samples, examples, verifier, tasks_file, asked, sampling)
+        counts, losses, grades = of_models(models, tasks, stores, *given)
     table = rank(counts, k, losses)
-    write_csv(Path(stores, "rank.csv"), table, digits=None)
+    if stores:
+        Path(stores).mkdir(parents=True, exist_ok=True)
+        write_csv(Path(stores, "rank.csv"), table, digits=None)
     advice, lines = settle(counts, table, k)
-    marks = unlike(models, lengths)
+    marks = unlike(models, grades.groupby("model")["tokens"].mean().astype(float).to_dict())
+    tokens = grades["tokens"].sum()
     print("\n".join([f"\n{show(table, k)}\n", verdict(table, k), *lines, *marks]))
-    if examples:
+    if losses:
         print("Dropped are candidates with pass@1 below and loss above the median of all.")
+    elif any(held):
+        print("Nothing was dropped: that takes a loss.json in every store (largek loss --output STORE/loss.json).")
     else:
         print("Nothing was dropped: that takes held-out examples (--examples).")
     if failed:
@@ -278,6 +279,78 @@ def ranked(
     print(EVIDENCE)
     said = {"candidates": records(table), "k": k, "verdict": verdict(table, k), "settle": advice, "unlike": marks}
     return table, said | {"failed": failed, "sampled_tokens": int(tokens)}
+
+
+def of_models(
+    models: list[str],
+    tasks: list[str],
+    stores: str,
+    samples: int,
+    examples: str | None,
+    verifier: str | None,
+    tasks_file: str | None,
+    asked: dict,
+    sampling: dict,
+) -> tuple[pd.DataFrame, dict[str, dict], pd.DataFrame]:
+    """Counts, losses and grades of models, sampled and measured as far as that is still to be done."""
+    rows = read_tasks(tasks, tasks_file, asked["prompt"])
+    for row in rows:
+        if not (verifier or row.get("verifier")):
+            raise InputError(f"the task {row['task']!r} names no verifier: give --verifier")
+    for name in {verifier or row["verifier"] for row in rows}:
+        load_verifier(name)
+    if examples:
+        read_examples(examples)
+    counts, losses, grades = [], {}, []
+    for model in models:
+        store = Path(stores, f"{Path(model).name}-{hashlib.sha256(model.encode()).hexdigest()[:8]}")
+        command = ["sample", "--model", model, "--tasks", *tasks, "--samples", samples, "--store", store]
+        largek(*command, *options({"tasks_file": tasks_file} | asked | sampling))
+        grade.run(str(store), None, None, verifier)
+        frame = read_grades(str(store))
+        frame = frame[frame["problem"].isin({row["id"] for row in rows}) & (frame["sample"] < samples)]
+        counts.append(count(frame))
+        grades.append(frame[["model", "tokens"]])
+        if examples:
+            losses[model] = measure_loss(model, examples, store / "loss.json", asked)
+    return pd.concat(counts), losses, pd.concat(grades)
+
+
+def is_store(path: str) -> bool:
+    return Path(path, SETTINGS).exists() and Path(path, PROBLEMS).exists()
+
+
+def of_stores(
+    stores: list[str], samples: int | None, verifier: str | None
+) -> tuple[pd.DataFrame, dict[str, dict], pd.DataFrame]:
+    """Counts, losses and grades of stores, their first `samples` answers to each problem.
+
+    A store that is not graded is, one that is graded is with another verifier alone. Losses are those of `loss.json` in
+    the stores, which `largek loss` writes there for one file of examples; a model's answers may have no loss, or all.
+    """
+    for store in stores:
+        if verifier or not Path(store, "grades.parquet").exists():
+            grade.run(store, None, None, verifier)
+    frame, _ = read_all(stores)
+    if samples:
+        frame = frame[frame["sample"] < samples]
+    names = [frame_of["model"].iloc[0] for frame_of in (read_grades(store, ["model"]) for store in stores)]
+    losses = {name: loss for name, store in zip(names, stores) if (loss := stored_loss(Path(store, "loss.json")))}
+    return count(frame), losses, frame[["model", "tokens"]]
+
+
+def stored_loss(path: Path) -> dict | None:
+    """The loss in a file that `largek loss` or `largek rank` has written; None if there is no such file."""
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+        losses = [found["loss"]] if "loss" in found else list(found["losses"].values())
+        if len(losses) == 1 and {"per_token", "per_token_se"} <= losses[0].keys():
+            return losses[0]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise InputError(f"{path}: expected the loss on one file of examples, as `largek loss` writes it")
 
 
 def measure_loss(model: str, examples: str, output: Path, asked: dict) -> dict:

@@ -190,6 +190,65 @@ function curvesOf(models, ks, chosen, withMaj) {
   return drawing;
 }
 
+// --- During training
+
+function drawTraining() {
+  const runs = data.training ?? [];
+  byId("training").hidden = document.querySelector('nav a[href="#training"]').hidden = !runs.length;
+  if (!runs.length) return;
+  byId("trainings").replaceChildren(
+    ...runs.map((run) => {
+      const key = run.ks.map((k, i) => element("li", {}, swatch(modelColor(i)), `pass@${k}`));
+      return element("div", {}, element("h3", {}, run.name), element("ul", { class: "key" }, ...key), stepsOf(run));
+    })
+  );
+  table(
+    "training-table",
+    ["file", "step", ...runs[0].ks.map((k) => `pass@${k}`), "mixed groups", "entropy", "truncated"],
+    runs.flatMap((run) =>
+      run.rows.map((row) => [
+        element("span", { class: "name" }, run.name),
+        whole(row.step) + (row.step === run.best ? " (kept)" : ""),
+        ...runs[0].ks.map((k) => withInterval(row[`pass@${k}`] ?? null, row[`pass@${k}_lo`], row[`pass@${k}_hi`])),
+        withInterval(row.mixed, row.mixed_lo, row.mixed_hi),
+        score(row.entropy),
+        percent(row.truncated),
+      ])
+    )
+  );
+}
+
+/** pass@k against steps, a band for the interval of each k. */
+function stepsOf(run) {
+  const [width, height, left, right, top, bottom] = [400, 230, 40, 18, 10, 40];
+  const last = Math.max(...run.rows.map((row) => row.step), 1);
+  const x = (step) => left + (step / last) * (width - left - right);
+  const y = (value) => height - bottom - value * (height - top - bottom);
+  const drawn = [];
+  for (const value of [0, 0.2, 0.4, 0.6, 0.8, 1]) {
+    drawn.push(shape("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }));
+    drawn.push(shape("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(1)));
+  }
+  for (const step of new Set([0, Math.round(last / 2), last])) {
+    drawn.push(shape("text", { x: x(step), y: height - bottom + 16, "text-anchor": "middle" }, whole(step)));
+  }
+  drawn.push(shape("text", { x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle" }, "steps"));
+  run.ks.forEach((k, i) => {
+    const color = { "--color": modelColor(i) };
+    const line = (name) => run.rows.map((row) => `${x(row.step).toFixed(1)},${y(row[name]).toFixed(1)}`);
+    const band = [...line(`pass@${k}_hi`), ...line(`pass@${k}_lo`).reverse()].join(" ");
+    drawn.push(shape("polygon", { class: "band", points: band, ...color }));
+    drawn.push(shape("polyline", { class: "curve", points: line(`pass@${k}`).join(" "), ...color }));
+    for (const row of run.rows) {
+      const place = { cx: x(row.step), cy: y(row[`pass@${k}`]), ...color };
+      drawn.push(shape("circle", { class: "dot", r: 2.5, ...place }));
+      if (row.step === run.best) drawn.push(shape("circle", { class: "curve", r: 6, ...place }));
+    }
+  });
+  const label = `pass@k over ${whole(last)} steps of ${run.name}; numbers in the table below`;
+  return shape("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...drawn);
+}
+
 // --- Outcomes and lengths
 
 function drawOutcomes() {
@@ -711,6 +770,14 @@ function setUp() {
 
 async function main() {
   data = await unpack(byId("summary"));
+  drawTraining();
+  if (!data.models.length) {
+    const others = "main > section:not(#training), nav a:not([href='#training'])";
+    document.querySelectorAll(others).forEach((part) => part.remove());
+    byId("size").textContent = plural(data.training.length, "training");
+    document.querySelector("main").hidden = false;
+    return;
+  }
   setUp();
   const { all } = data.held;
   const sizes = [plural(data.models.length, "model"), plural(data.problems.id.length, "problem")];

@@ -3,6 +3,7 @@
 The page is report.html with report.css and report.js in it, and the data, which the script draws:
 
     summary   counts of all samples, the curves of `largek.passk`, the problems, and a table of the samples with texts
+              with `training`, what `largek.callback` measured while models trained
     texts     what the models wrote, in shards: of MOST samples at most, each of LONGEST characters at most
 
 Texts are data. They are embedded as JSON, compressed, in base64, so there is no letter in them that HTML could read;
@@ -22,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from largek.common import InputError, Progress, derive_seed, whole_file
-from largek.coverage import KEYS, coverage, records
+from largek.common import InputError, Progress, derive_seed, read_jsonl, records, whole_file
+from largek.coverage import KEYS, coverage
 from largek.grade import endless
 from largek.grades import COUNT_COLUMNS, count, lacking, missing, read_all, read_grades, read_settings, stale, unknown
 from largek.passk import estimate, majority, without_unknown
@@ -47,13 +48,21 @@ OTHERS = ("top_k", "min_p", "repetition_penalty", "stop", "system", "few_shot", 
 SAMPLE = [*COUNT_COLUMNS, "sample"]
 
 
-def run(stores: list[str], output: str = "report.html") -> None:
-    """The command `largek report`: graded stores in, one HTML page out.
+def run(stores: list[str], output: str = "report.html", training: list[str] | None = None) -> None:
+    """The command `largek report`: graded stores in, one HTML page out; `training` are files of `largek.callback`,
+    drawn over steps, with stores or without.
 
     A model may have several stores, of different problems, and stores may hold different problems: the table of
     problems has gaps then. Raises InputError where a folder is no store or not graded, an answer is there twice, as
     when two models have one name, or problems with the same task, split and id are not the same.
     """
+    trainings = [read_training(path) for path in training or []]
+    if not stores:
+        if not trainings:
+            raise InputError("expected a graded store, or --training and a file of largek.callback")
+        write_page(output, {"models": [], "training": trainings}, [])
+        print(f"{output}: trainings: {len(trainings)}; {address(output)}", flush=True)
+        return
     for store in stores:
         if not Path(store, "settings.json").exists():
             raise InputError(f"{store}: expected a store made by `largek sample --store` (it has no settings.json)")
@@ -71,6 +80,7 @@ def run(stores: list[str], output: str = "report.html") -> None:
     held |= {"longest": LONGEST, "short": SHORT, "clipped": sum(isinstance(text, list) for text in texts)}
     summary = {
         "models": list(models),
+        "training": trainings,
         "outcomes": OUTCOMES,
         "stores": [about(store) for store in stores],
         "notes": [*chain.from_iterable(map(stale, stores)), *missing(counts, asked)],
@@ -84,11 +94,36 @@ def run(stores: list[str], output: str = "report.html") -> None:
         "problems": table_of_problems(problems, counts, models),
         "samples": table_of_samples(chosen) | {"finish": finish},
     }
-    with whole_file(output) as temporary:
-        temporary.write_text(page(summary, shards(texts)), encoding="utf-8", newline="\n")
-        size = temporary.stat().st_size / 1e6
+    size = write_page(output, summary, shards(texts)) / 1e6
     said = f"models: {len(models)}, problems: {len(problems):,}, samples: {len(grades):,}"
-    print(f"{output}: {said}, of them with text: {len(chosen):,}; {size:.1f} MB", flush=True)
+    print(f"{output}: {said}, of them with text: {len(chosen):,}; {size:.1f} MB; {address(output)}", flush=True)
+
+
+def write_page(output: str, summary: dict, texts: Iterable[list]) -> int:
+    """Returns the size of the page in bytes."""
+    with whole_file(output) as temporary:
+        temporary.write_text(page(summary, texts), encoding="utf-8", newline="\n")
+        return temporary.stat().st_size
+
+
+def address(output: str) -> str:
+    """What a browser opens, and a terminal makes a link of."""
+    return Path(output).absolute().as_uri()
+
+
+def read_training(path: str) -> dict:
+    """A file of `largek.callback` for the page: its name, ks, rows, and the step that was kept. Raises InputError."""
+    first, *rows = read_jsonl(path) or [{}]
+    settings = first.get("settings")
+    try:
+        ks, keep = settings["ks"], settings["keep"]
+        needed = ["step", "entropy", "truncated", *(f"pass@{k}{end}" for k in ks for end in ("", "_lo", "_hi"))]
+        mixed = ("mixed", "mixed_lo", "mixed_hi")  # not there with one answer to a problem
+        rows = [{name: row[name] for name in needed} | {name: row.get(name) for name in mixed} for row in rows]
+        kept = max(rows, key=lambda row: (row[keep], -row["step"]))["step"] if keep and rows else None
+    except (AttributeError, KeyError, TypeError):
+        raise InputError(f"{path}: expected a file that largek.callback has written") from None
+    return {"name": path, "ks": ks, "rows": rows, "best": kept}
 
 
 def read_problems(stores: list[str], grades: pd.DataFrame) -> dict[tuple[str, str, str], dict]:

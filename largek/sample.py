@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pyarrow.parquet as pq
 
 from largek.asking import Asking, read_asking
-from largek.common import InputError, Progress, derive_seed, whole_file, without_collector
+from largek.common import InputError, Progress, derive_seed, extra, whole_file, without_collector
 from largek.models import content
 from largek.store import LATER, Store, asked, joined, open_store, prompt_of
 from largek.tasks import read_tasks
@@ -269,7 +269,7 @@ def load_engine(
         try:
             from largek.engine_transformers import Transformers
         except ImportError as error:
-            raise InputError(f"{error}; install largek[transformers]") from None
+            raise InputError(f"{error}; {extra('transformers')}") from None
         return Transformers(model, chat_template, asking)
     if engine == "vllm":
         from largek.engine_vllm import VLLM

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from largek.common import InputError, stream_jsonl
+from largek.common import InputError, extra, stream_jsonl
 
 ENTRY = {
     "file": "JSONL file, relative to the working directory",
@@ -229,7 +229,7 @@ def from_hub(name: str, entry: dict) -> Iterator[dict]:
     try:
         from datasets import disable_progress_bars, load_dataset
     except ImportError as error:
-        raise InputError(f"task {name}: {error}; install largek[tasks]") from None
+        raise InputError(f"task {name}: {error}; {extra('tasks')}") from None
     disable_progress_bars()
     local = Path(entry["hub"]).is_dir()
     if not local and "revision" not in entry:
@@ -264,7 +264,7 @@ def from_reasoning_gym(name: str, entry: dict) -> list[dict]:
     try:
         from largek.gym_answers import problems
     except ImportError as error:
-        raise InputError(f"task {name}: {error}; install largek[tasks]") from None
+        raise InputError(f"task {name}: {error}; {extra('tasks')}") from None
     parameters = {"size": 100, "seed": 0} | (entry.get("parameters") or {})
     origin = {"name": entry["reasoning_gym"], "config": parameters}
     try:

@@ -148,7 +148,7 @@ def test_an_engine_that_is_not_installed_names_its_extra(bin_folder, tmp_path, e
     write_jsonl(tmp_path / "task.jsonl", [{"id": "1", "problem": "half?", "answer": "1"}])
     command = ["sample", "--model", "m", "--tasks", "task.jsonl", "--samples", 1, "--store", "s", "--engine", engine]
     done = largek(bin_folder, *command, "--chat-template", "no", cwd=tmp_path)
-    assert done.returncode == 2 and f"install largek[{extra}]" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and f"pip install '.[{extra}]'" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_extras_are_declared():
@@ -194,4 +194,4 @@ def test_completion_without_its_extra_is_one_line(bin_folder):
         "import sys; sys.modules['shtab'] = None; from largek.cli import main; main(['--print-completion', 'zsh'])"
     )
     done = call(bin_folder / "python", "-c", program)
-    assert done.returncode == 2 and "install largek[completion]" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and "pip install '.[completion]'" in done.stderr and done.stderr.count("\n") == 1

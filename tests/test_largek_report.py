@@ -505,3 +505,30 @@ def test_128_000_samples_open_in_3_seconds_and_are_searched_in_a_third(browser, 
     assert times.pop("open") < 3
     times.pop("texts unpacked")
     assert max(times.values()) < 0.3, times
+
+
+def of_training(path: Path) -> str:
+    """A file as largek.callback writes it, of which step 20 is the best by its rule."""
+    rows = [{"settings": {"ks": [1, 8], "keep": "pass@8_lo"}}]
+    for step, lo in ((0, 0.1), (20, 0.4), (40, 0.3)):
+        row = {"step": step, "entropy": 1.5, "truncated": 0.0, "mixed": 0.5, "mixed_lo": 0.4, "mixed_hi": 0.6}
+        row |= {f"pass@{k}{end}": lo + more for k in (1, 8) for end, more in (("", 0.05), ("_lo", 0), ("_hi", 0.1))}
+        rows.append(row)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_a_training_is_drawn_over_steps_without_a_store(tmp_path, browser):
+    done = run("largek", "report", "--training", of_training(tmp_path / "t.jsonl"), "--output", tmp_path / "r.html")
+    assert done.returncode == 0 and done.stdout.strip().endswith((tmp_path / "r.html").as_uri()), done.stderr
+    page = browser.new_page()
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto((tmp_path / "r.html").as_uri())
+    page.wait_for_selector("#trainings svg")
+    assert page.locator("#trainings polyline.curve").count() == 2
+    assert page.locator("#training-table tbody tr").nth(1).inner_text().split("\t")[1] == "20 (kept)"
+    assert page.locator("#scores").count() == 0 and not wrong
+    for words in ([], ["--training", tmp_path / "none.jsonl"], ["--training", tmp_path / "r.html"]):
+        done = run("largek", "report", *words)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
