@@ -33,6 +33,8 @@ import numpy as np
 import torch
 from transformers import Trainer, TrainerCallback
 
+from largek.answers import Reader
+from largek.asking import Asking
 from largek.common import InputError, derive_seed, read_jsonl, write_jsonl
 from largek.decode import Decoder, supports
 from largek.intervals import mean_interval
@@ -41,6 +43,7 @@ from largek.passk import passk
 from largek.sample import Chunk, plan
 from largek.store import prompt_of
 from largek.tasks import read_tasks
+from largek.thoughts import opening
 from largek.verify import judge, load_verifier
 
 
@@ -186,15 +189,18 @@ class LargeK(TrainerCallback):
         listed = listed if isinstance(listed, list) else [listed]
         ends = sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
         limit = getattr(model.config, "max_position_embeddings", None)
+        tag = Asking().check(tokenizer, "the model", template)  # of a thought that the template begins
         prompts = {row["id"]: prompt_ids(tokenizer, prompt_of(row), template) for row in self.rows}
+        begun = {row["id"]: tag if template else opening(prompt_of(row)) for row in self.rows}
         for row in self.rows:
             check_length(prompts[row["id"]], row, self.how["max_tokens"], limit)
-        sampler = sampler_of(model, tokenizer)
+        sampler, reader = sampler_of(model, tokenizer), Reader(tokenizer)
         seed = derive_seed(self.seed, "training", step)
         for chunk in plan(self.rows, range(self.samples), self.batch_size, seed, "training"):
             ids = [prompts[row["id"]] for row in chunk.rows]
             found = sampler.sample(ids, list(map(len, chunk.indices)), ends=ends, seed=chunk.seed, **self.how)
-            texts = tokenizer.batch_decode([each.ids for each in found], skip_special_tokens=True)
+            starts = [begun[row["id"]] for row, indices in zip(chunk.rows, chunk.indices) for _ in indices]
+            texts = map("".join, zip(starts, reader.texts([each.ids for each in found])))
             yield chunk, [(t, len(e.ids), e.entropy, e.ids[-1] in ends) for t, e in zip(texts, found)]
 
 
