@@ -18,10 +18,10 @@ pass@16 at {late[pass@16]}, pass@64 at {late[pass@64]} and minus the loss on com
 - **Discount a score that simple data or many epochs have bought.** Against random data with the same score before RL, \
 simple data end {simple} points off, one set at 8 epochs or more {repeated}; the longest examples {longest} on average.
 - **Know where it matters.** Of {leads} pairs of like budget of which one leads by more than noise, {inverted} have \
-changed places after {last} steps. The widest: {leader} leads {trailer} by {led} points and ends {trails} behind (in \
-{times} of {base_models} base models). But to take the highest pass@1 among candidates of like budget loses \
-{regret pass@1} points on average, pass@64 {regret pass@64}, the loss {regret loss_common}, and any of them \
-{regret mean}.
+changed places after {last} steps. The pair that does so most often: {leader} leads {trailer} by {led} points and ends \
+{trails} behind (by more than noise in {times} of {base_models} base models). But to take the highest pass@1 among \
+candidates of like budget loses {regret pass@1} points on average, pass@64 {regret pass@64}, the loss \
+{regret loss_common}, and any of them {regret mean}.
 - **To know the score after RL in points, run the first tenth of RL.** A forecast from pass@1 errs by {rmse pass@1} \
 points, from pass@1 and the reward over the first tenth of RL by {rmse pass@1+probe}. To choose among candidates of \
 like budget it is no better ({regret pass@1+probe} points lost).
@@ -118,10 +118,12 @@ def practice(tables: Path) -> str:
         for name in ("rmse", "regret"):
             found[f"{name} {row['forecast']}"] = ranged(*(row[f"{name}{end}"] for end in ("", "_lo", "_hi")), digits=1)
     ended = pairs[pairs["rl_steps"] == last]
-    changed = ended[ended["inverted"]].groupby(["leader", "trailer"])[["before", "after"]].agg(["mean", "size"])
-    widest = changed.loc[changed["after", "mean"].idxmin()]
-    found["leader"], found["trailer"] = widest.name
-    found |= {"led": number(widest["before", "mean"], 1), "trails": number(-widest["after", "mean"], 1)}
-    found |= {"times": int(widest["after", "size"]), "leads": ended["leads"].sum(), "inverted": ended["inverted"].sum()}
+    sides = ended.groupby(["leader", "trailer"]).agg(
+        before=("before", "mean"), after=("after", "mean"), times=("inverted", "sum")
+    )
+    most = sides.sort_values(["times", "after"], ascending=[False, True]).iloc[0]
+    found["leader"], found["trailer"] = most.name
+    found |= {"led": number(most["before"], 1), "trails": number(-most["after"], 1), "times": int(most["times"])}
+    found |= {"leads": ended["leads"].sum(), "inverted": ended["inverted"].sum()}
     longest = runs[(runs["rl_steps"] == last) & (runs["mix"] == "longest")]
     return PRACTICE.format_map(found | {"longest": number(longest["over_promise"].mean(), 1)})
