@@ -188,7 +188,7 @@ SAMPLE_FILES = [
     )
 ] + DECODE_FILES
 LOSS_FILES = [f"largek/{name}.py" for name in ("common", "loss", "models", "tasks")] + DECODE_FILES
-PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "passk")]
+PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "intervals", "passk")]
 GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
 FIGURE_FILES = [
     "workflow/scripts/quagmires/figure.mplstyle",

@@ -17,7 +17,7 @@ rule tabulate_scores:
     """The scores of every model."""
     input:
         script="workflow/scripts/tabulate_scores.py",
-        shared=modules("bases", "gpus", "mixes", "study"),
+        shared=modules("bases", "mixes", "study"),
         largek=PASSK_FILES,
         runs=config["runs"],
         counts=collected("counts.parquet"),
