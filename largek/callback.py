@@ -38,7 +38,7 @@ from largek.asking import Asking
 from largek.common import InputError, derive_seed, read_jsonl, write_jsonl
 from largek.decode import Decoder, supports
 from largek.intervals import mean_interval
-from largek.models import check_length, decide_chat_template, prompt_ids
+from largek.models import check_length, decide_chat_template
 from largek.passk import passk
 from largek.sample import Chunk, plan
 from largek.store import prompt_of
@@ -189,9 +189,10 @@ class LargeK(TrainerCallback):
         listed = listed if isinstance(listed, list) else [listed]
         ends = sorted({token for token in [*listed, tokenizer.eos_token_id] if token is not None})
         limit = getattr(model.config, "max_position_embeddings", None)
-        tag = Asking().check(tokenizer, "the model", template)  # of a thought that the template begins
-        prompts = {row["id"]: prompt_ids(tokenizer, prompt_of(row), template) for row in self.rows}
-        begun = {row["id"]: tag if template else opening(prompt_of(row)) for row in self.rows}
+        asking = Asking()
+        tag = asking.check(tokenizer, "the model", template)  # of a thought that the template begins
+        prompts = {row["id"]: asking.ids(tokenizer, row, template) for row in self.rows}
+        begun = {row["id"]: tag if template else opening(asking.text(row)) for row in self.rows}
         for row in self.rows:
             check_length(prompts[row["id"]], row, self.how["max_tokens"], limit)
         sampler, reader = sampler_of(model, tokenizer), Reader(tokenizer)

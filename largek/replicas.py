@@ -6,16 +6,16 @@ A chunk has its own seed and its own place among the files, so what is in the st
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Connection, wait
 
 from largek.common import InputError
 from largek.models import device
 from largek.sample import Answer, Chunk, load_engine
+from largek.workers import start
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -36,7 +36,7 @@ class Replicas:
         try:
             for number, (share, visible) in enumerate(zip(shares, self.devices)):
                 if share:
-                    process, pipe = start(visible)
+                    process, pipe = start("largek.replicas", {} if visible is None else {VISIBLE: visible})
                     running[pipe] = number, process
             for pipe, (number, _) in running.items():
                 with suppress(OSError):  # it has died, which is noticed below
@@ -87,22 +87,6 @@ def devices(number: int, gpus: int) -> list[str | None]:
         each = f" of {gpus} devices each" if gpus > 1 else ""
         raise InputError(f"--replicas {number}{each}: expected {number * gpus} devices, found {len(named)}")
     return [",".join(named[first * gpus : (first + 1) * gpus]) for first in range(number)]
-
-
-def start(visible: str | None) -> tuple[subprocess.Popen, Connection]:
-    """A process that waits for its share, and the way to it."""
-    pipe, theirs = Pipe()
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # this largek, whatever else the path holds
-    code = f"import sys; sys.path.insert(0, {root!r}); import largek.replicas; largek.replicas.serve({theirs.fileno()})"
-    path = {"PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in sys.path)}
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-c", code],
-        env=os.environ | path | ({} if visible is None else {VISIBLE: visible}),
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-    )
-    theirs.close()
-    return process, pipe
 
 
 def serve(descriptor: int) -> None:

@@ -31,27 +31,33 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def start(module: str, environment: dict[str, str], **streams) -> tuple[subprocess.Popen, Connection]:
+    """A Python process whose `module` of this largek serves the other end of the pipe, by its function `serve`."""
+    pipe, theirs = Pipe()
+    # This largek, whatever else the path holds: with a verifier of one's own it begins with the working directory.
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    code = f"import sys; sys.path.insert(0, {root!r}); import {module}; del sys.path[0]; "
+    code += f"{module}.serve({theirs.fileno()})"
+    path = {"PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in sys.path)}
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code],
+        env=os.environ | path | environment,
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        **streams,
+    )
+    theirs.close()
+    return process, pipe
+
+
 class Worker:
     """A Python process that runs one call after another. It has imported only this module until a call imports more."""
 
     def __init__(self):
-        self.pipe, theirs = Pipe()
-        # This largek, whatever else the path holds: with a verifier of one's own it begins with the working directory.
-        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        code = f"import sys; sys.path.insert(0, {root!r}); import largek.workers; del sys.path[0]; "
-        code += f"largek.workers.serve({theirs.fileno()})"
         # Sets of texts have the same order in all workers; libraries start no threads, which need address space.
         fixed = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        path = {"PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in sys.path)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", code],
-            env=os.environ | fixed | path,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        theirs.close()
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process, self.pipe = start("largek.workers", fixed, **silent)
 
     def receive(self, seconds: float):
         """The worker's next message. Raises EOFError or OSError if it died, TimeoutError (an OSError) if it hangs."""

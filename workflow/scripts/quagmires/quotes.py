@@ -10,7 +10,7 @@ from quagmires import summary
 from quagmires.mixes import MIXES
 from quagmires.predictors import PREDICTORS, called
 from quagmires.rank_statistics import over_bases
-from quagmires.summary import FEWEST, number, paragraph, ranged
+from quagmires.summary import FEWEST, number, paragraph, ranged, ranks_of_scores
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "results/published"
@@ -115,8 +115,7 @@ def over_promise() -> str:
 
 
 def ranks() -> pd.DataFrame:
-    rows = table(STUDY, "predictors").query("target == 'score' and scope == 'all' and problems == 'disjoint'")
-    return rows.set_index(["rl_steps", "predictor"])
+    return ranks_of_scores(table(STUDY, "predictors"))
 
 
 def steps() -> str:

@@ -56,12 +56,18 @@ def promises(verdicts: pd.DataFrame) -> str:
     return "; ".join(parts)
 
 
+def ranks_of_scores(predictors: pd.DataFrame) -> pd.DataFrame:
+    """What predictors.csv says of the score after RL over all recipes, by (rl_steps, predictor)."""
+    rows = predictors.query("target == 'score' and scope == 'all' and problems == 'disjoint'")
+    return rows.set_index(["rl_steps", "predictor"])
+
+
 def correlations(predictors: pd.DataFrame) -> str:
     """Rank correlations with the score after RL, of few steps and of all."""
-    rows = predictors.query("target == 'score' and scope == 'all' and problems == 'disjoint'")
-    steps = sorted(rows["rl_steps"].unique())
+    found = ranks_of_scores(predictors)["spearman"]
+    steps = sorted(found.index.unique("rl_steps"))
     names = {name: called(name, "text") for name in ("pass@1", "pass@64", "loss_common")}
-    found = rows[rows["predictor"].isin(names)].set_index(["rl_steps", "predictor"])["spearman"].dropna()
+    found = found.dropna()
     parts = []
     for after in dict.fromkeys(steps[:1] + steps[-1:]):
         here = [f"{words} {number(found[after, name])}" for name, words in names.items() if (after, name) in found]
@@ -107,13 +113,8 @@ def practice(tables: Path) -> str:
         digits = 2 if row["hypothesis"] == "best_k_grows" else 1
         found[row["hypothesis"]] = ranged(row["effect"], row["lo"], row["hi"], digits)
         found[f"verdict {row['hypothesis']}"] = row["verdict"]
-    ranks = predictors.query("target == 'score' and scope == 'all' and problems == 'disjoint'")
-    for _, row in ranks.iterrows():
-        found[f"{row['predictor']} after {row['rl_steps']}"] = number(row["spearman"])
-    found["early"], found["late"] = (
-        {name: found[f"{name} after {steps}"] for name in SHOWN if f"{name} after {steps}" in found}
-        for steps in (first, last)
-    )
+    ranks = ranks_of_scores(predictors)["spearman"]
+    found["early"], found["late"] = ({name: number(ranks[steps, name]) for name in SHOWN} for steps in (first, last))
     for _, row in forecast[forecast["rl_steps"] == last].iterrows():
         for name in ("rmse", "regret"):
             found[f"{name} {row['forecast']}"] = ranged(*(row[f"{name}{end}"] for end in ("", "_lo", "_hi")), digits=1)
