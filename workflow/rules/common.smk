@@ -213,6 +213,21 @@ def figure(name, label):
     return report(f"<study>/figures/{name}.png", caption=caption, category="Figures", labels={"figure": label})
 
 
+def tables_of(name):
+    """The input of a figure by the option that takes it."""
+    tables = PLOTS[name][1].items()
+    return {o: collected(f"{t}.parquet") if o == "bases" else f"<study>/tables/{t}.csv" for o, t in tables}
+
+
+def options_of_plot(wildcards, input):
+    """The options of a figure's program, in the order of PLOTS."""
+    words = []
+    for option, path in input.items():
+        if option not in ("script", "style"):
+            words += [f"--{option.replace('_', '-')}", *(bases(wildcards, input) if option == "bases" else [path])]
+    return words
+
+
 def powers_of_two(n):
     """The k that pass@k is shown for: powers of two up to n, and n."""
     return ",".join(map(str, sorted({n, *(2**i for i in range(n.bit_length()))})))

@@ -28,22 +28,6 @@ PLOTS = {
 }
 FIGURES = [name for name in PLOTS if name != "map" or EXAMPLES_SEEN]
 
-
-def tables_of(name):
-    """The input of a figure by the option that takes it."""
-    tables = PLOTS[name][1].items()
-    return {o: collected(f"{t}.parquet") if o == "bases" else f"<study>/tables/{t}.csv" for o, t in tables}
-
-
-def options_of_plot(wildcards, input):
-    """The options of a figure's program, in the order of PLOTS."""
-    words = []
-    for option, path in input.items():
-        if option not in ("script", "style"):
-            words += [f"--{option.replace('_', '-')}", *(bases(wildcards, input) if option == "bases" else [path])]
-    return words
-
-
 for number, (name, (title, _)) in enumerate(PLOTS.items(), start=1):
 
     rule:
