@@ -1,7 +1,7 @@
 """All predictors of the score after the longest RL: rank correlation, difference to pass@1, what they add, regret.
 
 One row a predictor, those of the primary hypotheses marked. Scales are set by useful predictors, with at least half of
-the best correlation, and by choosing at random; what lies beyond is an arrow at the edge.
+the best correlation, and by choosing at random; what lies beyond is a triangle at the edge.
 
 python workflow/scripts/plot_predictors.py --predictors results/smoke/tables/predictors.csv --output predictors.png
 """
@@ -78,7 +78,7 @@ def main() -> None:
     axes[0].set_ylim(-0.7, len(table) - 0.3)
     figure.suptitle(
         f"Predictors before RL of the score after {table['rl_steps'].iloc[0]:.0f} steps of it; bars: 95 %\n"
-        f"{candidates(table[table['spearman'].notna()])}; bold: in primary hypotheses"
+        f"{candidates(table[table['spearman'].notna()])}; bold: in primary hypotheses; triangles: beyond the panel"
     )
     save(figure, args.output)
 
