@@ -198,6 +198,28 @@ def averages() -> str:
     return markdown(["RL steps", f"{AVERAGED}, %", "its average with the base model, %", "difference, points"], rows)
 
 
+def where(study: str) -> str:
+    """Where the score before RL misleads: by what the base models have seen and the steps of RL."""
+    rows = []
+    for _, row in table(study, "map").iterrows():
+        cells = [f"{row['examples'] / 1000:,.0f}", number(row["base_score"], 0), f"{row['rl_steps']:.0f}"]
+        cells += [number(row["spread"], 1), *(number(row[name]) for name in ("small_k", "large_k", "loss"))]
+        rows.append([*cells, *(number(row[name], 1) for name in ("simple", "repeated"))])
+    head = ["thousand examples seen", "base before RL, %", "RL steps", "spread of scores, points"]
+    ranks = ["pass@1", "pass@64", "−common loss"]
+    return markdown([*head, *ranks, "simple, points", "repeated, points"], rows)
+
+
+def longer() -> str:
+    """RL of four times as many steps."""
+    return where("long")
+
+
+def base_knows() -> str:
+    """Base models that know more or less."""
+    return where("map")
+
+
 def rejudged() -> str:
     """The two earlier conditions by the rules of now."""
     rows = []
@@ -226,6 +248,6 @@ BLOCKS = {
     block.__name__: block
     for block in (
         *(headline, progress, practice, verdicts, over_promise, steps, predictors, forecasts, inversions, rewards),
-        *(averages, rejudged, paper),
+        *(averages, longer, base_knows, rejudged, paper),
     )
 }
