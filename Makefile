@@ -91,8 +91,9 @@ FIGURE_RULES = figures $(shell sed -n 's/^rule \(.*\):/\1/p' workflow/rules/tabl
 PLOTS = $(wildcard workflow/scripts/plot_*.py)
 figures: setup      ## every table and figure of results/published again, from the counts and records there
 	for study in $(notdir $(wildcard results/published/*)); do \
+	    made=$$(ls results/published/$$study/figures/*.png results/published/$$study/tables/*.csv | grep -v guessing.csv); \
 	    snakemake --cores $(CORES) --configfile config/$$study.yaml --config study=published/$$study $(BASES_THERE) \
-	        --forceall --nolock --allowed-rules $(FIGURE_RULES) -- figures || exit; \
+	        --forceall --nolock --allowed-rules $(FIGURE_RULES) -- $$made || exit; \
 	done
 # Of a study that is under way, the base models that are there.
 BASES_THERE = $$(ls results/published/$$study | sed -n 's/^base-//p' | sort -n | paste -sd, | sed 's/..*/base_seeds=[&]/')

@@ -25,12 +25,12 @@ PLANS = {"mislead": "plan.md"} | dict.fromkeys(EARLIER, "plans/reference.md")
 
 @pytest.fixture(scope="module")
 def made_again(tmp_path_factory):
-    """The project without any table or figure that can be made, after `make figures`."""
+    """The project, its tables and figures emptied where they can be made, after `make figures`."""
     project = copy_of_the_project(tmp_path_factory.mktemp("published") / "project")
     shutil.copytree(PUBLISHED, project / "results" / "published")
     for path in (project / "results" / "published").rglob("*.*"):
         if path.suffix in (".csv", ".png") and path.name != "guessing.csv":
-            path.unlink()
+            path.write_bytes(b"")
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, project / name)
     (project / ".venv").mkdir()
@@ -48,7 +48,7 @@ def test_tables_and_figures_are_made_again_equal(made_again, study):
         for path in (PUBLISHED / study).rglob("*")
         if path.suffix in (".csv", ".png") and path.name not in ("guessing.csv", "passk.csv")
     )
-    assert len(kept) >= 18
+    assert len(kept) >= (18 if study == "mislead" else 4)
     for path in kept:
         assert (made_again / path).read_bytes() == (PUBLISHED / path).read_bytes(), path
 

@@ -19,7 +19,7 @@ PANELS = {
     "frac_reward_zero_std": "groups without variance (%)",
     "completions/mean_length": "answer length (tokens)",
 }
-MOST = 25  # runs that are drawn one by one; more are a grey cloud
+MOST = 12  # runs that are drawn one by one; more are a grey cloud
 COIN = "coin-flip reward"
 
 
