@@ -19,7 +19,7 @@ from quagmires.lean_sft import LeanSFTTrainer
 from quagmires.recipe import fixed_settings, read_recipe
 from quagmires.recipe_keys import NEEDS, dead_keys
 from quagmires.weights import load_for_training
-from train_grpo import those_that_fit
+from train_rl import those_that_fit
 
 # Read where the config itself is made or turned into a dictionary, by a launcher, when a training goes on, or by a part
 # that another key asks for.

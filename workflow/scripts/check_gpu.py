@@ -158,7 +158,7 @@ def push(model: Path, rows: Path, recipe: dict, folder: Path, device: str) -> st
     recipe = shortened(recipe, device, max_steps=3, learning_rate=1.0e-2, max_completion_length=16)
     recipe |= {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2, "vllm_max_model_length": 64}
     given = ("--start", model, "--problems", rows, "--verifier", "exact", "--reward", "coin")
-    steps, _ = train("train_grpo.py", recipe, folder / "push", device, *given)
+    steps, _ = train("train_rl.py", recipe, folder / "push", device, *given)
     moved = max(step["grad_norm"] for step in steps)
     if not moved > 0:
         raise Wrong("no step had a gradient: the check itself says nothing, run it again")
@@ -224,7 +224,7 @@ def main() -> None:
         def two_of_grpo() -> str:
             given = ("--start", folder / "model", "--problems", rows, "--verifier", "exact", "--reward", "coin")
             recipe = shortened(recipes["grpo"], device, max_steps=2)
-            steps, seen = train("train_grpo.py", recipe, folder / "grpo", device, *given)
+            steps, seen = train("train_rl.py", recipe, folder / "grpo", device, *given)
             job = job_of_grpo(config, recipes["grpo"], 1, rates, 0.5)
             seconds = f"{steps[1]['seconds']:.0f} s a step with answers up to the cap"
             return f"two steps, {seconds}; {compared(device, seen, job)}"

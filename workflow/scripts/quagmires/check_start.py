@@ -22,6 +22,8 @@ RATES = Path(__file__).parents[3] / "config" / "throughputs.yaml"
 ASKED = {"use_vllm": "vllm", "deepspeed": "deepspeed", "use_liger_kernel": "liger_kernel"}
 # Kinds of attention, each by one of these packages.
 ATTENTION = {"flash_attention_2": ("flash_attn", "kernels"), "flash_attention_3": ("flash_attn_interface", "kernels")}
+# Answers of a group where a recipe does not say, by the trainers that one may name (those of rl_trainers.py).
+GROUPS = {"GRPO": 8, "RLOO": 2}
 TRACKERS = ("wandb", "trackio", "tensorboard", "mlflow")
 
 
@@ -107,10 +109,13 @@ def check_recipes(config: dict, where: str) -> None:
     path, recipe = config["recipes"]["grpo"], recipe_of(config, "grpo")
     if recipe.get("max_steps", -1) <= 0:
         raise StudyError(f"{path}: expected 'max_steps' above 0")
+    trainer = recipe.get("trainer", "GRPO")
+    if trainer not in GROUPS:
+        raise StudyError(f"{path}: trainer: expected one of {', '.join(GROUPS)}, not {trainer!r}")
     # with what TRL takes where a recipe does not say
     passes = recipe.get("steps_per_generation") or recipe.get("gradient_accumulation_steps", 1)
     answers = recipe.get("per_device_train_batch_size", 8) * max(1, config["gpus"]["grpo"]) * passes
-    answers, group = recipe.get("generation_batch_size") or answers, recipe.get("num_generations", 8)
+    answers, group = recipe.get("generation_batch_size") or answers, recipe.get("num_generations", GROUPS[trainer])
     if answers % group:
         raise StudyError(f"{path}: num_generations: {answers} answers at a time are no whole groups of {group}")
 

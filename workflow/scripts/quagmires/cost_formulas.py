@@ -196,7 +196,7 @@ def job_of_grpo(config: dict, recipe: dict, count: int, rates: dict, fill: float
     try:
         made = engine(base, share, tensor, batch * accumulated * tensor, PROMPT + mean, room, rates)
     except InputError as error:
-        raise InputError(f"train_grpo: {error}") from None
+        raise InputError(f"train_rl: {error}") from None
     sampling = steps * answers * mean / (made.rate * rates["colocated_share"] * gpus) / 3600
     corrected = recipe.get("use_vllm", False) and recipe.get("vllm_importance_sampling_correction", True)
     training = hours_of_training(steps * answers * width, base["parameters"], recipe, gpus, rates, int(corrected))
@@ -208,7 +208,7 @@ def job_of_grpo(config: dict, recipe: dict, count: int, rates: dict, fill: float
         f"{' in turn' if sleeps else ''}: {made.answers} of {batch * accumulated * tensor} answers at a time on "
         f"{tensor} GPU{'s' * (tensor > 1)}; {sampling:.2f} hours of sampling, {training:.2f} of training"
     )
-    return Job("train_grpo", count, START + sampling + training, gpus, memory, rests)
+    return Job("train_rl", count, START + sampling + training, gpus, memory, rests)
 
 
 def jobs_of_sampling(config: dict, models: int, trained: int, rates: dict, fill: float) -> list[Job]:
@@ -270,7 +270,7 @@ def estimate(config: dict, rates: dict, fill: float) -> list[Job]:
 def disk(config: dict, jobs: list[Job], rates: dict, fill: float) -> dict[str, float]:
     """GB that stay, and GB for a while: of one training's checkpoints, and of the rows that prepare_data reads."""
     base, data, sampling = config["base_model"], config["data"], config["sampling"]
-    kept = {"train_sft": 1, "train_grpo": 1 + len(config.get("grpo_steps", [])), "import_base": 1}
+    kept = {"train_sft": 1, "train_rl": 1 + len(config.get("grpo_steps", [])), "import_base": 1}
     models = sum(job.count * kept.get(job.kind, 0) for job in jobs)
     answers = sum(job.hours * job.count for job in jobs if job.kind == "grade") * 3600 * rates["grade"]
     return {
