@@ -74,6 +74,24 @@ def test_a_verifier_of_ones_own_is_an_input_with_all_that_it_imports(tmp_path):
     assert not mine & set(of_rules["train_sft"].split(", "))
 
 
+def test_a_reward_of_ones_own_is_an_input_of_rl_alone_with_all_that_it_imports(tmp_path):
+    project = copy_of_the_project(tmp_path / "project")
+    scripts = project / "workflow" / "scripts"
+    (scripts / "words_of_mine.py").write_text("FEW = 3\n")
+    (scripts / "mine.py").write_text("from words_of_mine import FEW\n\ndef short(completions, **kwargs):\n    ...\n")
+    config = project / "config" / "smoke.yaml"
+    config.write_text(f"{config.read_text()}\nreward: {{verifier: 1.0, mine:short: 0.2}}\ncoin_runs: [base]\n")
+    output = dry_run(project, *SMOKE)
+    of_rules = dict(re.findall(r"^(?:local)?rule (\w+):\n +input: (.*)$", output, re.M))
+    mine = {f"workflow/scripts/{name}.py" for name in ("mine", "words_of_mine")}
+    assert {"train_rl_by_coin", "grade"} < of_rules.keys()
+    for rule, files in of_rules.items():
+        assert mine & set(files.split(", ")) == (mine if rule in ("train_rl", "train_rl_from_base") else set()), rule
+    rewards = [" ".join(words) for words in commands(output, "workflow/scripts/train_rl.py")]
+    assert sum("--reward verifier=1.0 mine:short=0.2 --threads" in words for words in rewards) == len(rewards) - 1
+    assert sum("--reward coin --threads" in words for words in rewards) == 1
+
+
 def test_the_scheduler_is_mended_in_the_version_that_is_pinned():
     """With another one look again whether Snakemake still needs it, and what its method is."""
     source = (ROOT / "workflow" / "rules" / "common.smk").read_text()

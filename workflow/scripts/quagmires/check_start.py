@@ -6,6 +6,7 @@ that cannot finish is one line that names the file, the key and what was expecte
 """
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -152,11 +153,19 @@ def check_memory(config: dict, where: str, here: bool) -> None:
     """Raises StudyError if a kind of job needs more memory of a GPU, by the formulas of cost_formulas.py, than one has:
     by the config's `gpu_gigabytes`, or what nvidia-smi says `here`, or what `make estimate` reckons with. They are for
     rollouts and sampling by vLLM and need the sizes of the base model."""
-    from quagmires.cost_formulas import SIZES, estimate  # not at the top: the lab needs none of it
+    from quagmires.cost_formulas import estimate  # not at the top: the lab needs none of it
     from quagmires.cost_totals import by_kind, too_large
+    from quagmires.model_sizes import missing, with_sizes
 
     by_vllm = config["sampling"]["engine"] == "vllm" and recipe_of(config, "grpo").get("use_vllm")
-    if not by_vllm or set(SIZES) - config.get("base_model", {}).keys():
+    if not by_vllm or "base_model" not in config:
+        return
+    try:
+        config = with_sizes(config) if missing(config["base_model"]) else config
+    except InputError as error:
+        raise StudyError(f"{where}: {error}") from None
+    if lacking := missing(config["base_model"]):
+        print(f"{where}: the memory of jobs is not checked: {lacking}", file=sys.stderr)
         return
     rates = yaml.safe_load(RATES.read_text())
     rates["memory"] = config.get("gpu_gigabytes") or (here and memory_of_gpus()) or rates["memory"]
