@@ -191,7 +191,7 @@ def test_predictors_compare_all_four_and_the_pages_own_is_one(study):
 @pytest.mark.long
 def test_rewards_of_ones_own_are_added_up_by_their_weights_and_logged(study):
     for name, recipe in records(study[0]).items():
-        assert recipe["settings"]["reward"] == ["verifier=1.0", "rewards:short=0.2", "overlong:penalty=1.0"]
+        assert recipe["settings"]["reward"] == "verifier=1.0 rewards:short=0.2 overlong:penalty=1.0"
         assert {"rewards", "overlong"} <= recipe["code"].keys() and recipe["settings"]["trainer"] == "GRPO"
         assert recipe["settings"]["grpo"]["epsilon_high"] == 0.28
         folder = study[0] / "results" / "own" / "models" / "grpo" / name / "seed-1"

@@ -4,6 +4,7 @@ import json
 import sys
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -12,6 +13,7 @@ from trl.trainer.utils import get_callable_name
 
 from largek.common import InputError, write_jsonl
 from largek.verify import exact
+from plot_training import algorithm_and_reward
 from quagmires.rewards import read_rewards, reward_functions
 from quagmires.study import StudyError, validate_reward, validate_study
 
@@ -141,13 +143,24 @@ def test_a_training_by_a_sum_of_rewards(small_model, tmp_path):
         assert row["reward"] == pytest.approx(total, abs=1e-5) and row["rewards/penalty/mean"] < 0
     record = json.loads((tmp_path / "o" / "run.json").read_text())["recipe"]
     assert record["settings"]["trainer"] == "RLOO" and record["settings"]["grpo"]["reward_weights"] == [1.0, 0.5]
-    assert record["settings"]["reward"] == ["verifier=1", "mine_of_tests:penalty=0.5"]
+    assert record["settings"]["reward"] == "verifier=1 mine_of_tests:penalty=0.5"
     assert "Reinforcement learning (RLOO)" in (tmp_path / "o" / "model" / "README.md").read_text()
 
     done = run(*command, tmp_path / "p", "--reward", "mine_of_tests:broken", **environment)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "train_rl: --reward mine_of_tests:broken: AttributeError" in done.stderr
     assert not (tmp_path / "p" / "model").exists()
+
+
+def test_the_figure_of_training_says_whose_steps_and_rewards_it_shows():
+    def records(**settings) -> pd.DataFrame:
+        return pd.DataFrame({"record": [json.dumps({"recipe": {"settings": settings}}), "{}"]})
+
+    usual = ("GRPO", "reward (% right answers)")
+    assert algorithm_and_reward(records(grpo={})) == algorithm_and_reward(records(sft={})) == usual
+    assert algorithm_and_reward(records(grpo={}, reward="coin")) == usual
+    own = records(grpo={}, trainer="RLOO", reward="verifier=1.0 rewards:short=0.2")
+    assert algorithm_and_reward(own) == ("RLOO", "reward, the study's own (x 100)")
 
 
 def test_a_coin_is_fair():

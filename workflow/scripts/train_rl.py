@@ -131,7 +131,7 @@ def main() -> None:
             vllm_computes_on_cpu()
         verify, templated = load_verifier(args.verifier), args.chat_template == "yes"
         settings = {"grpo": recipe.to_dict(), "lora": lora and lora.to_dict(), "chat_template": args.chat_template}
-        settings |= {"trainer": algorithm, "reward": args.reward, "keep": args.keep}
+        settings |= {"trainer": algorithm, "reward": " ".join(args.reward), "keep": args.keep}
         inputs = {"start": args.start, "problems": args.problems}
         with Training(args.output, settings, inputs, args.threads, keep=args.keep) as training:
             if training.finished.exists():
