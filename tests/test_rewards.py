@@ -1,6 +1,7 @@
 """Rewards of one's own: what they are given, what they may return, and what is said of those that are not there."""
 
 import json
+import os
 import sys
 from types import SimpleNamespace
 
@@ -94,6 +95,8 @@ def test_what_is_wrong_with_one_is_one_line(mine, word, message):
         ({"verifier": "much"}, "x.yaml: reward/verifier: 'much' is not of type 'number'"),
         ({"verifier": 0}, "x.yaml: reward: expected a weight that is not 0"),
         ({"short": 1}, "x.yaml: reward: expected one of verifier or module:function, not 'short'"),
+        ({":short": 1}, "x.yaml: reward: expected one of verifier or module:function, not ':short'"),
+        ({"lab.checker:": 1}, "x.yaml: reward: expected one of verifier or module:function, not 'lab.checker:'"),
         (
             {"none_of_tests:f": 1},
             "x.yaml: reward: no module 'none_of_tests', neither in workflow/scripts nor installed",
@@ -134,7 +137,7 @@ def test_a_training_by_a_sum_of_rewards(small_model, tmp_path):
         "python", ROOT / "workflow/scripts/train_rl.py", "--start", small_model, "--problems", tmp_path / "rl.jsonl",
         "--verifier", "exact", "--recipe", tmp_path / "r.yaml", "--seed", 1, "--threads", 1, "--output",
     )  # fmt: skip
-    environment = {"env": {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}}
+    environment = {"env": os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}}
     done = run(*command, tmp_path / "o", "--reward", "verifier=1", "mine_of_tests:penalty=0.5", **environment)
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (tmp_path / "o" / "metrics.jsonl").read_text().splitlines()]

@@ -123,24 +123,24 @@ def validate_function(name: str, key: str, named: Collection[str]) -> None:
     """Raises StudyError unless the name is one of `named` or says a function of a module that is there. The module is
     not imported: that may take as long as a model."""
     module, colon, function = name.partition(":")
-    if not colon:
+    if not (module and colon and function):
         raise StudyError(f"{key}: expected one of {', '.join(named)} or module:function, not {name!r}")
     files, packages = sources(name)
-    file = next(iter(files.values()), None) or file_of_package(module)
-    if not files and not (packages and file):
+    file = next(iter(files.values())) if files else packages and file_of_package(module)
+    if not file:
         raise StudyError(f"{key}: no module {module!r}, neither in workflow/scripts nor installed")
     if file.suffix == ".py" and not re.search(rf"\b{re.escape(function)}\b", file.read_text(encoding="utf-8")):
         raise StudyError(f"{key}: no {function!r} in {file}")
 
 
 def file_of_package(module: str) -> Path | None:
-    """The file of an installed module; of packages alone the first is imported to find one in it."""
+    """The file of an installed module, found without importing its package."""
     top, *rest = module.split(".")
     spec = find_spec(top)
-    if spec is None or not rest:
-        return Path(spec.origin) if spec and spec.origin else None
-    for folder in map(Path, spec.submodule_search_locations or ()):
-        path = folder.joinpath(*rest)
+    if not rest:
+        return Path(spec.origin) if spec.origin else None
+    for folder in spec.submodule_search_locations or ():
+        path = Path(folder, *rest)
         for file in (path / "__init__.py", *path.parent.glob(f"{path.name}.*")):
             if file.exists():
                 return file
