@@ -151,7 +151,7 @@ def test_a_training_by_a_sum_of_rewards(small_model, tmp_path):
 
     done = run(*command, tmp_path / "p", "--reward", "mine_of_tests:broken", **environment)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "train_rl: --reward mine_of_tests:broken: AttributeError" in done.stderr
+    assert done.stderr.startswith("train_rl: error: --reward mine_of_tests:broken: AttributeError: ")
     assert not (tmp_path / "p" / "model").exists()
 
 
