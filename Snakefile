@@ -29,7 +29,7 @@ report: "workflow/report/workflow.rst"
 
 include: "workflow/rules/common.smk"  # reads and validates the config and the sheet of runs
 include: "workflow/rules/data.smk"  # make_problems, select_mix
-include: "workflow/rules/train.smk"  # pretrain_base, train_sft, average_weights, import_checkpoint, train_grpo
+include: "workflow/rules/train.smk"  # pretrain_base, train_sft, average_weights, import_checkpoint, train_rl
 include: "workflow/rules/measure.smk"  # measure_loss, sample
 include: "workflow/rules/evaluate.smk"  # grade, estimate_passk, collect, check_guessing
 include: "workflow/rules/tables.smk"  # tabulate_scores, analyze*, judge_*, estimate_*, ...

@@ -79,9 +79,10 @@ class Lineage:
         self.run("loss", f"largek loss --model {f}/sft/model --examples {examples} --output {f}/loss.json")
 
     def grpo(self, steps: int, output: Path, more: str = "") -> None:
+        name = "train_rl" if (self.code / "workflow/scripts/train_rl.py").exists() else "train_grpo"  # as it was called
         self.run(
             "GRPO",
-            f"python workflow/scripts/train_grpo.py --start {self.folder}/sft/model --problems {self.problems}/rl.jsonl"
+            f"python workflow/scripts/{name}.py --start {self.folder}/sft/model --problems {self.problems}/rl.jsonl"
             f" --verifier lab.checker:verify --recipe {self.recipe(steps)} --seed 1 --threads 1 {more}"
             f" --output {output}",
         )

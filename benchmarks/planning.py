@@ -81,9 +81,9 @@ def stub(runs: int) -> str:
                [f"'S/mixes/{{run}}/{name}'" for name in ("examples.jsonl", "own_held_out.jsonl", "statistics.json")], 2)
         + rule("pretrain_base", ["S/problems/base.jsonl"], trained("base"), 8)
         + rule("train_sft", ["S/models/base/model", "S/mixes/{run}/examples.jsonl"], trained("sft/{run}"), 8)
-        + rule("train_grpo", ["S/models/sft/{run}/model", "S/problems/rl.jsonl"], trained("grpo/{run}/seed-{seed}"), 11,
+        + rule("train_rl", ["S/models/sft/{run}/model", "S/problems/rl.jsonl"], trained("grpo/{run}/seed-{seed}"), 11,
                "    wildcard_constraints: run='(?!base/).+'\n")
-        + rule("train_grpo_from_base", ["S/models/base/model", "S/problems/rl.jsonl"],
+        + rule("train_rl_from_base", ["S/models/base/model", "S/problems/rl.jsonl"],
                trained("grpo/{run}/seed-{seed}"), 11, "    wildcard_constraints: run='base'\n")
         + rule("measure_loss", ["S/models/sft/{run}/model", "S/mixes/{run}/own_held_out.jsonl", problems[0]],
                ["'S/losses/sft/{run}.json'"], 4)

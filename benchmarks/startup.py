@@ -50,7 +50,7 @@ def with_torch(results: Path, folder: Path) -> dict[str, tuple[list, object]]:
     return {
         "train_sft": ([sys.executable, f"{scripts}/train_sft.py", "--base", base, "--mix", few, "--recipe",
                        "config/sft/lab.yaml", "--epochs", 1, *shared, folder / "sft"], recorded("sft/run.json")),
-        "train_grpo": ([sys.executable, f"{scripts}/train_grpo.py", "--start", base, "--problems",
+        "train_rl": ([sys.executable, f"{scripts}/train_rl.py", "--start", base, "--problems",
                         problems / "rl.jsonl", "--verifier", "lab.checker:verify", "--recipe", recipe, *shared,
                         folder / "grpo"], recorded("grpo/run.json")),
         "sample": ([LARGEK, "sample", "--model", base, "--tasks", problems / "predict.jsonl", "--samples", "0:1",

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "workflow/scripts"
 BASE = "models/base/model"
-LOOPS = {"pretrain_base": "models", "train_sft": "models", "train_grpo": "models", "sample": "samples",
+LOOPS = {"pretrain_base": "models", "train_sft": "models", "train_rl": "models", "sample": "samples",
          "measure_loss": "losses"}  # fmt: skip
 # What is timed inside a job: functions by the part of the work that they are. Time in a part inside a part counts once.
 TRAINING = {
@@ -47,10 +47,10 @@ SAMPLING = {
     "save": ["largek.store.Store.append", "largek.sample.joined"],
 }
 LOSS = {"load": ["largek.loss.load"], "forward": ["largek.loss.losses_by_decoder"]}
-PARTS = {"train_sft": TRAINING, "train_grpo": TRAINING, "sample": SAMPLING, "measure_loss": LOSS}
+PARTS = {"train_sft": TRAINING, "train_rl": TRAINING, "sample": SAMPLING, "measure_loss": LOSS}
 IMPORTED = {
     "train_sft": "quagmires.lean_sft datasets quagmires.training largek.models",
-    "train_grpo": "quagmires.lean_grpo datasets quagmires.training largek.models",
+    "train_rl": "quagmires.lean_grpo datasets quagmires.training largek.models",
     "sample": "largek.engine_transformers",
     "measure_loss": "largek.loss largek.models torch",
 }
@@ -78,7 +78,7 @@ def loop_seconds(results: Path) -> tuple[dict[str, float], dict[str, int]]:
     for path in (results / "models").rglob("run.json"):
         record = json.loads(path.read_text())
         stage = path.relative_to(results / "models").parts[0]
-        rule = {"base": "pretrain_base", "sft": "train_sft", "grpo": "train_grpo"}[stage]
+        rule = {"base": "pretrain_base", "sft": "train_sft", "grpo": "train_rl"}[stage]
         threads[rule] = record["recipe"]["threads"]
         total[rule] += record.get("seconds", 0) * threads[rule]
     for path in (results / "samples").rglob("*.parquet"):
@@ -120,7 +120,7 @@ def commands(results: Path, folder: Path) -> dict[str, list]:
     return {
         "train_sft": ["--base", results / BASE, "--mix", results / f"mixes/{run}/examples.jsonl", "--recipe",
                       "config/sft/lab.yaml", "--epochs", 1, *shared, folder / "sft"],
-        "train_grpo": ["--start", results / BASE, "--problems", problems / "rl.jsonl", "--verifier",
+        "train_rl": ["--start", results / BASE, "--problems", problems / "rl.jsonl", "--verifier",
                        "lab.checker:verify", "--recipe", recipe, *shared, folder / "grpo"],
         "sample": ["sample", "--model", results / BASE, "--tasks", problems / "predict.jsonl", "--samples", "0:32",
                    "--max-tokens", 50, "--batch-size", 384, "--output", folder / "a.parquet"],

@@ -36,7 +36,7 @@ def commands(results: Path, folder: Path) -> dict[str, list]:
     base, scripts, problems = results / "models/base/model", "workflow/scripts", results / "problems"
     shared = ["--seed", 1, "--threads", "{threads}", "--output", "{output}"]
     return {
-        "GRPO": [sys.executable, f"{scripts}/train_grpo.py", "--start", base, "--problems", problems / "rl.jsonl",
+        "GRPO": [sys.executable, f"{scripts}/train_rl.py", "--start", base, "--problems", problems / "rl.jsonl",
                  "--verifier", "lab.checker:verify", "--recipe", recipe, *shared],
         "SFT": [sys.executable, f"{scripts}/train_sft.py", "--base", base, "--mix", problems / "sft.jsonl",
                 "--recipe", "config/sft/lab.yaml", "--epochs", 1, *shared],

@@ -15,7 +15,8 @@ from largek.common import read_jsonl
 from largek.models import load
 from largek.verify import load_verifier
 from quagmires.recipe import fixed_settings, read_recipe
-from train_grpo import prompt_order, prompts_drawn, reward_function
+from quagmires.rewards import reward_function
+from train_rl import prompt_order, prompts_drawn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

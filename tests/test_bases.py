@@ -33,7 +33,7 @@ def train(start, folder, problems, recipe: dict, *options: object):
     """A training of GRPO from `start`: its folder."""
     (folder.parent / f"{folder.name}.yaml").write_text(yaml.safe_dump(recipe))
     done = run(
-        "python", ROOT / "workflow/scripts/train_grpo.py", "--start", start, "--problems", problems,
+        "python", ROOT / "workflow/scripts/train_rl.py", "--start", start, "--problems", problems,
         "--verifier", "lab.checker:verify", "--recipe", folder.parent / f"{folder.name}.yaml", "--seed", 1,
         "--threads", 1, "--output", folder, *options,
     )  # fmt: skip
@@ -66,7 +66,7 @@ def test_steps_that_never_come_are_refused(small_model, tmp_path):
     write_jsonl(problems, PROBLEMS)
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     done = run(
-        "python", ROOT / "workflow/scripts/train_grpo.py", "--start", small_model, "--problems", problems, "--seed", 1,
+        "python", ROOT / "workflow/scripts/train_rl.py", "--start", small_model, "--problems", problems, "--seed", 1,
         "--verifier", "lab.checker:verify", "--recipe", tmp_path / "recipe.yaml", "--threads", 1, "--keep", 4,
         "--output", tmp_path / "rl",
     )  # fmt: skip

@@ -44,7 +44,7 @@ def workstation(monkeypatch, tmp_path) -> dict:
         ("gpus/grpo", 8, "gpus/grpo: a job wants 8, and this machine has 2 to give"),
         ("gpus/grpo", 2, "gpus/grpo: a job wants 2: run with --resources gpu=2"),
         ("recipes/grpo", "none.yaml", "x.yaml: recipes/grpo: no such file: none.yaml"),
-        ("gpu_gigabytes", 24, "x.yaml: train_grpo: 25 GB are more than the 24 of a GPU (12 GB of weights and Adam's"),
+        ("gpu_gigabytes", 24, "x.yaml: train_rl: 25 GB are more than the 24 of a GPU (12 GB of weights and Adam's"),
     ],
 )
 def test_a_study_that_cannot_finish_does_not_start(workstation, tmp_path, path, value, message):
@@ -128,7 +128,7 @@ def test_rl_that_would_end_at_its_first_step_is_known_before_sft(workstation, tm
 
 
 def test_steps_of_rl_are_not_kept_of_adapters(workstation):
-    """train_grpo refuses it, but after all of SFT."""
+    """train_rl refuses it, but after all of SFT."""
     changed = wrong(workstation, "recipes/lora", "config/lora/r64.yaml")
     with pytest.raises(StudyError, match=r"x\.yaml: grpo_steps: adapters are merged at the end alone"):
         check_start(changed, "x.yaml", 1, image=True)
@@ -158,7 +158,7 @@ def test_a_file_that_a_recipe_names_is_there_and_what_it_should_be(workstation, 
 def test_memory_is_that_of_the_gpus_that_jobs_get(workstation, tmp_path, monkeypatch):
     """Of this machine's by nvidia-smi, unless the config says it; of others' by the config or what is stated."""
     monkeypatch.setenv("PATH", pretend(tmp_path, 24564))
-    with pytest.raises(StudyError, match=r"train_grpo: 2\d GB are more than the 25.8 of a GPU"):
+    with pytest.raises(StudyError, match=r"train_rl: 2\d GB are more than the 25.8 of a GPU"):
         check_start(workstation, "x.yaml", 1)
     check_start(workstation | {"gpu_gigabytes": 48}, "x.yaml", 1)
     check_start(workstation, "x.yaml", None)
@@ -178,7 +178,7 @@ def test_problems_in_a_file_of_ones_own_are_planned_with(workstation, tmp_path):
     "study, gpus, message",
     [
         ("workstation", "", "config/workstation.yaml: gpus/sft: a job wants 1, and this machine has 0 to give"),
-        ("workstation", "0", "train_grpo: vLLM will not start: 0.35 of a GPU of 8.6 GB leaves 0.0 GB"),
+        ("workstation", "0", "train_rl: vLLM will not start: 0.35 of a GPU of 8.6 GB leaves 0.0 GB"),
         ("paper-qwen", "0", "data/sft: the task 'acereason' has no revision, the commit of nvidia/AceReason-1.1-SFT"),
     ],
 )

@@ -76,7 +76,7 @@ def started(lab: Path, program: list[str], script: str, recipe: dict, output: Pa
 
 def grpo(lab: Path, output: Path, seed: int) -> subprocess.Popen:
     given = ["--start", lab / "model", "--problems", lab / "rows.jsonl", "--verifier", "reward:verify", "--seed", seed]
-    return started(lab, ["python"], "train_grpo.py", GRPO, output, *given)
+    return started(lab, ["python"], "train_rl.py", GRPO, output, *given)
 
 
 def sft(lab: Path, output: Path, stage: int | None) -> subprocess.Popen:

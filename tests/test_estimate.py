@@ -85,9 +85,9 @@ def test_recipes_name_their_loss(name):
 def test_padding_and_the_correction_of_rollouts_are_counted(tmp_path):
     """By hand: 256 answers a step, as wide as the longest and its prompt, at 8 operations and 2 for the correction."""
     config = study("workstation")
-    with_correction = totals(config)["train_grpo"].longest
+    with_correction = totals(config)["train_rl"].longest
     config = changed_recipe(config, tmp_path, "grpo", vllm_importance_sampling_correction=False)
-    without = totals(config)["train_grpo"].longest
+    without = totals(config)["train_rl"].longest
     operations = 320 * 256 * (1024 + 256) * 6e8
     assert with_correction - without == pytest.approx(2 * operations / PEAK)
     assert without > 8 * operations / PEAK
@@ -123,7 +123,7 @@ def test_few_answers_at_a_time_are_slow():
 
 def test_vllm_that_will_not_start_is_refused(tmp_path):
     config = changed_recipe(study("paper"), tmp_path, "grpo", vllm_gpu_memory_utilization=0.2)
-    with pytest.raises(InputError, match=r"train_grpo: vLLM will not start: 0\.2 of a GPU of 85\.5 GB leaves 0\.0 GB"):
+    with pytest.raises(InputError, match=r"train_rl: vLLM will not start: 0\.2 of a GPU of 85\.5 GB leaves 0\.0 GB"):
         estimate(config, RATES, 0.5)
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(config))
     done = run("python", ROOT / "workflow" / "scripts" / "estimate_cost.py", tmp_path / "s.yaml")
@@ -134,7 +134,7 @@ def test_what_does_not_fit_ends_with_a_line_after_the_table(tmp_path):
     config = changed_recipe(study("workstation-1.7b"), tmp_path, "grpo", vllm_gpu_memory_utilization=0.9)
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(config))
     done = run("python", ROOT / "workflow" / "scripts" / "estimate_cost.py", tmp_path / "s.yaml")
-    assert done.returncode == 2 and "train_grpo: " in done.stderr and "more than the 85.5 of a GPU" in done.stderr
+    assert done.returncode == 2 and "train_rl: " in done.stderr and "more than the 85.5 of a GPU" in done.stderr
     assert "measure_loss" in done.stdout
 
 
@@ -167,18 +167,18 @@ def test_every_study_fits(name):
 def test_the_longest_chain_is_the_longest():
     """Of paper-qwen a block of samples takes longer than GRPO and what is sampled after it."""
     hours = {total.kind: total.longest for total in totals(study("paper-qwen")).values()}
-    assert hours["sample"] > hours["train_grpo"] + hours["sample_after_rl"]
+    assert hours["sample"] > hours["train_rl"] + hours["sample_after_rl"]
     kinds = ("import_base", "prepare_data", "train_sft", "sample", "grade")
     assert chain(totals(study("paper-qwen")).values()) == pytest.approx(sum(hours[kind] for kind in kinds))
     hours = {total.kind: total.longest for total in totals(study("workstation")).values()}
-    kinds = ("import_base", "prepare_data", "train_sft", "train_grpo", "sample_after_rl", "grade")
+    kinds = ("import_base", "prepare_data", "train_sft", "train_rl", "sample_after_rl", "grade")
     assert chain(totals(study("workstation")).values()) == pytest.approx(sum(hours[kind] for kind in kinds))
 
 
 @pytest.mark.parametrize("name", ON_GPUS[2:])
 def test_rollouts_of_large_models_find_room(name):
     """Most of the answers that a step asks for are written at the same time."""
-    found = re.search(r"(\d+) of (\d+) answers at a time", totals(study(name))["train_grpo"].rests)
+    found = re.search(r"(\d+) of (\d+) answers at a time", totals(study(name))["train_rl"].rests)
     assert int(found[1]) > 0.5 * int(found[2])
 
 

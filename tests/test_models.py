@@ -128,7 +128,7 @@ def test_every_command_stops_in_one_line_at_a_gpu_that_cannot_be_used(small_mode
         + ["--engine", "vllm"],
         ["python", scripts / "train_sft.py", "--base", small_model, "--mix", task, "--epochs", 1, *train]
         + [ROOT / "config" / "sft" / "smoke.yaml"],
-        ["python", scripts / "train_grpo.py", "--start", small_model, "--problems", task, "--verifier", "exact", *train]
+        ["python", scripts / "train_rl.py", "--start", small_model, "--problems", task, "--verifier", "exact", *train]
         + [ROOT / "config" / "grpo" / "smoke.yaml"],
     ]
     for command in commands:

@@ -1,5 +1,7 @@
-"""docs/own.md by example: a base model, an SFT checkpoint, problems and worked examples of one's own."""
+"""docs/own.md by example: what the page says is done in a copy, with a base model, a checkpoint, problems and worked
+examples of one's own, and a study runs with all of it to its figures."""
 
+import json
 import os
 import re
 import shutil
@@ -10,46 +12,75 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT, copy_of_the_project, run
+from own_page import edit_code, edits_of_the_study
 from synthetic import tabulate
 
 from largek.common import read_jsonl, write_jsonl
 
 SHEET = """run	mix	unique	epochs	budget_tokens	sft_seed	series	checkpoint
 few	random	16	1		1		
-short	simple	16	1		1		
+mid	middle	16	1		1		
 mine							{checkpoint}
 """
+REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.fixture(scope="module")
-def study(small_model, tmp_path_factory) -> Path:
-    project = copy_of_the_project(tmp_path_factory.mktemp("own") / "project")
-    shutil.copytree(small_model, project / "data" / "base")
-    shutil.copytree(small_model, project / "data" / "checkpoint")
+def write_data(folder: Path) -> None:
+    """Problems, worked examples and the file of tasks that names them."""
     digits = [" ".join(f"{n:03}") for n in range(300)]
     problems = [{"question": f"start {text} then sort ?", "answer": " ".join(sorted(text.split()))} for text in digits]
-    write_jsonl(project / "data" / "problems.jsonl", problems[:100])
+    write_jsonl(folder / "problems.jsonl", problems[:100])
     solved = [row | {"worked": f"answer {row['answer']}", "topic": "sort"} for row in problems[100:]]
-    write_jsonl(project / "data" / "solutions.jsonl", solved)
+    write_jsonl(folder / "solutions.jsonl", solved)
     tasks = {
         "my-problems": {"file": "data/problems.jsonl", "problem": "question", "answer": "answer"},
         "my-solutions": {"file": "data/solutions.jsonl", "problem": "question", "answer": None}
         | {"solution": "worked", "family": "topic"},
     }
-    (project / "data" / "tasks.yaml").write_text(yaml.safe_dump(tasks))
+    (folder / "tasks.yaml").write_text(yaml.safe_dump(tasks))
+
+
+def edited(config: dict, edit: dict) -> dict:
+    """The study with what a block of the page writes into it. Of its base model the name is another, of one that is in
+    the hub's cache."""
+    if "base_model" in edit:
+        assert edit["base_model"].keys() == {"name", "revision"}
+        return config | {"base_model": {"name": "someone/base", "revision": REVISION}}
+    return config | {key: config.get(key, {}) | values for key, values in edit.items()}
+
+
+def run_study(project: Path, config: dict, *targets: str) -> str:
+    """What Snakemake prints."""
+    (project / "config" / "own.yaml").write_text(yaml.safe_dump(config))
+    hub = os.environ | {"HF_HUB_CACHE": str(project / "hub")}
+    done = run("snakemake", "--cores", 2, "--configfile", "config/own.yaml", "--", *targets, cwd=project, env=hub)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def study(small_model, tmp_path_factory) -> tuple[Path, dict]:
+    """A copy in which every block of the page stands where it says, but the last one of the study, and its config: a
+    mix, a predictor, a base model, rewards with weights, and DAPO."""
+    project = copy_of_the_project(tmp_path_factory.mktemp("own") / "project")
+    shutil.copytree(small_model, project / "hub" / "models--someone--base" / "snapshots" / REVISION)
+    shutil.copytree(small_model, project / "data" / "checkpoint")
+    write_data(project / "data")
     (project / "config" / "runs" / "own.tsv").write_text(SHEET.format(checkpoint="data/checkpoint"))
     config = yaml.safe_load((project / "config" / "smollm.yaml").read_text())
-    config |= {"study": "own", "runs": "config/runs/own.tsv", "verifier": "exact", "base_model": {"name": "data/base"}}
+    config |= {"study": "own", "runs": "config/runs/own.tsv", "verifier": "exact"}
     config["data"] |= {"tasks_file": "data/tasks.yaml", "prompt": "{problem}", "chat_template": False}
     config["data"] |= {"benchmarks": ["my-problems"], "rl": ["my-problems"], "sft": ["my-solutions"]}
     config["data"] |= {"rl_problems": 40, "pool": 60, "validation": 40, "held_out": 10}
     config["recipes"] = {"sft": "config/sft/smoke.yaml", "grpo": "config/grpo/smoke.yaml"}
     config["homogeneous_family"] = "sort"
     config["sampling"] |= {"max_tokens": 12}
-    (project / "config" / "own.yaml").write_text(yaml.safe_dump(config))
-    done = run("snakemake", "--cores", 2, "--configfile", "config/own.yaml", cwd=project)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
-    return project / "results" / "own"
+    assert len(edit_code(project)) == 7
+    *edits, _ = edits_of_the_study()
+    for edit in edits:
+        config = edited(config, edit)
+    run_study(project, config)
+    return project, config
 
 
 # In a process of its own: the figures import what is in the copy.
@@ -71,17 +102,9 @@ for command in commands.splitlines():
 def changed(tmp_path_factory) -> Path:
     """A copy of the scripts with the mix and the predictor of the page, and tables that were made with them."""
     folder = tmp_path_factory.mktemp("changed")
-    scripts, page = folder / "workflow" / "scripts", (ROOT / "docs" / "own.md").read_text()
+    scripts = folder / "workflow" / "scripts"
     shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
-    function, mix, predictor = re.findall(r"```python\n(.*?)```", page, re.S)
-    for name, opening, entry, before in (
-        ("mixes", "MIXES = {\n", mix, f"{function}\n\n"),
-        ("predictors", "PREDICTORS = {\n", predictor, ""),
-    ):
-        path = scripts / "quagmires" / f"{name}.py"
-        head, found, rest = path.read_text().partition(opening)
-        assert found
-        path.write_text(head + before + opening + entry + rest)
+    edit_code(folder)
     sheet = (ROOT / "config" / "runs" / "second.tsv").read_text()
     (folder / "runs.tsv").write_text(sheet.replace("\tmixed\t", "\tmiddle\t"))
     with pytest.MonkeyPatch.context() as patch:
@@ -139,14 +162,65 @@ def test_a_new_predictor_is_added_as_the_page_says_and_stands_in_every_table(cha
     assert "| problems solved at least once |" in done.stdout
 
 
+def records(project: Path) -> dict[str, dict]:
+    """The recipe of every model after RL."""
+    folder = project / "results" / "own" / "models"
+    found = {path.parts[-3]: json.loads(path.read_text()) for path in folder.glob("grpo/*/seed-1/run.json")}
+    return {run: record["recipe"] for run, record in found.items()}
+
+
+@pytest.mark.long
 def test_models_of_ones_own_have_scores(study):
-    models = pd.read_csv(study / "tables" / "models.csv")
-    assert set(models["run"]) == {"base", "few", "short", "mine"} and (models["status"] == "ok").all()
+    results = study[0] / "results" / "own"
+    models = pd.read_csv(results / "tables" / "models.csv")
+    assert set(models["run"]) == {"base", "few", "mid", "mine"} and (models["status"] == "ok").all()
     before = models[models["stage"] == "sft"].set_index("run")
     assert before.loc["mine", "loss_own"].isna().all() and before["loss_common"].notna().all()
-    assert (study / "report.html").exists() and set(models["stage"]) == {"base", "sft", "grpo"}
+    assert (results / "report.html").exists() and set(models["stage"]) == {"base", "sft", "grpo"}
+    assert set(before["mix"]) == {"random", "middle", "own checkpoint"}
+    assert json.loads((results / "models" / "base" / "run.json").read_text())["revision"] == REVISION
 
 
-def test_predictors_compare_all_four(study):
-    predictors = pd.read_csv(study / "tables" / "predictors.csv")
-    assert predictors.loc[predictors["predictor"] == "loss_common", "runs"].max() == 4
+@pytest.mark.long
+def test_predictors_compare_all_four_and_the_pages_own_is_one(study):
+    predictors = pd.read_csv(study[0] / "results" / "own" / "tables" / "predictors.csv")
+    assert predictors.loc[predictors["predictor"].isin(["loss_common", "solved"]), "runs"].max() == 4
+    assert {"loss_common", "solved"} <= set(predictors["predictor"])
+
+
+@pytest.mark.long
+def test_rewards_of_ones_own_are_added_up_by_their_weights_and_logged(study):
+    for name, recipe in records(study[0]).items():
+        assert recipe["settings"]["reward"] == "verifier=1.0 rewards:short=0.2 overlong:penalty=1.0"
+        assert {"rewards", "overlong"} <= recipe["code"].keys() and recipe["settings"]["trainer"] == "GRPO"
+        assert recipe["settings"]["grpo"]["epsilon_high"] == 0.28
+        folder = study[0] / "results" / "own" / "models" / "grpo" / name / "seed-1"
+        for row in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()):
+            verdict, short, penalty = (row[f"rewards/{reward}/mean"] for reward in ("correct", "short", "penalty"))
+            assert row["reward"] == pytest.approx(verdict + 0.2 * short + penalty, abs=1e-5)
+            assert 0 < short < 1 and -1 <= penalty < 0
+
+
+@pytest.mark.long
+def test_another_algorithm_trains_rl_again_and_nothing_before_it(study):
+    """The last block of the page; figures and all follow."""
+    project, config = study
+    *_, last = edits_of_the_study()
+    output = run_study(project, edited(config, last))
+    counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.M)}
+    assert (counts["train_rl"], counts["train_rl_from_base"]) == (3, 1) and counts["plot_training"] == 1
+    assert not {"train_sft", "import_base", "prepare_data", "select_mix", "sample", "measure_loss"} & counts.keys()
+    found = records(project)
+    assert {recipe["settings"]["trainer"] for recipe in found.values()} == {"RLOO"} and len(found) == 4
+    models = pd.read_csv(project / "results" / "own" / "tables" / "models.csv")
+    assert (models["status"] == "ok").all() and set(models["stage"]) == {"base", "sft", "grpo"}
+
+
+@pytest.mark.long
+def test_dr_grpo_is_a_recipe(study):
+    project, config = study
+    config = edited(config, {"recipes": {"grpo": "config/grpo/dr.yaml"}})
+    run_study(project, config, "results/own/models/grpo/base/seed-1/run.json")
+    settings = records(project)["base"]["settings"]
+    assert (settings["grpo"]["loss_type"], settings["grpo"]["scale_rewards"]) == ("dr_grpo", "none")
+    assert settings["trainer"] == "GRPO"

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from datasets import Dataset
-from trl import GRPOConfig, SFTConfig, SFTTrainer, pack_dataset
+from trl import GRPOConfig, RLOOConfig, SFTConfig, SFTTrainer, pack_dataset
 
 from largek.common import InputError
 from largek.models import load, load_tokenizer
@@ -18,8 +18,9 @@ from quagmires.lean_grpo import LeanGRPOTrainer
 from quagmires.lean_sft import LeanSFTTrainer
 from quagmires.recipe import fixed_settings, read_recipe
 from quagmires.recipe_keys import NEEDS, dead_keys
+from quagmires.rl_trainers import SeededRLOOTrainer
 from quagmires.weights import load_for_training
-from train_grpo import those_that_fit
+from train_rl import those_that_fit
 
 # Read where the config itself is made or turned into a dictionary, by a launcher, when a training goes on, or by a part
 # that another key asks for.
@@ -50,7 +51,7 @@ def recording(kind: type) -> type:
     return Recording
 
 
-@pytest.mark.parametrize("kind", [SFTConfig, GRPOConfig])
+@pytest.mark.parametrize("kind", [SFTConfig, GRPOConfig, RLOOConfig])
 def test_what_nothing_reads_while_a_model_is_trained_is_refused(small_model, tmp_path, kind):
     """Two steps of the trainers of the workflow: what they and TRL have not looked at cannot have done anything."""
     args = recording(kind)(
@@ -67,8 +68,10 @@ def test_what_nothing_reads_while_a_model_is_trained_is_refused(small_model, tmp
     else:
         data = Dataset.from_list([{"prompt": "start 1 2 ?"}] * 16)
         reward = {"reward_funcs": lambda completions, **_: [len(text) % 2 for text in completions]}
-        trainer = LeanGRPOTrainer(model, **reward, args=args, train_dataset=data, processing_class=tokenizer)
-        set_by_the_study = {"shuffle_dataset"}
+        trainer = {GRPOConfig: LeanGRPOTrainer, RLOOConfig: SeededRLOOTrainer}[kind](
+            model, **reward, args=args, train_dataset=data, processing_class=tokenizer
+        )
+        set_by_the_study = {"shuffle_dataset", "reward_weights"}
     trainer.train()
     unread = {field.name for field in dataclasses.fields(kind)} - type(args).seen
     assert len(unread) > 30
@@ -80,7 +83,7 @@ def test_what_nothing_reads_while_a_model_is_trained_is_refused(small_model, tmp
 def wrong(tmp_path, kind: type, **values) -> str:
     """What is said of a recipe of these values, with others that do no harm."""
     (tmp_path / "r.yaml").write_text(yaml.safe_dump({"bf16": False, "max_length": 64} | values))
-    if kind is GRPOConfig:
+    if kind is not SFTConfig:
         (tmp_path / "r.yaml").write_text(yaml.safe_dump({"bf16": False, "beta": 0.0} | values))
     with pytest.raises(InputError) as error:
         read_recipe(tmp_path / "r.yaml", kind, output_dir=str(tmp_path), use_cpu=True)
@@ -93,7 +96,7 @@ def default(kind: type, key: str):
     return None if field.default is dataclasses.MISSING else field.default
 
 
-KEYS = [(kind, key) for kind in (SFTConfig, GRPOConfig) for key in sorted({*dead_keys(kind), *NEEDS})]
+KEYS = [(kind, key) for kind in (SFTConfig, GRPOConfig, RLOOConfig) for key in sorted({*dead_keys(kind), *NEEDS})]
 KEYS = [(kind, key) for kind, key in KEYS if key in kind.__dataclass_fields__]
 
 
@@ -104,7 +107,7 @@ def test_keys_that_do_nothing_are_named(tmp_path):
         with_it |= {"use_vllm": False} if key.startswith("vllm_") else {}
         value = "tests" if (value := default(kind, key)) is None else getattr(value, "value", value)
         assert f"{key!r} does nothing" in wrong(tmp_path, kind, **{**with_it, key: value}), (kind, key)
-    assert len(KEYS) > 70
+    assert len(KEYS) > 110
     assert all(key in SFTConfig.__dataclass_fields__ or key in GRPOConfig.__dataclass_fields__ for key in NEEDS)
 
 

@@ -13,7 +13,7 @@ from largek import grade, report
 from largek.common import write_jsonl
 from largek.store import read_samples
 from quagmires.rollouts import ANSWERS, LONGEST, STEPS, keep_some, make_store
-from train_grpo import prompt_order, prompts_drawn
+from train_rl import prompt_order, prompts_drawn
 
 # steps, answers of a process and pass, processes, accumulation, passes of a batch of rollouts, uses of it
 COMBINATIONS = [
@@ -82,7 +82,7 @@ def test_a_checkpoint_between_two_uses_of_rollouts_is_refused(small_model, tmp_p
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
     write_jsonl(tmp_path / "rl.jsonl", [{"id": "a", "problem": "start 1 ?", "answer": "1"}])
     done = run(
-        "python", ROOT / "workflow/scripts/train_grpo.py", "--start", small_model, "--problems", tmp_path / "rl.jsonl",
+        "python", ROOT / "workflow/scripts/train_rl.py", "--start", small_model, "--problems", tmp_path / "rl.jsonl",
         "--verifier", "exact", "--recipe", tmp_path / "r.yaml", "--seed", 1, "--threads", 1, "--output", tmp_path / "o",
     )  # fmt: skip
     assert done.returncode == 2 and "r.yaml: save_steps: expected a multiple of 3" in done.stderr
@@ -96,7 +96,7 @@ def test_some_answers_are_kept_and_never_more_than_a_bound(tmp_path):
     def correct(completions, **kwargs) -> list[float]:
         return [float(text.endswith("a")) for text in completions]
 
-    watched = keep_some(correct, tmp_path / "r.jsonl", 300, rows, ends=[2])
+    (watched,) = keep_some([correct], tmp_path / "r.jsonl", 300, rows, ends=[2])
     assert watched.__name__ == "correct"
     for step in range(300):
         numbers = [8 * step + i // 8 for i in range(64)]
@@ -122,7 +122,7 @@ def test_a_training_keeps_what_it_was_trained_on(small_model, tmp_path):
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
     write_jsonl(tmp_path / "rl.jsonl", [{"id": f"p{i}", "problem": f"start {i} ?", "answer": "1"} for i in range(9)])
     done = run(
-        "python", ROOT / "workflow/scripts/train_grpo.py", "--start", small_model, "--problems", tmp_path / "rl.jsonl",
+        "python", ROOT / "workflow/scripts/train_rl.py", "--start", small_model, "--problems", tmp_path / "rl.jsonl",
         "--verifier", "exact", "--recipe", tmp_path / "r.yaml", "--seed", 1, "--threads", 1, "--output", tmp_path / "o",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -69,9 +69,27 @@ def test_a_verifier_of_ones_own_is_an_input_with_all_that_it_imports(tmp_path):
     output = dry_run(project, *SMOKE)
     of_rules = dict(re.findall(r"^(?:local)?rule (\w+):\n +input: (.*)$", output, re.M))
     mine = {f"workflow/scripts/mine/{name}.py" for name in ("checker", "words")}
-    for rule in ("grade", "grade_after_rl", "train_grpo", "train_grpo_from_base"):
+    for rule in ("grade", "grade_after_rl", "train_rl", "train_rl_from_base"):
         assert mine <= set(of_rules[rule].split(", ")), rule
     assert not mine & set(of_rules["train_sft"].split(", "))
+
+
+def test_a_reward_of_ones_own_is_an_input_of_rl_alone_with_all_that_it_imports(tmp_path):
+    project = copy_of_the_project(tmp_path / "project")
+    scripts = project / "workflow" / "scripts"
+    (scripts / "words_of_mine.py").write_text("FEW = 3\n")
+    (scripts / "mine.py").write_text("from words_of_mine import FEW\n\ndef short(completions, **kwargs):\n    ...\n")
+    config = project / "config" / "smoke.yaml"
+    config.write_text(f"{config.read_text()}\nreward: {{verifier: 1.0, mine:short: 0.2}}\ncoin_runs: [base]\n")
+    output = dry_run(project, *SMOKE)
+    of_rules = dict(re.findall(r"^(?:local)?rule (\w+):\n +input: (.*)$", output, re.M))
+    mine = {f"workflow/scripts/{name}.py" for name in ("mine", "words_of_mine")}
+    assert {"train_rl_by_coin", "grade"} < of_rules.keys()
+    for rule, files in of_rules.items():
+        assert mine & set(files.split(", ")) == (mine if rule in ("train_rl", "train_rl_from_base") else set()), rule
+    rewards = [" ".join(words) for words in commands(output, "workflow/scripts/train_rl.py")]
+    assert sum("--reward verifier=1.0 mine:short=0.2 --threads" in words for words in rewards) == len(rewards) - 1
+    assert sum("--reward coin --threads" in words for words in rewards) == 1
 
 
 def test_the_scheduler_is_mended_in_the_version_that_is_pinned():
@@ -94,7 +112,7 @@ def test_jobs_of_slurm_ask_for_one_node_memory_and_cpus_for_each_gpu():
         words = dict(word.split("=", 1) for word in found.split(", "))
         asked[rule] = {name: int(value) for name, value in words.items() if value.isdigit()}
         asked[rule]["threads"] = int(threads[1]) if threads else 1
-    assert {"train_sft", "train_grpo", "sample_after_rl", "measure_loss", "measure_loss_of_base"} <= asked.keys()
+    assert {"train_sft", "train_rl", "sample_after_rl", "measure_loss", "measure_loss_of_base"} <= asked.keys()
     for rule, words in asked.items():
         assert words["nodes"] == 1 and words["runtime"] >= 60, rule
         assert words["cpus_per_gpu"] == words["threads"], rule
@@ -117,7 +135,7 @@ def test_jobs_ask_for_their_gpus_and_engine_in_words_of_their_own(tmp_path):
     lease = ["python", "workflow/scripts/lease_gpus.py", "--gpus"]
     (sft,) = commands(output, "workflow/scripts/train_sft.py")
     assert sft[:9] == [*lease, "2", "--", "torchrun", "--standalone", "--nproc-per-node", "2"]
-    (grpo,) = commands(output, "workflow/scripts/train_grpo.py")
+    (grpo,) = commands(output, "workflow/scripts/train_rl.py")
     assert grpo[:6] == [*lease, "1", "--", "python"]
     (sample,) = commands(output, "largek sample")
     assert sample[:9] == [*lease, "1", "--", "python", "-m", "largek", "sample"]

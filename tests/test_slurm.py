@@ -37,7 +37,7 @@ def gpu_jobs(project: Path) -> list[tuple[str, psutil.Process]]:
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            program = any(word.endswith("train_grpo.py") for word in words[:2]) or words[2:4] == ["largek", "sample"]
+            program = any(word.endswith("train_rl.py") for word in words[:2]) or words[2:4] == ["largek", "sample"]
             if program and Path(words[0]).name.startswith("python") and process.cwd() == str(project.resolve()):
                 found.append((process.environ()["CUDA_VISIBLE_DEVICES"], process))
         except (psutil.Error, KeyError):
@@ -116,6 +116,6 @@ def test_a_failed_job_asks_for_more_at_its_next_attempt_and_a_requeued_one_does_
     memory = study[2]
     output = (study[0] / "output.txt").read_text()
     assert output.count("Trying to restart job") == 2
-    assert memory["rule_train_grpo_wildcards_random-64_1"] == {"48000M"}  # requeued
-    assert memory["rule_train_grpo_wildcards_longest-tokens_1"] == {"48000M", "96000M"}
-    assert memory["rule_train_grpo_from_base_wildcards_base_1"] == {"48000M", "96000M"}
+    assert memory["rule_train_rl_wildcards_random-64_1"] == {"48000M"}  # requeued
+    assert memory["rule_train_rl_wildcards_longest-tokens_1"] == {"48000M", "96000M"}
+    assert memory["rule_train_rl_from_base_wildcards_base_1"] == {"48000M", "96000M"}

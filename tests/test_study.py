@@ -13,7 +13,7 @@ from largek.common import InputError
 from largek.tasks import read_entries
 from quagmires.recipe import read_recipe
 from quagmires.study import COLUMNS, StudyError, read_runs, recipe_files, validate_study
-from train_grpo import check_vllm
+from train_rl import check_vllm
 
 OTHERS = {"tasks.yaml", "throughputs.yaml"}  # what stands beside the studies
 STUDIES = [path for path in sorted((ROOT / "config").glob("*.yaml")) if path.name not in OTHERS]

@@ -109,9 +109,9 @@ def test_a_new_row_plans_that_run_alone(copy):
     with (copy / "config" / "runs" / "smoke.tsv").open("a") as sheet:
         sheet.write("new\tsimple\t64\t1\t\t1\tmix\t\n")
     jobs = planned(copy)
-    assert {
-        rule: jobs.pop(rule) for rule in ("select_mix", "train_sft", "train_grpo", "measure_loss")
-    } == dict.fromkeys(("select_mix", "train_sft", "train_grpo", "measure_loss"), 1)
+    assert {rule: jobs.pop(rule) for rule in ("select_mix", "train_sft", "train_rl", "measure_loss")} == dict.fromkeys(
+        ("select_mix", "train_sft", "train_rl", "measure_loss"), 1
+    )
     assert jobs.pop("sample") == 2 and jobs.pop("sample_after_rl") == 1  # blocks
     assert jobs.pop("grade") == 2 and jobs.pop("grade_after_rl") == 1
     assert jobs.pop("estimate_passk") == jobs.pop("estimate_passk_after_rl") == 1
@@ -154,15 +154,13 @@ def test_a_grader_edit_plans_grades_and_grpo(copy):
     checker.write_text(checker.read_text() + "\n# an edit\n")
     jobs = planned(copy)
     assert (
-        (jobs["grade"], jobs["grade_after_rl"]) == (6, 3)
-        and jobs["train_grpo"] == 2
-        and jobs["train_grpo_from_base"] == 1
+        (jobs["grade"], jobs["grade_after_rl"]) == (6, 3) and jobs["train_rl"] == 2 and jobs["train_rl_from_base"] == 1
     )
     assert not {"pretrain_base", "train_sft", "sample", "make_problems"} & set(jobs)
-    frozen = planned(copy, "--consider-ancient", "train_grpo=verifier", "train_grpo_from_base=verifier")
+    frozen = planned(copy, "--consider-ancient", "train_rl=verifier", "train_rl_from_base=verifier")
     assert (frozen["grade"], frozen["grade_after_rl"]) == (6, 3) and not {
-        "train_grpo",
-        "train_grpo_from_base",
+        "train_rl",
+        "train_rl_from_base",
         "sample_after_rl",
     } & set(frozen)
 

@@ -18,7 +18,7 @@ from snakemake.settings.types import DeploymentMethod
 # as for the jobs, which find a verifier of one's own there
 sys.path += [workflow.basedir, str(Path(workflow.basedir, "workflow", "scripts"))]
 from quagmires.check_start import check_start
-from quagmires.study import StudyError, read_runs, recipe_files, validate_study, verifier_files
+from quagmires.study import StudyError, function_files, read_runs, recipe_files, reward_files, validate_study
 
 
 envvars:
@@ -178,8 +178,11 @@ DECODE_FILES = ["largek/decode.py", "largek/compiled.py", "largek/decode_step.c"
 CPU_FILES = [*modules("cpu_llama"), *DECODE_FILES]
 # The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another. Of
 # one in an installed package there is no file.
-VERIFIER, *VERIFIER_FILES = verifier_files(config["verifier"], Path(workflow.basedir)) or [[]]
-GRPO_FILES = [*TRAINING_FILES, *CPU_FILES, *modules("lean_grpo", "known_fields"), "largek/verify.py"]
+VERIFIER, *VERIFIER_FILES = function_files(config["verifier"], Path(workflow.basedir)) or [[]]
+REWARD_FILES = reward_files(config, Path(workflow.basedir))
+REWARD = ["--reward", *(f"{name}={weight}" for name, weight in config["reward"].items())] if "reward" in config else []
+RL_FILES = [*TRAINING_FILES, *CPU_FILES, "largek/verify.py"]
+RL_FILES += modules("known_fields", "lean_grpo", "rewards", "rl_trainers", "seeded_vllm")
 SAMPLE_FILES = [
     f"largek/{name}.py"
     for name in (

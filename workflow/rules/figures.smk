@@ -19,7 +19,7 @@ PLOTS = {
     "regret": ("regret against RL compute", {"regret": "regret"}),
     "scores": ("scores and losses of every recipe", {"models": "models"}),
     "passk": ("pass@k before and after RL", {"passk": "passk", "models": "models"}),
-    "training": ("GRPO step by step", {"bases": "metrics", "models": "models"}),
+    "training": ("RL step by step", {"bases": "metrics", "models": "models"}),
     "paper": (
         "the paper's points beside this study's",
         {"paper": "paper_over_promise", "models": "models", "over_promise": "over_promise"},

@@ -3,6 +3,8 @@
 in:  <results>/problems/, <results>/mixes/{run}/, the recipes in config/sft/ and config/grpo/
 out: <results>/models/{base, sft/{run}, grpo/{run}/seed-{seed}}/ with model/, run.json and metrics.jsonl
 
+The folder of models after RL is called grpo whichever the algorithm is (docs/own.md says why).
+
 A model that failed is a folder with failed.json instead of weights. Checkpoints are not outputs: Snakemake deletes
 outputs before each attempt. They live in checkpoints/ beside the model (see workflow/scripts/quagmires/training.py). The number
 of threads goes to the scripts from the config: Snakemake lowers its own where there are fewer cores, and sums depend on it.
@@ -163,13 +165,14 @@ rule import_checkpoint:
         """
 
 
-rule train_grpo:
-    """Reinforcement learning from one SFT checkpoint; the reward is the grader's function."""
+rule train_rl:
+    """Reinforcement learning from one SFT checkpoint; the reward is the grader's function, or the study's `reward`."""
     input:
-        script="workflow/scripts/train_grpo.py",
-        shared=GRPO_FILES,
+        script="workflow/scripts/train_rl.py",
+        shared=RL_FILES,
         verifier=VERIFIER,
         imported=VERIFIER_FILES,
+        reward=REWARD_FILES,
         start="<results>/models/sft/{run}/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
@@ -194,7 +197,7 @@ rule train_grpo:
         python=training("grpo"),
         threads=config["threads"]["grpo"],
         verifier=config["verifier"],
-        more=["--keep", *GRPO_STEPS] if GRPO_STEPS else [],
+        more=[*(["--keep", *GRPO_STEPS] if GRPO_STEPS else []), *REWARD],
         chat_template=CHAT_TEMPLATE,
         lora=LORA,
         report_to=config["report_to"],
@@ -214,12 +217,13 @@ rule train_grpo:
         """
 
 
-use rule train_grpo as train_grpo_from_base with:
+use rule train_rl as train_rl_from_base with:
     input:
-        script="workflow/scripts/train_grpo.py",
-        shared=GRPO_FILES,
+        script="workflow/scripts/train_rl.py",
+        shared=RL_FILES,
         verifier=VERIFIER,
         imported=VERIFIER_FILES,
+        reward=REWARD_FILES,
         start="<results>/models/base/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
@@ -228,10 +232,10 @@ use rule train_grpo as train_grpo_from_base with:
         run="base",
 
 
-use rule train_grpo as train_grpo_by_coin with:
+use rule train_rl as train_rl_by_coin with:
     input:
-        script="workflow/scripts/train_grpo.py",
-        shared=GRPO_FILES,
+        script="workflow/scripts/train_rl.py",
+        shared=RL_FILES,
         verifier=VERIFIER,
         imported=VERIFIER_FILES,
         start=start_of_run,

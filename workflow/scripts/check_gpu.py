@@ -2,7 +2,7 @@
 
 Looks at driver, toolkit, Python's headers and compiler; computes a product and attention in each type, and one compiled
 function; makes a model on the spot and takes it through the study's own scripts: rollouts by vLLM that gets new weights
-after a step, two steps of SFT and two of GRPO by the study's recipes, and compares the memory that they took with what
+after a step, two steps of SFT and two of RL by the study's recipes, and compares the memory that they took with what
 cost_formulas.py says. On a GPU the model of the last two has the sizes of the study's base model, with weights drawn at
 random, so that memory is what the study will take; with --device cpu all is small, and shows that the software works.
 
@@ -30,7 +30,8 @@ import yaml
 
 from largek.common import InputError, exit_on_bad_input, write_jsonl
 from quagmires.check_machine import Wrong, compiler, driver, headers, kernels, packages, query, toolkit
-from quagmires.cost_formulas import GB, SIZES, Job, job_of_grpo, jobs_of_sft
+from quagmires.cost_formulas import GB, Job, job_of_rl, jobs_of_sft
+from quagmires.model_sizes import missing, with_sizes
 from quagmires.study import StudyError, read_runs, validate_study
 
 SCRIPTS = Path(__file__).parent
@@ -155,10 +156,12 @@ def shortened(recipe: dict, device: str, **more) -> dict:
 
 def push(model: Path, rows: Path, recipe: dict, folder: Path, device: str) -> str:
     """Three steps at a rate that moves the weights far: rollouts by the old ones would show."""
+    if recipe.get("trainer", "GRPO") != "GRPO":
+        return f"left out: TRL's {recipe['trainer']} does not say how far vLLM and the trainer are apart"
     recipe = shortened(recipe, device, max_steps=3, learning_rate=1.0e-2, max_completion_length=16)
     recipe |= {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2, "vllm_max_model_length": 64}
     given = ("--start", model, "--problems", rows, "--verifier", "exact", "--reward", "coin")
-    steps, _ = train("train_grpo.py", recipe, folder / "push", device, *given)
+    steps, _ = train("train_rl.py", recipe, folder / "push", device, *given)
     moved = max(step["grad_norm"] for step in steps)
     if not moved > 0:
         raise Wrong("no step had a gradient: the check itself says nothing, run it again")
@@ -193,8 +196,11 @@ def main() -> None:
             validate_study(config, str(args.config))
         except (OSError, StudyError) as error:
             raise InputError(f"{args.config}: {error}") from None
-        if missing := [key for key in SIZES if key not in config.get("base_model", {})]:
-            raise InputError(f"{args.config}: base_model: missing key {missing[0]!r}")
+        if "base_model" not in config:
+            raise InputError(f"{args.config}: missing key 'base_model'")
+        config = with_sizes(config)
+        if lacking := missing(config["base_model"]):
+            raise InputError(f"{args.config}: {lacking}")
         if (wide := max(config["gpus"].values())) > 1:
             raise InputError(f"{args.config}: its trainings take {wide} GPUs; check one with config/workstation.yaml")
         recipes = {stage: yaml.safe_load(Path(config["recipes"][stage]).read_text()) for stage in ("sft", "grpo")}
@@ -221,17 +227,17 @@ def main() -> None:
             job = jobs_of_sft(config, recipes["sft"], read_runs(config), rates, 0.5)[0]
             return f"two steps, loss {steps[0]['loss']:.2f} and {steps[1]['loss']:.2f}; {compared(device, seen, job)}"
 
-        def two_of_grpo() -> str:
+        def two_of_rl() -> str:
             given = ("--start", folder / "model", "--problems", rows, "--verifier", "exact", "--reward", "coin")
             recipe = shortened(recipes["grpo"], device, max_steps=2)
-            steps, seen = train("train_grpo.py", recipe, folder / "grpo", device, *given)
-            job = job_of_grpo(config, recipes["grpo"], 1, rates, 0.5)
+            steps, seen = train("train_rl.py", recipe, folder / "grpo", device, *given)
+            job = job_of_rl(config, recipes["grpo"], 1, rates, 0.5)
             seconds = f"{steps[1]['seconds']:.0f} s a step with answers up to the cap"
             return f"two steps, {seconds}; {compared(device, seen, job)}"
 
         check("push", lambda: push(folder / "small", rows, recipes["grpo"], folder, device))
         check("SFT", two_of_sft)
-        check("GRPO", two_of_grpo)
+        check(recipes["grpo"].get("trainer", "GRPO"), two_of_rl)
     if check.failed:
         print(f"{check.failed} of the checks failed: a study would not run here")
         sys.exit(1)

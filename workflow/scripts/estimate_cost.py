@@ -1,8 +1,8 @@
 """What a study will take on GPUs, before the money is spent: jobs, GPU hours, peak memory, disk, the longest chain.
 
-Reads a study's config, its sheet and its recipes, and stated throughputs (config/throughputs.yaml, with their sources);
-prints a table and what each number rests on. Nothing is loaded and nothing is downloaded. A study that does not fit is
-one line and exit status 2, after the table.
+Reads a study's config, its sheet, its recipes and the base model's config.json where it is here, and stated throughputs
+(config/throughputs.yaml, with their sources); prints a table and what each number rests on. No weights are loaded and
+nothing is downloaded. A study that does not fit is one line and exit status 2, after the table.
 
 The formulas are those of cost_formulas.py.
 
@@ -17,6 +17,7 @@ import yaml
 from largek.common import InputError, exit_on_bad_input
 from quagmires.cost_formulas import ANSWER, GB, Job, disk, estimate
 from quagmires.cost_totals import by_kind, chain, too_large
+from quagmires.model_sizes import with_sizes
 from quagmires.study import StudyError, recipe_of, validate_study
 
 
@@ -73,6 +74,7 @@ def main() -> None:
         if "base_model" not in config:
             raise InputError(f"{args.config}: the lab's studies need no GPU; the README says how long they take")
         try:
+            config = with_sizes(config)
             jobs = estimate(config, rates, args.fill)
         except InputError as error:
             raise InputError(f"{args.config}: {error}") from None

@@ -1,12 +1,14 @@
-"""Reward, entropy, groups without variance and answer length over the GRPO steps: means of each kind of data.
+"""Reward, entropy, groups without variance and answer length over the steps of RL: means of each kind of data.
 
 python workflow/scripts/plot_training.py --bases 1=results/smoke/tables --models results/smoke/tables/models.csv \\
     --output training.png
 """
 
 import argparse
+import json
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from matplotlib.lines import Line2D
 
 from quagmires.bases import add_bases, read_bases, read_models
@@ -23,6 +25,16 @@ MOST = 12  # runs that are drawn one by one; more are a grey cloud
 COIN = "coin-flip reward"
 
 
+def algorithm_and_reward(records: pd.DataFrame) -> tuple[str, str]:
+    """What the trainings were, and what is said of their reward, from records.parquet."""
+    settings = [json.loads(record).get("recipe", {}).get("settings", {}) for record in records["record"]]
+    of_rl = [each for each in settings if "grpo" in each]
+    algorithms = sorted({each.get("trainer", "GRPO") for each in of_rl})
+    rewards = {word.partition("=")[0] for each in of_rl for word in each.get("reward", "verifier").split()}
+    known = rewards <= {"verifier", "coin"}
+    return " and ".join(algorithms) or "GRPO", PANELS["reward"] if known else "reward, the study's own (x 100)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_bases(parser)
@@ -31,7 +43,8 @@ def main() -> None:
     args = parser.parse_args()
     metrics, models = read_bases(args.bases, "metrics"), read_models(args.models)
     if metrics.empty:
-        return say_empty(args.output, "no GRPO run has made a step")
+        return say_empty(args.output, "no run of RL has made a step")
+    algorithm, reward = algorithm_and_reward(read_bases(args.bases, "records"))
     trained = models[models["stage"] == "grpo"]
     kinds = [COIN if row.reward == "coin" else kind_of(row.run, row.mix, row.epochs) for row in trained.itertuples()]
     rows = metrics.merge(trained[["base_model", "model"]].assign(kind=kinds), on=["base_model", "model"])
@@ -41,7 +54,7 @@ def main() -> None:
     window = max(1, int(rows["step"].max()) // 20)
     shown = [*in_order(set(rows["kind"]) - {COIN}), *({COIN} & set(rows["kind"]))]
     figure, axes = plt.subplots(2, 2, figsize=(WIDTH, 6.4), sharex=True)
-    for axis, (column, title) in zip(axes.flat, PANELS.items()):
+    for axis, (column, title) in zip(axes.flat, (PANELS | {"reward": reward}).items()):
         curves = rows.pivot_table(index="step", columns=["kind", "base_model", "model"], values=column)
         curves = curves.rolling(window, min_periods=1).mean()
         for kind in shown:
@@ -52,7 +65,7 @@ def main() -> None:
             axis.plot(mean, color=color, lw=2, ls=KINDS[kind].dashes)
         axis.set_ylabel(title)
     for axis in axes[1]:
-        axis.set_xlabel("step of GRPO")
+        axis.set_xlabel(f"step of {algorithm}")
     found = [
         Line2D([], [], color=KINDS[kind].color, lw=2, ls=KINDS[kind].dashes, label=KINDS[kind].label) for kind in shown
     ]

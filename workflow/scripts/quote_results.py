@@ -44,7 +44,7 @@ def costs() -> str:
     for path, config, made, space in on_gpus():
         totals = {total.kind: total for total in by_kind(made)}
         wide = max(config["gpus"].values())
-        peaks = [number(totals[kind].memory, 0) for kind in ("train_sft", "train_grpo", "sample", "measure_loss")]
+        peaks = [number(totals[kind].memory, 0) for kind in ("train_sft", "train_rl", "sample", "measure_loss")]
         hours = sum(total.gpu_hours for total in totals.values())
         rows.append(
             [

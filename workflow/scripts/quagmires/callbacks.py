@@ -51,7 +51,7 @@ class Watch(TrainerCallback):
             raise TrainingFailed(f"diverged at step {state.global_step}: loss {logs['loss']}, gradient norm {norm}")
         if not state.is_world_process_zero:
             return
-        shown = [f"{key} {logs[key]:.3f}" for key in ("reward", "loss", "entropy") if key in logs]
+        shown = [f"{key} {logs[key]:.3f}" for key in ("reward", "loss", "entropy") if logs.get(key) is not None]
         self.progress.update(state.global_step, " ".join(shown))
 
     def on_save(self, args, state, control, **kwargs):

@@ -6,6 +6,7 @@ that cannot finish is one line that names the file, the key and what was expecte
 """
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,8 @@ RATES = Path(__file__).parents[3] / "config" / "throughputs.yaml"
 ASKED = {"use_vllm": "vllm", "deepspeed": "deepspeed", "use_liger_kernel": "liger_kernel"}
 # Kinds of attention, each by one of these packages.
 ATTENTION = {"flash_attention_2": ("flash_attn", "kernels"), "flash_attention_3": ("flash_attn_interface", "kernels")}
+# Answers of a group where a recipe does not say, by the trainers that one may name (those of rl_trainers.py).
+GROUPS = {"GRPO": 8, "RLOO": 2}
 TRACKERS = ("wandb", "trackio", "tensorboard", "mlflow")
 
 
@@ -107,10 +110,13 @@ def check_recipes(config: dict, where: str) -> None:
     path, recipe = config["recipes"]["grpo"], recipe_of(config, "grpo")
     if recipe.get("max_steps", -1) <= 0:
         raise StudyError(f"{path}: expected 'max_steps' above 0")
+    trainer = recipe.get("trainer", "GRPO")
+    if trainer not in GROUPS:
+        raise StudyError(f"{path}: trainer: expected one of {', '.join(GROUPS)}, not {trainer!r}")
     # with what TRL takes where a recipe does not say
     passes = recipe.get("steps_per_generation") or recipe.get("gradient_accumulation_steps", 1)
     answers = recipe.get("per_device_train_batch_size", 8) * max(1, config["gpus"]["grpo"]) * passes
-    answers, group = recipe.get("generation_batch_size") or answers, recipe.get("num_generations", 8)
+    answers, group = recipe.get("generation_batch_size") or answers, recipe.get("num_generations", GROUPS[trainer])
     if answers % group:
         raise StudyError(f"{path}: num_generations: {answers} answers at a time are no whole groups of {group}")
 
@@ -147,11 +153,19 @@ def check_memory(config: dict, where: str, here: bool) -> None:
     """Raises StudyError if a kind of job needs more memory of a GPU, by the formulas of cost_formulas.py, than one has:
     by the config's `gpu_gigabytes`, or what nvidia-smi says `here`, or what `make estimate` reckons with. They are for
     rollouts and sampling by vLLM and need the sizes of the base model."""
-    from quagmires.cost_formulas import SIZES, estimate  # not at the top: the lab needs none of it
+    from quagmires.cost_formulas import estimate  # not at the top: the lab needs none of it
     from quagmires.cost_totals import by_kind, too_large
+    from quagmires.model_sizes import missing, with_sizes
 
     by_vllm = config["sampling"]["engine"] == "vllm" and recipe_of(config, "grpo").get("use_vllm")
-    if not by_vllm or set(SIZES) - config.get("base_model", {}).keys():
+    if not by_vllm or "base_model" not in config:
+        return
+    try:
+        config = with_sizes(config) if missing(config["base_model"]) else config
+    except InputError as error:
+        raise StudyError(f"{where}: {error}") from None
+    if lacking := missing(config["base_model"]):
+        print(f"{where}: the memory of jobs is not checked: {lacking}", file=sys.stderr)
         return
     rates = yaml.safe_load(RATES.read_text())
     rates["memory"] = config.get("gpu_gigabytes") or (here and memory_of_gpus()) or rates["memory"]

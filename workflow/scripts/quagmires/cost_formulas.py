@@ -3,9 +3,9 @@
 Time
 - A training does 6 operations a weight and token, 8 with gradient checkpointing (Kaplan et al., arXiv 2001.08361;
   Korthikanti et al., arXiv 2205.05198), at a share of the GPU's peak. Padding counts: SFT pads each forward pass to its
-  longest text (n texts spread evenly up to the cap have their longest at n / (n + 1) of it) unless it packs; GRPO pads
+  longest text (n texts spread evenly up to the cap have their longest at n / (n + 1) of it) unless it packs; RL pads
   a whole generation batch to its longest answer, which is one that was cut. The importance-sampling correction of
-  rollouts by vLLM is a forward pass more, 2 operations.
+  rollouts by vLLM is a forward pass more, 2 operations, as are RLOO's own ratio and a KL term.
 - Sampling writes tokens at the rate stated for the nearest sizes, between them by a power law in the number of weights;
   where fewer answers fit into vLLM's cache, no faster than memory can be read: all weights once for a token of each.
   Texts are as long as --fill of the longest; the longest answers are as long as the worked examples may be, if the cap
@@ -27,19 +27,19 @@ from typing import NamedTuple
 from largek.common import InputError
 from largek.loss import TOKENS, memory
 from largek.tasks import is_file, read_entries
+from quagmires.model_sizes import missing
 from quagmires.study import read_runs, recipe_files, recipe_of
 
 GB = 1e9
 TEXT = 4  # bytes of text a token, halved by compression
 START = 0.03  # hours: imports, loading a model, starting an engine
 PROMPT = 256  # tokens of a problem: the longest of a batch, ours
-ANSWER = 256  # tokens of a rollout, where a recipe does not say: TRL's default
+ANSWER = 512  # tokens of a rollout, where a recipe does not say: TRL's default
 CONTEXT = 1.5  # GB of one process on a GPU beside its tensors: CUDA, kernels, what the allocator holds back
 BUCKETS = 4.0  # GB that ZeRO-3 gathers and reduces at a time, by DeepSpeed's defaults
 HEAD = 1.0  # GB of a block of logits and its gradient
 ENGINE = 2.5  # GB that vLLM takes of its share for a forward pass of 4096 tokens, its logits and CUDA graphs
 LAYER = 68  # bytes a token and unit of width inside one layer that is computed with gradients
-SIZES = ("parameters", "hidden_size", "intermediate_size", "layers", "key_value_heads", "head_dim", "vocabulary")
 ROW = 300  # bytes in memory of a row that prepare_data reads: its id, and its place on disk
 BATCH = 1000  # worked examples whose tokens prepare_data counts at once
 ENCODED = 150  # bytes of a token while it is counted: the fields of an Encoding of tokenizers, and a number of Python's
@@ -182,24 +182,30 @@ def jobs_of_sft(config: dict, recipe: dict, sheet, rates: dict, fill: float) -> 
     return jobs
 
 
-def job_of_grpo(config: dict, recipe: dict, count: int, rates: dict, fill: float) -> Job:
+def job_of_rl(config: dict, recipe: dict, count: int, rates: dict, fill: float) -> Job:
     base, gpus, lora = config["base_model"], config["gpus"]["grpo"], "lora" in config["recipes"]
     if recipe.get("max_steps", 0) <= 0:
         raise InputError(f"{config['recipes']['grpo']}: expected 'max_steps' above 0")
     batch, accumulated = recipe.get("per_device_train_batch_size", 8), recipe.get("gradient_accumulation_steps", 1)
     steps, longest = recipe["max_steps"], recipe.get("max_completion_length", ANSWER)
     answers, width, mean = batch * accumulated * gpus, PROMPT + longest, length(config, longest, fill)
-    states, more = memory_of_training(base, recipe, batch * width, zero_stage(config, "grpo"), lora, gpus)
+    stage = zero_stage(config, "grpo")
+    states, more = memory_of_training(base, recipe, batch * width, stage, lora, gpus)
     share, tensor = recipe.get("vllm_gpu_memory_utilization", 0.3), recipe.get("vllm_tensor_parallel_size", 1)
     # TRL asks for as many answers at a time as its GPUs owe in a step
     room = recipe.get("vllm_max_model_length") or width
     try:
         made = engine(base, share, tensor, batch * accumulated * tensor, PROMPT + mean, room, rates)
     except InputError as error:
-        raise InputError(f"train_grpo: {error}") from None
+        raise InputError(f"train_rl: {error}") from None
     sampling = steps * answers * mean / (made.rate * rates["colocated_share"] * gpus) / 3600
+    rloo = recipe.get("trainer") == "RLOO"  # which reckons with the log-probabilities of before a step always
     corrected = recipe.get("use_vllm", False) and recipe.get("vllm_importance_sampling_correction", True)
-    training = hours_of_training(steps * answers * width, base["parameters"], recipe, gpus, rates, int(corrected))
+    forward = int(rloo or corrected)
+    if recipe.get("beta", 0.05 if rloo else 0.0):  # a second model, for the KL term; under LoRA it is the same one
+        forward += 1
+        states += 0 if lora else 4 * base["parameters"] / GB / (gpus if stage == 3 else 1)
+    training = hours_of_training(steps * answers * width, base["parameters"], recipe, gpus, rates, forward)
     sleeps = recipe.get("vllm_enable_sleep_mode", False)
     engines = share * rates["memory"]
     memory = max(states + engines, states + more) if sleeps else states + more + engines
@@ -208,7 +214,7 @@ def job_of_grpo(config: dict, recipe: dict, count: int, rates: dict, fill: float
         f"{' in turn' if sleeps else ''}: {made.answers} of {batch * accumulated * tensor} answers at a time on "
         f"{tensor} GPU{'s' * (tensor > 1)}; {sampling:.2f} hours of sampling, {training:.2f} of training"
     )
-    return Job("train_grpo", count, START + sampling + training, gpus, memory, rests)
+    return Job("train_rl", count, START + sampling + training, gpus, memory, rests)
 
 
 def jobs_of_sampling(config: dict, models: int, trained: int, rates: dict, fill: float) -> list[Job]:
@@ -245,9 +251,8 @@ def jobs_of_sampling(config: dict, models: int, trained: int, rates: dict, fill:
 def estimate(config: dict, rates: dict, fill: float) -> list[Job]:
     """The jobs of a study that take long. Raises InputError where one cannot start."""
     base, data, gpus = config["base_model"], config["data"], config["gpus"]
-    for key in SIZES:
-        if key not in base:
-            raise InputError(f"base_model: missing key {key!r}, which the estimate needs")
+    if lacking := missing(base):
+        raise InputError(lacking)
     recipes = {stage: recipe_of(config, stage) for stage in ("sft", "grpo")}
     sheet = read_runs(config)
     seeds = {"base": config["grpo_seeds"]} | {
@@ -262,7 +267,7 @@ def estimate(config: dict, rates: dict, fill: float) -> list[Job]:
         *jobs_of_data(config, rates),
         *jobs_of_sft(config, recipes["sft"], sheet, rates, fill),
         Job("measure_loss", 1 + len(sheet), hours, gpus["sample"], loss, rests),
-        job_of_grpo(config, recipes["grpo"], trained + coins, rates, fill),
+        job_of_rl(config, recipes["grpo"], trained + coins, rates, fill),
         *jobs_of_sampling(config, 1 + len(sheet), trained + coins, rates, fill),
     ]
 
@@ -270,7 +275,7 @@ def estimate(config: dict, rates: dict, fill: float) -> list[Job]:
 def disk(config: dict, jobs: list[Job], rates: dict, fill: float) -> dict[str, float]:
     """GB that stay, and GB for a while: of one training's checkpoints, and of the rows that prepare_data reads."""
     base, data, sampling = config["base_model"], config["data"], config["sampling"]
-    kept = {"train_sft": 1, "train_grpo": 1 + len(config.get("grpo_steps", [])), "import_base": 1}
+    kept = {"train_sft": 1, "train_rl": 1 + len(config.get("grpo_steps", [])), "import_base": 1}
     models = sum(job.count * kept.get(job.kind, 0) for job in jobs)
     answers = sum(job.hours * job.count for job in jobs if job.kind == "grade") * 3600 * rates["grade"]
     return {

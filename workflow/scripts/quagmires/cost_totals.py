@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from quagmires.cost_formulas import Job
 
-CHAIN = ("import_base", "prepare_data", "train_sft", "train_grpo", "sample_after_rl", "sample", "measure_loss", "grade")
+CHAIN = ("import_base", "prepare_data", "train_sft", "train_rl", "sample_after_rl", "sample", "measure_loss", "grade")
 
 
 class Total(NamedTuple):
@@ -35,7 +35,7 @@ def by_kind(jobs: list[Job]) -> list[Total]:
 def chain(totals: list[Total]) -> float:
     """Hours from the start to the last table, with as many GPUs as jobs want: the data, then one lineage."""
     hours = dict.fromkeys(CHAIN, 0.0) | {total.kind: total.longest for total in totals}
-    tuned = max(hours["train_grpo"] + hours["sample_after_rl"], hours["sample"], hours["measure_loss"])
+    tuned = max(hours["train_rl"] + hours["sample_after_rl"], hours["sample"], hours["measure_loss"])
     return hours["import_base"] + hours["prepare_data"] + hours["train_sft"] + tuned + hours["grade"]
 
 

@@ -31,12 +31,14 @@ SFT = TRAINING | {
 # What TRL's own code computes from answers and their log-probabilities, whoever these come from.
 LOSS = "loss_type beta scale_rewards epsilon epsilon_high delta importance_sampling_level mask_truncated_completions "
 LOSS += "top_entropy_quantile off_policy_mask_threshold"
+REWARDS = "reward_weights multi_objective_aggregation"
 PRINTED = "log_completions num_completions_to_print log_unique_prompts"
 BATCHES = "max_completion_length num_generations generation_batch_size steps_per_generation num_iterations "
 BATCHES += "gradient_accumulation_steps"
 ROLLOUTS = TRAINING | {
     "what is printed": PRINTED,
     "the loss, from what was sampled": f"{LOSS} entropy_coef",
+    "how rewards of an answer are added up": REWARDS,
     "how many answers, and when": BATCHES,
     "passed on to the sampler": "temperature top_p",
     "looked at beside the model's config": "disable_dropout",
@@ -44,6 +46,7 @@ ROLLOUTS = TRAINING | {
 SCORES = TRAINING | {  # without entropy_coef: the entropy has no gradient here
     "what is printed": PRINTED,
     "the loss, from log-probabilities": LOSS,
+    "how rewards of an answer are added up": REWARDS,
     "how many answers, and when": BATCHES,
     "how answers came about": "top_p top_k min_p repetition_penalty generation_kwargs cache_implementation "
     "use_transformers_continuous_batching transformers_continuous_batching_config",
@@ -56,6 +59,7 @@ SKIPS = TRAINING | {
     "how many answers": "max_completion_length num_generations generation_batch_size",
     "a term of each answer, which an advantage of 0 makes 0": "scale_rewards epsilon epsilon_high delta "
     "importance_sampling_level mask_truncated_completions",
+    "where advantages come from, whichever of them are 0": REWARDS,
     "precision, in which 0 is 0": "bf16 fp16",
 }
 

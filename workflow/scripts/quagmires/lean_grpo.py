@@ -6,32 +6,27 @@ gradient. Here rollouts come from `largek.decode` and log-probabilities from `cp
 architecture, and answers whose advantage is 0 (all eight of a group right, or all wrong) are left out of a loss to
 which they contribute exactly nothing: on-policy, without a KL term, and divided by a fixed number (`dapo`).
 known_fields.py says for which recipes; for all others, on GPUs and in several processes it is TRL's trainer, with the
-seed of vLLM set.
+seed of vLLM set (seeded_vllm.py).
 """
 
 import torch
-from accelerate.utils import is_peft_model, set_seed
+from accelerate.utils import is_peft_model
 from torch.nn.functional import pad
 from trl import GRPOTrainer
 
 from largek.decode import Decoder, supports
 from quagmires.cpu_llama import score
 from quagmires.known_fields import ROLLOUTS, SCORES, SKIPS, unknown
+from quagmires.seeded_vllm import SeededVLLM
 
 
-class LeanGRPOTrainer(GRPOTrainer):
+class LeanGRPOTrainer(SeededVLLM, GRPOTrainer):
     """TRL's trainer, with its own loss, for which it gets rollouts and log-probabilities faster."""
 
     def __init__(self, *args, **kwargs):
-        if kwargs["args"].use_vllm and kwargs["args"].use_cpu:
-            keep_weights_of_vllm()
         super().__init__(*args, **kwargs)
         self.decodes, self.scores, self.skips = self.shortcuts()
-        self.entropy, recipe = None, self.args
-        if recipe.use_vllm:
-            # TRL seeds its engine with the process's number, whatever the seed. It draws from torch's own generator,
-            # so the seed can still be set, and the generator's state is in every checkpoint.
-            set_seed(recipe.seed + self.accelerator.process_index // recipe.vllm_tensor_parallel_size)
+        self.entropy = None
 
     def shortcuts(self) -> tuple[bool, bool, bool]:
         """Whether to sample, to score and to leave answers out in its own way."""
@@ -87,19 +82,6 @@ class LeanGRPOTrainer(GRPOTrainer):
         if self.entropy is not None:  # of all answers, not only of those with a gradient
             self._metrics["train"]["entropy"][-1] = self.entropy
         return loss
-
-
-def keep_weights_of_vllm() -> None:
-    """On a CPU vLLM (0.32) packs the weights of linear layers and drops or copies them, so that none could be pushed
-    after a step: the first push failed. Here they stay where they are; slower, and the same numbers to rounding."""
-    from vllm.model_executor.layers.linear import UnquantizedLinearMethod
-    from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
-
-    def leave(self, layer):
-        layer.cpu_linear = torch.nn.functional.linear
-
-    for method in (UnquantizedLinearMethod, UnquantizedEmbeddingMethod):
-        method.process_weights_after_loading = leave
 
 
 def with_gradient(inputs: dict) -> dict:

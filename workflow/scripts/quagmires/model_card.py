@@ -5,7 +5,7 @@ from pathlib import Path
 SHOWN = ("learning_rate", "lr_scheduler_type", "warmup_steps", "per_device_train_batch_size")
 SHOWN += ("gradient_accumulation_steps", "num_train_epochs", "max_steps", "max_length", "num_generations")
 SHOWN += ("max_completion_length", "temperature", "beta", "loss_type", "scale_rewards", "bf16", "seed", "deepspeed")
-KINDS = {"sft": "Supervised fine-tuning", "grpo": "Reinforcement learning (GRPO)"}
+KINDS = {"sft": "Supervised fine-tuning", "grpo": "Reinforcement learning"}  # whichever the algorithm is
 
 
 def card(record: dict, sources: dict[str, Path]) -> str:
@@ -14,9 +14,11 @@ def card(record: dict, sources: dict[str, Path]) -> str:
     recipe = record.get("recipe", {})
     settings = recipe.get("settings", {})
     kind = next((name for name in KINDS if name in settings), None)
+    trainer = settings.get("trainer", "GRPO") if kind == "grpo" else None
     lines = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
-    lines += [f"tags: [{kind}]"] if kind else []
-    lines += ["---", "", f"# {record['model']}", "", KINDS.get(kind, "The mean of the weights of several models.")]
+    lines += [f"tags: [{(trainer or kind).lower()}]"] if kind else []
+    what = KINDS.get(kind, "The mean of the weights of several models.") + (f" ({trainer})" if trainer else "")
+    lines += ["---", "", f"# {record['model']}", "", what]
     how = [f"{record[key]:,} {key}" for key in ("steps", "tokens") if key in record]
     how += [f"{record['seconds'] / 3600:.2f} hours"] if "seconds" in record else []
     how += [f"on {record['device']}"] if "device" in record else []

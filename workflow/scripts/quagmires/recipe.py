@@ -16,12 +16,34 @@ def read_recipe(path: Path, kind: type, **fixed) -> object:
 
     Raises InputError on an unknown key, a key that the study sets or that does nothing, or a value of the wrong type.
     """
+    return parsed(path, values_of(path), kind, fixed)
+
+
+def read_rl_recipe(path: Path, kinds: dict[str, type], **fixed) -> tuple[str, object]:
+    """The same of RL, where the key `trainer` names the algorithm, GRPO if it is absent: its name and its config, which
+    is one of `kinds`."""
+    values = values_of(path)
+    name = values.pop("trainer", "GRPO")
+    if name not in kinds:
+        raise InputError(f"{path}: trainer: expected one of {', '.join(kinds)}, not {name!r}")
+    return name, parsed(path, values, kinds[name], fixed)
+
+
+def values_of(path: Path) -> dict:
+    """What a recipe says."""
     try:
         values = yaml.safe_load(path.read_text()) or {}
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected fields with values, found {values!r:.60}")
+    return values
+
+
+def parsed(path: Path, values: dict, kind: type, fixed: dict) -> object:
+    """The config, checked."""
     for key in fixed:
         if key in values:
             raise InputError(f"{path}: {key!r} is set by the study, remove it here")

@@ -1,7 +1,7 @@
 """Keys of TRL's configs that do nothing here, or nothing without another key. A recipe that has one is refused: it
 would not be what it says.
 
-What the trainers get is ready: a model in memory, tokens and labels (SFT) or prompts in an order of their own (GRPO),
+What the trainers get is ready: a model in memory, tokens and labels (SFT) or prompts in an order of their own (RL),
 and no examples to evaluate on. tests/test_recipe_keys.py looks at what TRL and transformers read of a config while they
 train, so that a key of a later version is not missed.
 """
@@ -40,7 +40,7 @@ DEAD_IN_SFT = {
     "eval_packing": "nothing is evaluated",
     "assistant_only_loss": "the loss is of the solution alone",
 }
-DEAD_IN_GRPO = {
+DEAD_IN_RL = {
     "num_generations_eval": "nothing is evaluated",
     "num_train_epochs": "max_steps says how long it trains",
     "train_sampling_strategy": "the order of prompts follows from the run's seed",
@@ -77,7 +77,7 @@ LOADING = ("attn_implementation", "use_kernels")  # what of model_init_kwargs re
 
 def dead_keys(kind: type) -> dict[str, str]:
     """The keys of a config class that do nothing, and why."""
-    return DEAD | (DEAD_IN_GRPO if kind.__name__.endswith("GRPOConfig") else DEAD_IN_SFT)
+    return DEAD | (DEAD_IN_SFT if kind.__name__.endswith("SFTConfig") else DEAD_IN_RL)
 
 
 def refuse_dead_keys(path: Path, values: dict, kind: type, fixed: dict) -> None:

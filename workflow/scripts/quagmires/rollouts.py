@@ -18,30 +18,37 @@ ANSWERS = 8  # of a step
 LONGEST = 8000  # characters of a text, half of them from its beginning, half from its end: 2 MB of English in all
 
 
-def keep_some(reward, path: Path, max_steps: int, rows: list[dict], ends: list[int]):
-    """The reward function, which also writes what is to be kept into `path`. `rows` are the problems in their order,
-    `ends` the tokens that end an answer."""
-    every, last = max(1, -(-max_steps // STEPS)), None
+def keep_some(rewards: list, path: Path, max_steps: int, rows: list[dict], ends: list[int]) -> list:
+    """The reward functions, of which the last also writes what is to be kept into `path`. `rows` are the problems in
+    their order, `ends` the tokens that end an answer."""
+    every, last, given = max(1, -(-max_steps // STEPS)), None, {}
 
-    @functools.wraps(reward)  # TRL calls its metrics by this name
-    def watched(completions, completion_ids, row, trainer_state, **kwargs) -> list[float]:
-        nonlocal last
-        given = dict(completions=completions, completion_ids=completion_ids, row=row, trainer_state=trainer_state)
-        rewards = reward(**given, **kwargs)
-        step = trainer_state.global_step + 1
-        if step % every == 0 and step != last:
-            last = step
-            same = [place for place, number in enumerate(row) if number == row[0]][:ANSWERS]
-            with path.open("a", encoding="utf-8") as file:
-                for sample, place in enumerate(same):
-                    text, ids = completions[place], completion_ids[place]
-                    text = text if isinstance(text, str) else text[-1]["content"]
-                    about = {"step": step, "row": rows[row[0]], "sample": sample, "text": shortened(text)}
-                    about |= {"tokens": len(ids), "finish": "stop" if ids[-1] in ends else "length"}
-                    file.write(json.dumps(about | {"reward": rewards[place]}) + "\n")
-        return rewards
+    def write(completions, completion_ids, row, step) -> None:
+        same = [place for place, number in enumerate(row) if number == row[0]][:ANSWERS]
+        with path.open("a", encoding="utf-8") as file:
+            for sample, place in enumerate(same):
+                text, ids = completions[place], completion_ids[place]
+                text = text if isinstance(text, str) else text[-1]["content"]
+                about = {"step": step, "row": rows[row[0]], "sample": sample, "text": shortened(text)}
+                about |= {"tokens": len(ids), "finish": "stop" if ids[-1] in ends else "length"}
+                about["rewards"] = {name: values[place] for name, values in given.items()}
+                file.write(json.dumps(about) + "\n")
 
-    return watched
+    def watch(reward):
+        @functools.wraps(reward)  # TRL calls its metrics by this name
+        def watched(completions, completion_ids, row, trainer_state, **kwargs) -> list[float | None]:
+            nonlocal last
+            answers = {"completions": completions, "completion_ids": completion_ids, "row": row}
+            given[reward.__name__] = reward(**answers, trainer_state=trainer_state, **kwargs)
+            step = trainer_state.global_step + 1
+            if reward is rewards[-1] and step % every == 0 and step != last:
+                last = step
+                write(**answers, step=step)
+            return given[reward.__name__]
+
+        return watched
+
+    return [watch(reward) for reward in rewards]
 
 
 def shortened(text: str) -> str:
@@ -51,7 +58,7 @@ def shortened(text: str) -> str:
     )
 
 
-def make_store(rows: list[dict], folder: Path, name: str, settings: dict) -> None:
+def make_store(rows: list[dict], folder: Path, name: str, settings: dict, engine: str = "grpo") -> None:
     """The rows of rollouts.jsonl as a store. A step is a task; each has a problem of its own."""
     problems = {}
     for row in rows:
@@ -60,7 +67,7 @@ def make_store(rows: list[dict], folder: Path, name: str, settings: dict) -> Non
         known = problems.setdefault(about["id"], about | {"samples": 0})
         known["samples"] = max(known["samples"], row["sample"] + 1)
         row |= {"problem": about["id"], "task": step}
-    about = {"name": name, "engine": "grpo", "model": name, "temperature": settings["temperature"]}
+    about = {"name": name, "engine": engine, "model": name, "temperature": settings["temperature"]}
     about |= {"top_p": settings["top_p"], "max_tokens": settings["max_completion_length"], "seed": settings["seed"]}
     with open_store(folder, about, list(problems.values())) as store:
         records = {"model": name, "split": "rl", "entropy": None, "logprob": None, "seed": settings["seed"]}

@@ -4,7 +4,10 @@ Every complaint is one line that names the file, the key or row, and what was ex
 """
 
 import csv
+import re
+from collections.abc import Collection
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import jsonschema
@@ -56,6 +59,8 @@ def validate_study(config: dict, where: str) -> None:
     if "lab" in config:
         validate_lab(config, where)
     validate_verifier(config, where)
+    if "reward" in config:
+        validate_reward(config, where)
     sampling = config["sampling"]
     samples = sampling["block_size"] * sampling["blocks"]
     largest = max(config["analysis"]["k"])
@@ -92,17 +97,54 @@ def validate_study(config: dict, where: str) -> None:
 
 
 def validate_verifier(config: dict, where: str) -> None:
-    """Raises StudyError unless the verifier is one of largek's or a function of a module that is there. Its module is
+    """Raises StudyError unless the verifier is one of largek's or a function of a module that is there."""
+    if config["verifier"] not in NAMED:
+        validate_function(config["verifier"], f"{where}: verifier", NAMED)
+
+
+def validate_reward(config: dict, where: str) -> None:
+    """Raises StudyError unless each reward is `verifier` or a function of a module that is there. TRL logs them by the
+    functions' names, so that no two may have one name."""
+    seen, key = {}, f"{where}: reward"
+    for name in config["reward"]:
+        if name == config["verifier"]:
+            raise StudyError(f"{key}: {name!r} is the study's verifier, write verifier for it")
+        if name != "verifier":
+            validate_function(name, key, ["verifier"])
+        called = "correct" if name == "verifier" else name.partition(":")[2]
+        if called in seen:
+            raise StudyError(f"{key}: {seen[called]!r} and {name!r} are both logged as {called!r}, rename a function")
+        seen[called] = name
+    if not any(config["reward"].values()):
+        raise StudyError(f"{key}: expected a weight that is not 0")
+
+
+def validate_function(name: str, key: str, named: Collection[str]) -> None:
+    """Raises StudyError unless the name is one of `named` or says a function of a module that is there. The module is
     not imported: that may take as long as a model."""
-    name = config["verifier"]
-    module, colon, function = NAMED.get(name, name).partition(":")
+    module, colon, function = name.partition(":")
+    if not (module and colon and function):
+        raise StudyError(f"{key}: expected one of {', '.join(named)} or module:function, not {name!r}")
     files, packages = sources(name)
-    if not colon:
-        raise StudyError(f"{where}: verifier: expected one of {', '.join(NAMED)} or module:function, not {name!r}")
-    if not files and not packages:
-        raise StudyError(f"{where}: verifier: no module {module!r}, neither in workflow/scripts nor installed")
-    if files and function not in next(iter(files.values())).read_text(encoding="utf-8"):
-        raise StudyError(f"{where}: verifier: no {function!r} in {next(iter(files.values()))}")
+    file = next(iter(files.values())) if files else packages and file_of_package(module)
+    if not file:
+        raise StudyError(f"{key}: no module {module!r}, neither in workflow/scripts nor installed")
+    if file.suffix == ".py" and not re.search(rf"\b{re.escape(function)}\b", file.read_text(encoding="utf-8")):
+        raise StudyError(f"{key}: no {function!r} in {file}")
+
+
+def file_of_package(module: str) -> Path | None:
+    """The file of an installed module, found without importing its package."""
+    top, *rest = module.split(".")
+    spec = find_spec(top)
+    if not rest:
+        return Path(spec.origin) if spec.origin else None
+    for folder in spec.submodule_search_locations or ():
+        path = Path(folder, *rest)
+        for file in (path / "__init__.py", *path.parent.glob(f"{path.name}.*")):
+            if file.exists():
+                return file
+    return None
 
 
 def validate_lab(config: dict, where: str) -> None:
@@ -141,10 +183,17 @@ def recipe_files(config: dict, stage: str) -> list[str]:
     return [file for file in (config["recipes"].get("lora"), recipe_of(config, stage).get("deepspeed")) if file]
 
 
-def verifier_files(name: str, root: Path) -> list[str]:
-    """The files that a verifier's verdicts follow from, its own first: of the project as Snakemake names them."""
+def function_files(name: str, root: Path) -> list[str]:
+    """The files that a verifier's verdicts or a reward follow from, its own first: of the project as Snakemake names
+    them."""
     files, _ = sources(name)
     return [str(file.relative_to(root) if file.is_relative_to(root) else file) for file in files.values()]
+
+
+def reward_files(config: dict, root: Path) -> list[str]:
+    """The same of all rewards of one's own."""
+    names = [name for name in config.get("reward", {}) if name != "verifier"]
+    return list(dict.fromkeys(file for name in names for file in function_files(name, root)))
 
 
 def read_runs(config: dict) -> pd.DataFrame:

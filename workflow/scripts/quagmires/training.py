@@ -4,7 +4,7 @@ A model's folder, say models/sft/random-1000/, holds
 
     model/ run.json metrics.jsonl   the outputs, put there together when the training is finished
     steps-N/                        model/ and run.json after N steps, where that was asked for
-    rollouts/                       of GRPO: some answers that it was trained on, a store for `largek report`
+    rollouts/                       of RL: some answers that it was trained on, a store for `largek report`
     checkpoints/                    what a restart needs: Snakemake deletes outputs before every attempt
     checkpoints-of-before-N/        hours of work under another recipe, which nothing here uses again
     training.lock                   held by the one process that may write here
@@ -198,7 +198,7 @@ class Training:
         before = torch.get_num_threads()
         try:
             last = self.last_checkpoint()
-            # TRL's SFTTrainer counts tokens from 0 again when it resumes; GRPO keeps its count in the checkpoint.
+            # TRL's SFTTrainer counts tokens from 0 again when it resumes; those of RL keep theirs in the checkpoint.
             trainer._total_train_tokens = self.metrics()[-1]["num_tokens"] if last else 0
             self.start_seconds = time.time() - psutil.Process().create_time()
             gc.freeze()  # what has been made so far stays; see largek.common.without_collector
@@ -251,7 +251,8 @@ class Training:
         record = {"model": self.name, **facts, "recipe": self.recipe, **self.environment}
         self.write_record(unfinished, record)
         if rollouts := self.rows("rollouts"):
-            make_store(rollouts, unfinished / "rollouts", self.name, self.recipe["settings"]["grpo"])
+            how = self.recipe["settings"]
+            make_store(rollouts, unfinished / "rollouts", self.name, how["grpo"], how["trainer"].lower())
         for steps in self.keep:
             if facts["status"] == "ok":
                 shutil.copytree(self.checkpoints / "kept" / str(steps), unfinished / f"steps-{steps}" / "model")

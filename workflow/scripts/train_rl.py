@@ -1,4 +1,5 @@
-"""Reinforcement learning from one model with TRL's GRPOTrainer; the reward is the grader's own verdict.
+"""Reinforcement learning from one model with TRL's trainers, GRPO's where the recipe does not say; the reward is the
+grader's own verdict, or what --reward says (see rewards.py).
 
 Reads a model folder and problems (JSONL of {problem, answer}); writes into --output
     model/          the model after RL
@@ -7,7 +8,7 @@ Reads a model folder and problems (JSONL of {problem, answer}); writes into --ou
     metrics.jsonl   reward, entropy, share of groups without variance, length of every step
     rollouts/       some of the answers that it was trained on, for `largek report` (see rollouts.py)
 
-    python workflow/scripts/train_grpo.py --start models/sft/random-1000/model --problems problems/rl.jsonl \\
+    python workflow/scripts/train_rl.py --start models/sft/random-1000/model --problems problems/rl.jsonl \\
         --verifier lab.checker:verify --recipe config/grpo/lab.yaml --seed 1 --threads 1 \\
         --output models/grpo/random-1000/seed-1
 """
@@ -18,7 +19,7 @@ import random
 from pathlib import Path
 
 from largek.common import InputError, derive_seed, exit_on_bad_input, quick_exit, quick_imports, read_jsonl
-from largek.verify import Verifier, judge, load_verifier
+from largek.verify import load_verifier
 
 
 def prompt_order(rows: list[dict], needed: int, seed: int) -> list[dict]:
@@ -69,28 +70,6 @@ def prompts(rows: list[dict], chat_template: bool) -> list[dict]:
     return [{"prompt": text, "row": number} for number, text in enumerate(asked)]
 
 
-def reward_function(verify: Verifier, ends: list[int], rows: list[dict]):
-    """The GRPO reward: 1 for an answer that the grader calls correct, 0 otherwise.
-
-    The trainer hands on the `row` of each answer as its number in `rows`; whole rows it would copy field by field.
-    """
-
-    def correct(completions, completion_ids, row, **kwargs) -> list[float]:
-        cut = [ids[-1] not in ends for ids in completion_ids]
-        texts = [text if isinstance(text, str) else text[-1]["content"] for text in completions]  # or a chat
-        verdicts = [judge(verify, text, rows[number], short) for text, number, short in zip(texts, row, cut)]
-        return [float(verdict.outcome == "correct") for verdict in verdicts]
-
-    return correct
-
-
-def coin(completions, **kwargs) -> list[float]:
-    """A reward that knows nothing: heads or tails, from torch's own generator, whose state is in every checkpoint."""
-    import torch
-
-    return (torch.rand(len(completions)) < 0.5).float().tolist()
-
-
 def check_steps(recipe, path: Path, keep: list[int], lora: Path | None) -> None:
     """Raises InputError for numbers of steps that do not go together."""
     if recipe.max_steps <= 0:
@@ -121,8 +100,8 @@ def main() -> None:
     parser.add_argument("--start", required=True, type=Path, help="model folder that RL starts from")
     parser.add_argument("--problems", required=True, type=Path)
     parser.add_argument("--verifier", required=True, help="as in `largek grade`")
-    parser.add_argument("--recipe", required=True, type=Path, help="fields of TRL's GRPOConfig")
-    parser.add_argument("--reward", choices=["verifier", "coin"], default="verifier")
+    parser.add_argument("--recipe", required=True, type=Path, help="fields of TRL's GRPOConfig, or trainer: RLOO")
+    parser.add_argument("--reward", nargs="+", default=["verifier"], help="verifier, coin or MODULE:FUNCTION; =WEIGHT")
     parser.add_argument("--keep", nargs="*", type=int, default=[], help="steps after which to keep the model too")
     parser.add_argument("--seed", required=True, type=int)
     parser.add_argument("--threads", required=True, type=int)
@@ -133,24 +112,26 @@ def main() -> None:
     args = parser.parse_args()
     with quick_imports():  # here, so that --help and a wrong option need not wait for it
         from datasets import Dataset
-        from trl import GRPOConfig
 
         from largek.models import end_ids, vllm_computes_on_cpu
-        from quagmires.lean_grpo import LeanGRPOTrainer
-        from quagmires.recipe import fixed_settings, read_lora, read_recipe
+        from quagmires.recipe import fixed_settings, read_lora, read_rl_recipe
+        from quagmires.rewards import read_rewards, reward_functions
+        from quagmires.rl_trainers import CONFIGS, TRAINERS
         from quagmires.rollouts import keep_some
         from quagmires.training import Training
         from quagmires.weights import load_for_training
-    with exit_on_bad_input("train_grpo"):
-        fixed = fixed_settings(args.output, args.seed, args.report_to) | {"shuffle_dataset": False}
-        recipe, lora = read_recipe(args.recipe, GRPOConfig, **fixed), read_lora(args.lora)
+    with exit_on_bad_input("train_rl"):
+        (weights, functions), lora = read_rewards(args.reward), read_lora(args.lora)
+        fixed = fixed_settings(args.output, args.seed, args.report_to)
+        fixed |= {"shuffle_dataset": False, "reward_weights": weights}
+        algorithm, recipe = read_rl_recipe(args.recipe, CONFIGS, **fixed)
         check_steps(recipe, args.recipe, args.keep, args.lora)
         if recipe.use_vllm:
             check_vllm(recipe, args.recipe)
             vllm_computes_on_cpu()
         verify, templated = load_verifier(args.verifier), args.chat_template == "yes"
         settings = {"grpo": recipe.to_dict(), "lora": lora and lora.to_dict(), "chat_template": args.chat_template}
-        settings |= {"reward": args.reward, "keep": args.keep}
+        settings |= {"trainer": algorithm, "reward": " ".join(args.reward), "keep": args.keep}
         inputs = {"start": args.start, "problems": args.problems}
         with Training(args.output, settings, inputs, args.threads, keep=args.keep) as training:
             if training.finished.exists():
@@ -167,13 +148,12 @@ def main() -> None:
                 ordered = prompt_order(rows, prompts_drawn(recipe), args.seed)
                 data = Dataset.from_list(prompts(ordered, templated))
                 ends = end_ids(str(args.start), tokenizer)
-                reward = coin if args.reward == "coin" else reward_function(verify, ends, ordered)
+                rewards = reward_functions(functions, verify, ends, ordered)
                 if training.first:
                     kept = training.checkpoints / "rollouts.jsonl"
-                    reward = keep_some(reward, kept, recipe.max_steps, ordered, ends)
+                    rewards = keep_some(rewards, kept, recipe.max_steps, ordered, ends)
                 more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
-                trainer = LeanGRPOTrainer(model, reward, args=recipe, **more)
-                training.train(trainer)
+                training.train(TRAINERS[algorithm](model, rewards, args=recipe, **more))
             training.publish()
 
 
