@@ -35,13 +35,14 @@ from transformers import Trainer, TrainerCallback
 
 from largek.answers import Reader
 from largek.asking import Asking
+from largek.chunks import Chunk, plan
 from largek.common import InputError, derive_seed, read_jsonl, write_jsonl
 from largek.decode import Decoder, supports
+from largek.formats import made_by, refuse_newer
 from largek.intervals import mean_interval
 from largek.models import check_length, decide_chat_template
 from largek.passk import passk
-from largek.sample import Chunk, plan
-from largek.store import prompt_of
+from largek.problems import prompt_of
 from largek.tasks import read_tasks
 from largek.thoughts import opening
 from largek.verify import judge, load_verifier
@@ -159,7 +160,7 @@ class LargeK(TrainerCallback):
         control.should_log = due  # the trainer's own row of this step, which it would now take for written
 
     def write(self) -> None:
-        write_jsonl(self.file, [{"settings": self.settings}, *self.measured])
+        write_jsonl(self.file, [{"settings": self.settings} | made_by(), *self.measured])
 
     def scores(self, model, tokenizer, step: int) -> dict:
         """The numbers of a row but for the step."""
@@ -173,14 +174,14 @@ class LargeK(TrainerCallback):
                 truncated, tokens, chaos = truncated + (not ended), tokens + size, chaos + entropy * size
         c = np.array([correct[row["id"]] for row in self.rows])
         n = np.full(len(c), self.samples)
-        said = {}
+        row = {}
         for k, (point, lo, hi) in zip(self.ks, mean_interval(passk(n, c, self.ks), self.tasks).T):
-            said |= {f"pass@{k}": float(point), f"pass@{k}_lo": float(lo), f"pass@{k}_hi": float(hi)}
+            row |= {f"pass@{k}": float(point), f"pass@{k}_lo": float(lo), f"pass@{k}_hi": float(hi)}
         if self.group > 1:
             size = np.array([self.group])
             mixed = np.clip(passk(n, c, size) + passk(n, n - c, size) - 1, 0, 1)
-            said |= dict(zip(("mixed", "mixed_lo", "mixed_hi"), mean_interval(mixed, self.tasks)[:, 0].tolist()))
-        return said | {"entropy": chaos / tokens, "truncated": truncated / n.sum().item(), "tokens": tokens}
+            row |= dict(zip(("mixed", "mixed_lo", "mixed_hi"), mean_interval(mixed, self.tasks)[:, 0].tolist()))
+        return row | {"entropy": chaos / tokens, "truncated": truncated / n.sum().item(), "tokens": tokens}
 
     def sample(self, model, tokenizer, step: int) -> Iterator[tuple[Chunk, list[tuple[str, int, float, bool]]]]:
         """Chunks with the text, tokens and entropy of each answer, and whether it has ended."""
@@ -263,4 +264,5 @@ def read_training(path: str | Path) -> tuple[dict, list[dict]]:
     first, *rows = [*read_jsonl(path), {}][:-1] or [{}]
     if not isinstance(first.get("settings"), dict) or not all(type(row.get("step")) is int for row in rows):
         raise InputError(f"{path}: expected a file that largek.callback has written, its settings first")
+    refuse_newer(first, path)
     return first["settings"], rows

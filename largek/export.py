@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from largek.common import InputError, Progress, quiet, whole_file
 from largek.grades import lacking, read_settings, source, stale
-from largek.store import SETTINGS, joined, prompt_of, read_problems
+from largek.problems import prompt_of
+from largek.store import SETTINGS, joined, read_problems
 from largek.store import read_settings as store_settings
 from largek.verify import is_finished
 
@@ -48,11 +49,11 @@ def run(store: str, output: str, as_json: bool = False) -> dict:
         progress = Progress(str(target), table.num_rows, "answers", every=10)
         with whole_file(target) as temporary:
             (write_zip if target.suffix == ".eval" else write_json)(temporary, header, samples, progress)
-    said = {"store": store, "output": output, "problems": len(problems), "answers": len(table), "scorer": scorer}
-    said["accuracy"] = accuracy(scores) if scores else None
-    scored = f"accuracy by {scorer} {said['accuracy']:.4f}" if scores else "not graded, so without scores"
-    print(json.dumps(said) if as_json else f"{output}: {len(table)} answers to {len(problems)} problems, {scored}")
-    return said
+    summary = {"store": store, "output": output, "problems": len(problems), "answers": len(table), "scorer": scorer}
+    summary["accuracy"] = accuracy(scores) if scores else None
+    scored = f"accuracy by {scorer} {summary['accuracy']:.4f}" if scores else "not graded, so without scores"
+    print(json.dumps(summary) if as_json else f"{output}: {len(table)} answers to {len(problems)} problems, {scored}")
+    return summary
 
 
 def scores_of(store: str) -> tuple[str | None, dict[tuple[str, int], dict]]:
@@ -89,7 +90,7 @@ def made(rows: list[dict], problems: dict, model: str, scorer: str | None, score
         if tokens is not None:  # what went in is not known, and inspect_ai wants a number
             output["usage"] = {"input_tokens": 0, "output_tokens": tokens, "total_tokens": tokens}
         asked = prompt_of(problem)
-        answer = problem.get("answer")
+        answer = problem["answer"]
         score = scores.get((row["problem"], row["sample"]))
         yield {
             "id": row["problem"],

@@ -22,7 +22,7 @@ import numpy as np
 ALPHA = 0.05
 PSEUDO = 0.25  # pseudo-problems a task that are solved, and as many that are not
 BETWEEN = 0.25  # 0 would be Clopper and Pearson's interval, 0.5 Jeffreys'
-WHOLE = 0.3  # pairs, one right and one wrong, that the average size of differences starts from
+PRIOR_PAIRS = 0.3  # pairs, one right and one wrong, that the average size of differences starts from
 
 
 def mean_interval(values: np.ndarray, tasks: np.ndarray) -> np.ndarray:
@@ -64,6 +64,16 @@ def mean_interval(values: np.ndarray, tasks: np.ndarray) -> np.ndarray:
     return np.stack([mean, lo, hi])
 
 
+SAME = "*: all problems of a task have the same value, so this interval rests on their number alone."
+
+
+def degenerate(values: np.ndarray, tasks: np.ndarray) -> np.ndarray:
+    """Whether the problems of every task have one value, so that an interval of their mean rests on pseudo-problems
+    alone: shapes (problems, ks), (problems,) -> (ks,)."""
+    parts = [values[tasks == name] for name in np.unique(tasks)]
+    return np.all([part.min(0) == part.max(0) for part in parts], 0)
+
+
 class Differences(NamedTuple):
     mean: np.ndarray  # (ks,): over tasks of the means over problems
     error: np.ndarray  # (ks,): its standard error, never 0
@@ -78,7 +88,7 @@ def size_of_pairs(values: np.ndarray) -> np.ndarray:
     noise of their answers.
     """
     square = values**2
-    return ((square * np.abs(values)).sum(0) + WHOLE) / (square.sum(0) + WHOLE)
+    return ((square * np.abs(values)).sum(0) + PRIOR_PAIRS) / (square.sum(0) + PRIOR_PAIRS)
 
 
 def differences(values: np.ndarray, tasks: np.ndarray) -> Differences:

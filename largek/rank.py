@@ -19,11 +19,12 @@ import numpy as np
 import pandas as pd
 
 from largek import grade
-from largek.common import InputError, clock, derive_seed, digest, quiet, records, write_csv, write_json
+from largek.common import InputError, clock, damaged, derive_seed, digest, quiet, records, write_csv, write_json
+from largek.formats import made_by, refuse_newer
 from largek.grades import count, read_all, read_grades
 from largek.intervals import mean_interval, size_of_pairs
 from largek.loss import read_examples
-from largek.models import content
+from largek.model_files import content
 from largek.passk import passk
 from largek.settle import SURE, advise, sentence
 from largek.store import PROBLEMS, SETTINGS
@@ -103,7 +104,7 @@ def rank(counts: pd.DataFrame, k: int, losses: dict[str, dict] | None = None, se
         raise InputError("expected at least two problems a task: the spread of one is unknown")
 
     rng, rows = np.random.default_rng(derive_seed("rank losses", seed)), []
-    held_out, curves = np.empty((len(tables), RESAMPLES)), []
+    drawn_losses, curves = np.empty((len(tables), RESAMPLES)), []
     for number, (model, table) in enumerate(tables.items()):
         row = {"model": model}
         curves.append(passk(table["n"].to_numpy(), table["correct"].to_numpy(), np.array([1, k])))
@@ -121,10 +122,10 @@ def rank(counts: pd.DataFrame, k: int, losses: dict[str, dict] | None = None, se
         if not all(math.isfinite(value) for value in (loss.get("per_token", 0.0), loss.get("per_token_se", 0.0))):
             raise InputError(f"{model}: its loss is {loss['per_token']}: it has diverged in training; leave it out")
         row |= {"loss": loss.get("per_token"), "loss_se": loss.get("per_token_se")}
-        held_out[number] = rng.normal(row["loss"] or 0, row["loss_se"] or 0, RESAMPLES)
+        drawn_losses[number] = rng.normal(row["loss"] or 0, row["loss_se"] or 0, RESAMPLES)
         rows.append(row | {"truncated": (table["truncated"] / table["n"]).groupby(strata).mean().mean()})
     accuracy, large = (draw_scores(np.array(curves)[:, :, place], strata, ("rank", seed)) for place in (0, 1))
-    dropped = (accuracy < np.median(accuracy, 0)) & (held_out > np.median(held_out, 0))
+    dropped = (accuracy < np.median(accuracy, 0)) & (drawn_losses > np.median(drawn_losses, 0))
     kept = np.where(dropped, -np.inf, large)
     result = pd.DataFrame(rows).astype({"loss": float, "loss_se": float})
     result["dropped"], result["best"] = dropped.mean(1), (kept == kept.max(0)).mean(1)
@@ -152,12 +153,12 @@ def settle(counts: pd.DataFrame, table: pd.DataFrame, k: int) -> tuple[dict | No
     keys = ["task", "split", "problem"]
     sides = [counts[counts["model"] == name].sort_values(keys, ignore_index=True) for name in names]
     advice = advise(*sides, k)
-    said = [sentence(advice, *names, k, len(sides[0]), int(min(side["n"].min() for side in sides)))]
+    sentences = [sentence(advice, *names, k, len(sides[0]), int(min(side["n"].min() for side in sides)))]
     unsure = [name for name, share in zip(names, table["dropped"]) if OPEN < share < 1 - OPEN]
     if unsure:
         who = f"Whether the recipe drops {' or '.join(unsure)} is open too"
-        said.append(f"{who}: that takes more held-out examples, or more problems.")
-    return {"first": names[0], "second": names[1]} | advice._asdict(), said
+        sentences.append(f"{who}: that takes more held-out examples, or more problems.")
+    return {"first": names[0], "second": names[1]} | advice._asdict(), sentences
 
 
 def training_of(model: str) -> tuple[str, int] | None:
@@ -218,9 +219,9 @@ def run(
     """
     asked = {"prompt": prompt, "chat_template": chat_template}
     with quiet(as_json):
-        table, said = ranked(models, tasks, stores, samples, examples, verifier, k, tasks_file, asked, sampling)
+        table, result = ranked(models, tasks, stores, samples, examples, verifier, k, tasks_file, asked, sampling)
     if as_json:
-        print(json.dumps(said))
+        print(json.dumps(result))
     return table
 
 
@@ -277,8 +278,8 @@ def ranked(
         print(f"Left out, since their training failed: {', '.join(failed)}.")
     print(f"Cost: {tokens:,.0f} sampled tokens in all; {clock(time.monotonic() - start)} this time.")
     print(EVIDENCE)
-    said = {"candidates": records(table), "k": k, "verdict": verdict(table, k), "settle": advice, "unlike": marks}
-    return table, said | {"failed": failed, "sampled_tokens": int(tokens)}
+    result = {"candidates": records(table), "k": k, "verdict": verdict(table, k), "settle": advice, "unlike": marks}
+    return table, made_by() | result | {"failed": failed, "sampled_tokens": int(tokens)}
 
 
 def of_models(
@@ -345,10 +346,14 @@ def stored_loss(path: Path) -> dict | None:
         return None
     try:
         found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error, f"measure it again: largek loss --output {path}") from None
+    try:
+        refuse_newer(found, path)
         losses = [found["loss"]] if "loss" in found else list(found["losses"].values())
         if len(losses) == 1 and {"per_token", "per_token_se"} <= losses[0].keys():
             return losses[0]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         pass
     raise InputError(f"{path}: expected the loss on one file of examples, as `largek loss` writes it")
 
@@ -362,7 +367,7 @@ def measure_loss(model: str, examples: str, output: Path, asked: dict) -> dict:
             return found["loss"]
     largek("loss", "--model", model, "--examples", examples, "--output", output, *options(asked))
     loss = json.loads(output.read_bytes())["losses"][Path(examples).stem]
-    write_json(output, {"about": about, "loss": loss})
+    write_json(output, {"about": about, "loss": loss} | made_by())
     return loss
 
 

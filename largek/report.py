@@ -25,9 +25,11 @@ import pandas as pd
 
 from largek.common import InputError, Progress, derive_seed, read_jsonl, records, whole_file
 from largek.coverage import KEYS, coverage
-from largek.grade import endless
+from largek.formats import refuse_newer
+from largek.grade_file import endless
 from largek.grades import COUNT_COLUMNS, count, lacking, missing, read_all, read_grades, read_settings, stale, unknown
 from largek.passk import estimate, majority, without_unknown
+from largek.problems import Problem
 from largek.store import each_chunk
 from largek.store import read_problems as store_problems
 from largek.store import read_settings as store_settings
@@ -95,8 +97,8 @@ def run(stores: list[str], output: str = "report.html", training: list[str] | No
         "samples": table_of_samples(chosen) | {"finish": finish},
     }
     size = write_page(output, summary, shards(texts)) / 1e6
-    said = f"models: {len(models)}, problems: {len(problems):,}, samples: {len(grades):,}"
-    print(f"{output}: {said}, of them with text: {len(chosen):,}; {size:.1f} MB; {address(output)}", flush=True)
+    counted = f"models: {len(models)}, problems: {len(problems):,}, samples: {len(grades):,}"
+    print(f"{output}: {counted}, of them with text: {len(chosen):,}; {size:.1f} MB; {address(output)}", flush=True)
 
 
 def write_page(output: str, summary: dict, texts: Iterable[list]) -> int:
@@ -115,6 +117,7 @@ def read_training(path: str) -> dict:
     """A file of `largek.callback` for the page: its name, ks, rows, and the step that was kept. Raises InputError."""
     first, *rows = read_jsonl(path) or [{}]
     settings = first.get("settings")
+    refuse_newer(first, path)
     try:
         ks, keep = settings["ks"], settings["keep"]
         needed = ["step", "entropy", "truncated", *(f"pass@{k}{end}" for k in ks for end in ("", "_lo", "_hi"))]
@@ -126,13 +129,13 @@ def read_training(path: str) -> dict:
     return {"name": path, "ks": ks, "rows": rows, "best": kept}
 
 
-def read_problems(stores: list[str], grades: pd.DataFrame) -> dict[tuple[str, str, str], dict]:
+def read_problems(stores: list[str], grades: pd.DataFrame) -> dict[tuple[str, str, str], Problem]:
     """The problems that have answers, by task, split and id, in the order of the stores."""
-    found: dict[tuple[str, str, str], tuple[str, dict]] = {}
+    found: dict[tuple[str, str, str], tuple[str, Problem]] = {}
     for store in stores:
         for row in store_problems(Path(store)):
             first, known = found.setdefault((row["task"], row["split"], row["id"]), (store, row))
-            if any(known.get(field) != row.get(field) for field in ("problem", "answer")):
+            if any(known[field] != row[field] for field in ("problem", "answer")):
                 raise InputError(f"{store}: the problem {row['id']!r} has another text or answer than in {first}")
     answered = set(grades[["task", "split", "problem"]].itertuples(index=False, name=None))
     if strange := answered - found.keys():
@@ -163,11 +166,11 @@ def choose(grades: pd.DataFrame, problems: dict, models: dict[str, int], most: i
     ordered = grades.sort_values("sample", kind="stable")
     ordered["round"] = ordered.groupby([*COUNT_COLUMNS, "outcome"]).cumcount()
     sizes = ordered["round"].value_counts().sort_index().cumsum()
-    whole = ordered[ordered["round"] < (sizes <= most).sum()]
+    complete = ordered[ordered["round"] < (sizes <= most).sum()]
     last = ordered[ordered["round"] == (sizes <= most).sum()]
     seeds = [derive_seed("report", *row) for row in last[SAMPLE].itertuples(index=False)]
-    last = last.iloc[np.argsort(seeds, kind="stable")[: most - len(whole)]]
-    chosen = pd.concat([whole, last])
+    last = last.iloc[np.argsort(seeds, kind="stable")[: most - len(complete)]]
+    chosen = pd.concat([complete, last])
     place = {key: number for number, key in enumerate(problems)}
     keys = chosen[["task", "split", "problem"]].itertuples(index=False, name=None)
     chosen = chosen.assign(problem_place=[place[key] for key in keys], model_place=chosen["model"].map(models))
@@ -227,7 +230,7 @@ def table_of_problems(problems: dict, counts: pd.DataFrame, models: dict[str, in
         correct[model][problem], n[model][problem] = int(row.correct), int(row.n)
     tasks, splits, ids = zip(*problems)
     texts = [clipped(row["problem"], LONGEST) for row in problems.values()]
-    answers = [clipped(str(row.get("answer", "")), LONGEST) for row in problems.values()]
+    answers = [clipped(str(row["answer"]), LONGEST) for row in problems.values()]
     table = {"id": ids, "task": tasks, "split": splits, "text": texts, "answer": answers}
     return table | {"correct": correct, "n": n}
 

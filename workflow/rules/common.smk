@@ -1,4 +1,4 @@
-"""Read and validate the study's config and its sheet of runs.
+"""Validate the study's config, and read and validate its sheet of runs.
 
 in:  config, the sheet it names, workflow/schemas/
 out: RUNS (the sheet, one row a run), cell() of it, lists of model names, constraints on wildcards
@@ -15,10 +15,8 @@ import snakemake
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import DeploymentMethod
 
-# as for the jobs, which find a verifier of one's own there
-sys.path += [workflow.basedir, str(Path(workflow.basedir, "workflow", "scripts"))]
 from quagmires.check_start import check_start
-from quagmires.study import StudyError, function_files, read_runs, recipe_files, reward_files, validate_study
+from quagmires.study import function_files, read_runs, recipe_files, reward_files, validate_study
 
 
 envvars:
@@ -47,7 +45,6 @@ if snakemake.__version__.startswith("9.27."):  # another version may mean someth
     JobScheduler._schedule_reevalutation = look_again
 
 try:
-    WHERE = ", ".join(map(os.path.relpath, workflow.configfiles))
     validate_study(config, WHERE)
     RUNS = read_runs(config)
     # A report of what is there starts no job. Without a limit of GPUs, as in profiles/slurm, jobs run on other machines.
@@ -56,7 +53,7 @@ try:
         image = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
         check_start(config, WHERE, limit and limit.value, image)
 except StudyError as error:
-    raise WorkflowError(str(error))
+    raise WorkflowError(in_its_file(str(error), WHERE, CONFIG_FILES))
 
 # Everything but the tables, the figures and the report is made for every base model, in <results>: the study's folder, or
 # where the study has several base models base-{base_model} in it.
@@ -173,7 +170,8 @@ def modules(*names):
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
 TRAINING_FILES = modules("training", "callbacks", "provenance", "recipe", "recipe_keys", "weights")
-TRAINING_FILES += ["largek/common.py", "largek/models.py"]
+MODEL_FILES = [f"largek/{name}.py" for name in ("model_files", "models", "quick", "quick_models")]
+TRAINING_FILES += ["largek/common.py", *MODEL_FILES]
 DECODE_FILES = ["largek/decode.py", "largek/compiled.py", "largek/decode_step.c"]
 CPU_FILES = [*modules("cpu_llama"), *DECODE_FILES]
 # The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another. Of
@@ -186,13 +184,17 @@ RL_FILES += modules("known_fields", "lean_grpo", "rewards", "rl_trainers", "seed
 SAMPLE_FILES = [
     f"largek/{name}.py"
     for name in (
-        *("answers", "asking", "common", "models", "sample", "store", "tasks", "thoughts"),
+        *("answers", "asking", "chunks", "common", "engines", "problems", "sample", "store", "tasks", "thoughts"),
         f"engine_{config['sampling']['engine']}",
     )
-] + DECODE_FILES
-LOSS_FILES = [f"largek/{name}.py" for name in ("common", "loss", "models", "tasks")] + DECODE_FILES
+]
+SAMPLE_FILES += [*MODEL_FILES, *DECODE_FILES]
+LOSS_FILES = [f"largek/{name}.py" for name in ("common", "formats", "loss", "problems", "tasks")]
+LOSS_FILES += [*MODEL_FILES, *DECODE_FILES]
 PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "intervals", "passk")]
-GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
+GRADE_FILES = [
+    f"largek/{name}.py" for name in ("common", "formats", "grade", "grade_file", "problems", "store", "tasks", "verify")
+]
 FIGURE_FILES = [
     "workflow/scripts/quagmires/figure.mplstyle",
     *modules("bases", "figures", "kinds", "mixes", "predictors", "promises", "rank_statistics"),

@@ -43,7 +43,7 @@ else:
         """Take all sets of problems from public data, no text in two of them."""
         input:
             script="workflow/scripts/prepare_data.py",
-            largek=["largek/common.py", "largek/models.py", "largek/tasks.py"],
+            largek=["largek/common.py", *MODEL_FILES, "largek/problems.py", "largek/tasks.py"],
             tasks=config["data"]["tasks_file"],
             tokenizer="<results>/models/base/model",
         output:
@@ -92,7 +92,7 @@ rule select_mix:
         mix=cell("mix"),
         size=cell("size"),
         seed=cell("sft_seed"),
-        family=config["homogeneous_family"],
+        family=config.get("homogeneous_family", "none"),  # of a study that no run has a family in
         pool_share=config["pool_share"],
         held_out=config["held_out"],
         folder=subpath(output.examples, parent=True),

@@ -12,7 +12,8 @@ Reads a model folder and a mix (JSONL of {problem, solution}); writes into --out
 import argparse
 from pathlib import Path
 
-from largek.common import InputError, exit_on_bad_input, quick_exit, quick_imports, read_jsonl
+from largek.common import InputError, exit_on_bad_input, read_jsonl
+from largek.quick import quick_exit, quick_imports
 
 
 def main() -> None:
@@ -62,8 +63,8 @@ def main() -> None:
                     data = pack_dataset(data, recipe.max_length, recipe.packing_strategy)
                 elif recipe.padding_free:
                     recipe.max_length = None  # TRL wants to be sure that none is cut
-                more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
-                trainer = LeanSFTTrainer(model, args=recipe, **more)
+                options = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
+                trainer = LeanSFTTrainer(model, args=recipe, **options)
                 training.train(trainer, start=args.base)
             training.publish()
 
