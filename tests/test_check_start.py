@@ -9,6 +9,7 @@ import yaml
 from conftest import PRETEND, ROOT, run, wrong
 
 from quagmires.check_start import check_recipes, check_start
+from quagmires.configs import read_config
 from quagmires.study import StudyError, validate_study
 
 
@@ -138,7 +139,7 @@ def test_steps_of_rl_are_not_kept_of_adapters(workstation):
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
 def test_recipes_of_every_study_can_begin(path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    config = yaml.safe_load(path.read_text())
+    config = read_config(path.relative_to(ROOT))
     if "recipes" in config:
         check_recipes(config, path.name)
 
