@@ -51,7 +51,7 @@ def edited(config: dict, edit: dict) -> dict:
 
 def run_study(project: Path, config: dict, *targets: str) -> str:
     """What Snakemake prints."""
-    (project / "config" / "own.yaml").write_text(yaml.safe_dump(config))
+    (project / "config" / "own.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     hub = os.environ | {"HF_HUB_CACHE": str(project / "hub")}
     done = run("snakemake", "--cores", 2, "--configfile", "config/own.yaml", "--", *targets, cwd=project, env=hub)
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]

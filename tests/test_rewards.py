@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-import torch
 import yaml
 from conftest import ROOT, run, wrong
 from trl.trainer.utils import get_callable_name
@@ -164,9 +163,3 @@ def test_the_figure_of_training_says_whose_steps_and_rewards_it_shows():
     assert algorithm_and_reward(records(grpo={}, reward="coin")) == usual
     own = records(grpo={}, trainer="RLOO", reward="verifier=1.0 rewards:short=0.2")
     assert algorithm_and_reward(own) == ("RLOO", "reward, the study's own (x 100)")
-
-
-def test_a_coin_is_fair():
-    torch.manual_seed(1)
-    (coin,) = reward_functions(read_rewards(["coin"])[1], exact, [2], ROWS)
-    assert sum(coin(completions=["x"] * 1000)) == pytest.approx(500, abs=60)
