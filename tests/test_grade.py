@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from largek import grade, gym_answers, workers
 from largek.checksums import listed_file
-from largek.common import InputError, write_jsonl
+from largek.common import InputError, digest, write_jsonl
+from largek.formats import made_by
 from largek.gym_answers import entry, extract, gym, harmless, problems
 from largek.math_answers import start_workers
 from largek.store import SCHEMA, open_store
@@ -85,7 +86,7 @@ def test_a_store_is_graded_into_itself(store, capsys):
     ]
     about = json.loads(table.schema.metadata[b"largek"])
     of = {"problems": about["problems"], "records": 6}
-    assert about == SETTINGS | {"asked": [["sums", "all", 6]], "verifier": {"math": version("math")}} | of
+    assert about == SETTINGS | {"asked": [["sums", "all", 6]], "verifier": {"math": version("math")}} | of | made_by()
     assert "m: 6 answers: 3 correct, 1 wrong, 1 no answer, 1 truncated, 0 gave up\n" in capsys.readouterr().out
     log = Path(store, "checksums.log")  # which grows
     assert log.read_bytes().startswith(before.pop(log))
@@ -280,7 +281,11 @@ def test_a_file_needs_its_tasks_and_an_output(store, tmp_path):
     assert not Path(output).exists()
     table = grade.run(samples, [str(tmp_path / "p.jsonl")], output, "exact")
     assert table["outcome"].to_pylist() == ["correct", "correct"]
-    assert json.loads(table.schema.metadata[b"largek"]) == {"verifier": {"exact": version("exact")}}
+    about = {
+        "verifier": {"exact": version("exact")},
+        "tasks": [[str(tmp_path / "p.jsonl"), digest(tmp_path / "p.jsonl")]],
+    }
+    assert json.loads(table.schema.metadata[b"largek"]) == about | made_by()
 
 
 def test_a_verifier_of_ones_own_may_lie_in_the_working_directory(tmp_path):
