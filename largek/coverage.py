@@ -10,12 +10,13 @@ noise as loss and as gain, which draws the ratio to 1. So the true rates are dra
 hierarchical model that is fitted to all problems at once:
 
     rates lie on a grid that is even in arcsin(sqrt(rate)), on which the error of c / n is the same everywhere;
-    the base's rates have unknown weights on the grid; the checkpoint's rate is the same, or lies above or below it by a
-    step that is uniform up to one of a few widths, with unknown shares in each of five zones of the base's rate (the
-    unimodal prior of Stephens 2017, "False discovery rates: a new deal", Biostatistics 18, 275-294).
+    the base's rates have unknown weights on the grid; the checkpoint's rate is the same, or lies above it, below it, or
+    on either side by a step that is uniform up to one of a few widths, with unknown shares (the unimodal prior of
+    Stephens 2017, "False discovery rates: a new deal", Biostatistics 18, 275-294), which are those of all problems or
+    others in each of five zones of the base's rate: which of the two is unknown as well.
 
-A Gibbs sampler draws weights, shares and rates. Its parameters were chosen and its intervals checked by simulation
-(benchmarks/coverage_ratio.py, docs/largek/commands/coverage.md).
+A Gibbs sampler draws weights, shares and rates, and whether there are zones. Its parameters were chosen and its
+intervals checked by simulation (benchmarks/coverage_ratio.py, docs/largek/commands/coverage.md).
 
 `p` tests that nothing changed at all, p_i = q_i for every problem. Given the number of correct answers that both models
 have together, each split of them is then as likely as if the answers were dealt anew, so the test is exact.
@@ -41,8 +42,10 @@ DEALS = 1999  # of the test
 STEP = 0.6  # of the grid, in standard errors of a rate
 FINEST = 129  # points of the grid at most
 BASE_PRIOR = 0.25  # pseudo-problems at each point of the grid
-SAME_PRIOR, CHANGED_PRIOR = 0.3, 0.02  # pseudo-problems of a zone that did not change, and for each width that did
-ZONES = 5  # of the base's rate, each with shares of its own: a training may lose hard problems and gain others
+SAME_PRIOR, CHANGED_PRIOR = 0.3, 0.02  # pseudo-problems of a zone: the same; for each width below, and above
+BOTH_PRIOR = 0.1  # for each width on either side: a training that moves all rates a little loses about what it gains
+ZONES = (1, 5)  # of the base's rate, each with shares of its own: a training may lose hard problems and gain others,
+# but few problems say little about five sets of shares
 SURE = 0.95  # chance that its rate fell, or rose, from which a problem is named: fewer than 5 % are named wrongly
 NAMED = 10  # problems of either kind that are printed
 KEYS = ["task", "split", "problem"]
@@ -73,18 +76,27 @@ def draw_rates(
     points = len(rates)
     base_fits, checkpoint_fits = (likelihood(n[side], correct[side], rates) for side in (0, 1))
     steps = changes(points)
-    prior = np.array([SAME_PRIOR, *[CHANGED_PRIOR] * (len(steps) - 1)])
-    weights, shares = np.full(points, 1 / points), np.tile(prior / prior.sum(), (ZONES, 1))
-    zone = np.arange(points) * ZONES // points
+    widths = (len(steps) - 1) // 3
+    prior = np.repeat([SAME_PRIOR, CHANGED_PRIOR, BOTH_PRIOR], [1, 2 * widths, widths])
+    by_base = np.ascontiguousarray(steps.transpose(1, 0, 2))
+    weights, shares = np.full(points, 1 / points), np.tile(prior / prior.sum(), (ZONES[-1], 1))
+    zones = [np.arange(points) * number // points for number in ZONES]
+    zone = zones[-1]
     kept = np.empty((2, sweeps, n.shape[1]), np.uint8 if points < 256 else np.uint16)
     for sweep in range(-burn, sweeps):
-        moved = np.einsum("pk,kpq->pq", shares[zone], steps)
+        moved = (shares[zone][:, None] @ by_base)[:, 0]
         base = pick(base_fits * weights * (checkpoint_fits @ moved.T), rng)
         checkpoint = pick(checkpoint_fits * moved[base], rng)
-        kind = pick(shares[zone[base]] * steps[:, base, checkpoint].T, rng)
+        kind = pick(shares[zone[base]] * by_base[base, :, checkpoint], rng)
         weights = rng.dirichlet(BASE_PRIOR + np.bincount(base, minlength=points))
-        seen = np.bincount(zone[base] * len(prior) + kind, minlength=shares.size).reshape(shares.shape)
-        shares = np.array([rng.dirichlet(prior + row) for row in seen])
+        seen = [
+            np.bincount(each[base] * len(prior) + kind, minlength=number * len(prior)).reshape(number, -1)
+            for each, number in zip(zones, ZONES)
+        ]
+        log = np.array([evidence(each, prior) for each in seen])
+        (chosen,) = pick(np.exp(log - log.max())[None], rng)
+        zone = zones[chosen]
+        shares = np.array([rng.dirichlet(prior + row) for row in seen[chosen]])
         if sweep >= 0:
             kept[:, sweep] = base, checkpoint
         said(sweep + burn + 1)
@@ -108,18 +120,29 @@ def likelihood(n: np.ndarray, correct: np.ndarray, rates: np.ndarray) -> np.ndar
 def changes(points: int) -> np.ndarray:
     """How the checkpoint's rate lies to the base's, by kind: (kinds, points, points), rows sum to 1.
 
-    The first kind is the same rate; the others are even over 1 to w points below or above, for w = 1, 2, 4, ...; what
-    would be beyond the end of the grid is left out, and nothing is lost from rate 0 or gained from rate 1.
+    The first kind is the same rate; the others are even over 1 to w points below, then above, then on both sides, half
+    on either, each for w = 1, 2, 4, ...; what would be beyond the end of the grid is left out, and nothing is lost from
+    rate 0 or gained from rate 1.
     """
     distance = np.arange(points) - np.arange(points)[:, None]
+    widths = 2 ** np.arange(math.ceil(math.log2(points)) + 1)
     kinds = [np.eye(points)]
-    for side in (-1, 1):
-        for width in 2 ** np.arange(math.ceil(math.log2(points)) + 1):
-            inside = ((side * distance >= 1) & (side * distance <= width)).astype(float)
-            stuck = inside.sum(1) == 0
-            inside[stuck, stuck] = 1.0
-            kinds.append(inside / inside.sum(1, keepdims=True))
+    for sides in ((-1,), (1,), (-1, 1)):
+        for width in widths:
+            inside = [((side * distance >= 1) & (side * distance <= width)).astype(float) for side in sides]
+            chances = sum(part / np.maximum(part.sum(1, keepdims=True), 1) for part in inside)
+            stuck = chances.sum(1) == 0
+            chances[stuck, stuck] = 1.0
+            kinds.append(chances / chances.sum(1, keepdims=True))
     return np.array(kinds)
+
+
+def evidence(seen: np.ndarray, prior: np.ndarray) -> float:
+    """Logarithm of the chance of so many problems of each kind, (zones, kinds), over all shares that they may have."""
+    from scipy.special import gammaln
+
+    total = gammaln(prior.sum()) - gammaln(prior.sum() + seen.sum(1))
+    return float(total.sum() + (gammaln(prior + seen) - gammaln(prior)).sum())
 
 
 def pick(chances: np.ndarray, rng: np.random.Generator) -> np.ndarray:

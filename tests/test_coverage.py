@@ -11,7 +11,7 @@ from conftest import run
 
 from largek import coverage as module
 from largek.common import InputError
-from largek.coverage import changes, coverage, draw_rates, likelihood, nothing_changed, passed, ratio_of
+from largek.coverage import changes, coverage, draw_rates, evidence, likelihood, nothing_changed, passed, ratio_of
 
 
 def table(model: str, correct, n: int = 16, tasks=("t",)) -> pd.DataFrame:
@@ -22,13 +22,15 @@ def table(model: str, correct, n: int = 16, tasks=("t",)) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_kinds_of_change_are_distributions_on_one_side():
+def test_kinds_of_change_are_distributions_below_above_and_on_both_sides():
     kinds = changes(9)
     np.testing.assert_allclose(kinds.sum(2), 1)
     assert (kinds[0] == np.eye(9)).all()
-    half = len(kinds) // 2
-    assert all(np.triu(kind, 1).sum() == 0 for kind in kinds[1 : half + 1])
-    assert all(np.tril(kind, -1).sum() == 0 for kind in kinds[half + 1 :])
+    below, above, both = np.split(kinds[1:], 3)
+    assert all(np.triu(kind, 1).sum() == 0 for kind in below)
+    assert all(np.tril(kind, -1).sum() == 0 for kind in above)
+    np.testing.assert_allclose([kind[1:-1] for kind in both], ((below + above) / 2)[:, 1:-1])
+    assert (both[:, 0, 0] == 0).all() and (both[:, -1, -1] == 0).all()
 
 
 def test_the_sampler_draws_from_the_posterior(monkeypatch):
@@ -38,13 +40,25 @@ def test_the_sampler_draws_from_the_posterior(monkeypatch):
     n, correct = np.array([[4], [4]]), np.array([[3], [1]])
     draws = draw_rates(n, correct, 0, 4000, 50)
     kinds = changes(7)
-    prior = np.array([module.SAME_PRIOR, *[module.CHANGED_PRIOR] * (len(kinds) - 1)])
+    widths = (len(kinds) - 1) // 3
+    prior = np.array([module.SAME_PRIOR, *[module.CHANGED_PRIOR] * 2 * widths, *[module.BOTH_PRIOR] * widths])
     joint = np.einsum("k,kpq->pq", prior / prior.sum(), kinds)
     joint = joint * likelihood(n[0], correct[0], draws.rates).T * likelihood(n[1], correct[1], draws.rates)
     joint /= joint.sum()
     seen = np.zeros((7, 7))
     np.add.at(seen, (draws.base[:, 0], draws.checkpoint[:, 0]), 1 / 4000)
     assert np.abs(seen - joint).sum() < 0.15 and joint.max() < 0.5
+
+
+def test_the_evidence_is_the_chance_of_the_kinds_one_after_the_other():
+    """By Polya's urn, in each zone."""
+    prior, zones = np.array([0.3, 0.02, 0.1]), [[0, 0, 2], [1, 0, 0, 1]]
+    chance = 1.0
+    for kinds in zones:
+        for place, kind in enumerate(kinds):
+            chance *= (prior[kind] + kinds[:place].count(kind)) / (prior.sum() + place)
+    seen = np.array([[kinds.count(kind) for kind in range(3)] for kinds in zones])
+    assert evidence(seen, prior) == pytest.approx(math.log(chance))
 
 
 def test_the_test_is_exact():
