@@ -9,6 +9,7 @@ on loopback hands it out, one answer after another.
 
 import argparse
 import json
+import shutil
 import tempfile
 import threading
 import zipfile
@@ -83,7 +84,8 @@ def main() -> None:
     url = f"http://127.0.0.1:{server.server_address[1]}/v1/completions"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        data = {"dataset_kwargs": {"data_files": {"train": str(DATA / "problems.jsonl")}}}
+        shutil.copy(DATA / "problems.jsonl", folder)
+        data = {"dataset_kwargs": {"data_files": {"train": "problems.jsonl"}}}  # a path of this machine would be kept
         (folder / "programs.yaml").write_text(yaml.safe_dump(TASK | data))
         for model in MODELS:
             about = f"model={model},base_url={url},num_concurrent=1,tokenized_requests=False,tokenizer_backend=None"
