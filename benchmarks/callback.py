@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1] / "workflow" / "scripts"))
 import torch
 from datasets import Dataset
+from transformers import PrinterCallback
 from trl import SFTConfig
 
 from largek.callback import LargeK
@@ -40,6 +41,7 @@ def train(args: argparse.Namespace, folder: Path, watched: bool) -> tuple[float,
     columns["labels"] = [[-100] * start + ids[start:] for start, ids in encoded]
     data = Dataset.from_dict(columns)
     trainer = LeanSFTTrainer(model, args=recipe, train_dataset=data, processing_class=tokenizer)
+    trainer.remove_callback(PrinterCallback)
     spent, tokens = [], 0
     if watched:
         rows = read_jsonl(args.problems)

@@ -10,13 +10,15 @@ noise as loss and as gain, which draws the ratio to 1. So the true rates are dra
 hierarchical model that is fitted to all problems at once:
 
     rates lie on a grid that is even in arcsin(sqrt(rate)), on which the error of c / n is the same everywhere;
-    the base's rates have unknown weights on the grid; the checkpoint's rate is the same, or lies above it, below it, or
-    on either side by a step that is uniform up to one of a few widths, with unknown shares (the unimodal prior of
-    Stephens 2017, "False discovery rates: a new deal", Biostatistics 18, 275-294), which are those of all problems or
-    others in each of five zones of the base's rate: which of the two is unknown as well.
+    the base's rates have unknown weights on the grid; the checkpoint's rate is the same, or lies above or below it by a
+    step that is uniform up to one of a few widths, with unknown shares in each of five zones of the base's rate (the
+    unimodal prior of Stephens 2017, "False discovery rates: a new deal", Biostatistics 18, 275-294).
 
-A Gibbs sampler draws weights, shares and rates, and whether there are zones. Its parameters were chosen and its
-intervals checked by simulation (benchmarks/coverage_ratio.py, docs/largek/commands/coverage.md).
+What n answers cannot show, many changes too small to be seen or none, the prior decides, and with it the ratio. So half
+of the draws are made under a second prior, under which a rate also lies on either side of the base's by such a step.
+
+A Gibbs sampler draws weights, shares and rates. The parameters were chosen and the intervals checked by simulation
+(benchmarks/coverage_ratio.py, docs/largek/commands/coverage.md).
 
 `p` tests that nothing changed at all, p_i = q_i for every problem. Given the number of correct answers that both models
 have together, each split of them is then as likely as if the answers were dealt anew, so the test is exact.
@@ -42,10 +44,9 @@ DEALS = 1999  # of the test
 STEP = 0.6  # of the grid, in standard errors of a rate
 FINEST = 129  # points of the grid at most
 BASE_PRIOR = 0.25  # pseudo-problems at each point of the grid
-SAME_PRIOR, CHANGED_PRIOR = 0.3, 0.02  # pseudo-problems of a zone: the same; for each width below, and above
-BOTH_PRIOR = 0.1  # for each width on either side: a training that moves all rates a little loses about what it gains
-ZONES = (1, 5)  # of the base's rate, each with shares of its own: a training may lose hard problems and gain others,
-# but few problems say little about five sets of shares
+SAME_PRIOR, CHANGED_PRIOR = 0.3, 0.02  # pseudo-problems of a zone: the same; each width below, and above
+BOTH_PRIOR = 0.1  # for each width on either side, under the second prior
+ZONES = 5  # of the base's rate, each with shares of its own: a training may lose hard problems and gain others
 SURE = 0.95  # chance that its rate fell, or rose, from which a problem is named: fewer than 5 % are named wrongly
 NAMED = 10  # problems of either kind that are printed
 KEYS = ["task", "split", "problem"]
@@ -67,40 +68,51 @@ def draw_rates(
     burn: int = BURN,
     said: Callable[[int], None] = lambda done: None,
 ) -> Draws:
-    """Draws of the true rates of both models from their posterior; `n` and `correct` are (2, problems), base first.
+    """Draws of the true rates of both models from their posteriors, half of them under each prior; `n` and `correct`
+    are (2, problems), base first. `burn` sweeps are thrown away before each half.
 
     `said` is told how many sweeps are done.
     """
     rng = np.random.default_rng(derive_seed("coverage", seed))
     rates = grid_for(int(n.max()))
-    points = len(rates)
-    base_fits, checkpoint_fits = (likelihood(n[side], correct[side], rates) for side in (0, 1))
-    steps = changes(points)
-    widths = (len(steps) - 1) // 3
+    fits = [likelihood(n[side], correct[side], rates) for side in (0, 1)]
+    steps = changes(len(rates))
+    widths = len(steps) // 3
     prior = np.repeat([SAME_PRIOR, CHANGED_PRIOR, BOTH_PRIOR], [1, 2 * widths, widths])
+    first = sweeps - sweeps // 2
+    one = sample(*fits, steps[: 1 + 2 * widths], prior[: 1 + 2 * widths], rng, first, burn, said)
+    two = sample(*fits, steps, prior, rng, sweeps // 2, burn, lambda done: said(burn + first + done))
+    return Draws(rates, *np.concatenate([one, two], 1))
+
+
+def sample(
+    base_fits: np.ndarray,
+    checkpoint_fits: np.ndarray,
+    steps: np.ndarray,
+    prior: np.ndarray,
+    rng: np.random.Generator,
+    sweeps: int,
+    burn: int,
+    said: Callable[[int], None],
+) -> np.ndarray:
+    """Points of the grid, (2, sweeps, problems), base first, by Gibbs sampling under one prior on the kinds `steps`."""
+    points = base_fits.shape[1]
     by_base = np.ascontiguousarray(steps.transpose(1, 0, 2))
-    weights, shares = np.full(points, 1 / points), np.tile(prior / prior.sum(), (ZONES[-1], 1))
-    zones = [np.arange(points) * number // points for number in ZONES]
-    zone = zones[-1]
-    kept = np.empty((2, sweeps, n.shape[1]), np.uint8 if points < 256 else np.uint16)
+    weights, shares = np.full(points, 1 / points), np.tile(prior / prior.sum(), (ZONES, 1))
+    zone = np.arange(points) * ZONES // points
+    kept = np.empty((2, sweeps, len(base_fits)), np.uint8 if points < 256 else np.uint16)
     for sweep in range(-burn, sweeps):
         moved = (shares[zone][:, None] @ by_base)[:, 0]
         base = pick(base_fits * weights * (checkpoint_fits @ moved.T), rng)
         checkpoint = pick(checkpoint_fits * moved[base], rng)
         kind = pick(shares[zone[base]] * by_base[base, :, checkpoint], rng)
         weights = rng.dirichlet(BASE_PRIOR + np.bincount(base, minlength=points))
-        seen = [
-            np.bincount(each[base] * len(prior) + kind, minlength=number * len(prior)).reshape(number, -1)
-            for each, number in zip(zones, ZONES)
-        ]
-        log = np.array([evidence(each, prior) for each in seen])
-        (chosen,) = pick(np.exp(log - log.max())[None], rng)
-        zone = zones[chosen]
-        shares = np.array([rng.dirichlet(prior + row) for row in seen[chosen]])
+        seen = np.bincount(zone[base] * len(prior) + kind, minlength=shares.size).reshape(shares.shape)
+        shares = np.array([rng.dirichlet(prior + row) for row in seen])
         if sweep >= 0:
             kept[:, sweep] = base, checkpoint
         said(sweep + burn + 1)
-    return Draws(rates, *kept)
+    return kept
 
 
 def grid_for(n: int) -> np.ndarray:
@@ -135,14 +147,6 @@ def changes(points: int) -> np.ndarray:
             chances[stuck, stuck] = 1.0
             kinds.append(chances / chances.sum(1, keepdims=True))
     return np.array(kinds)
-
-
-def evidence(seen: np.ndarray, prior: np.ndarray) -> float:
-    """Logarithm of the chance of so many problems of each kind, (zones, kinds), over all shares that they may have."""
-    from scipy.special import gammaln
-
-    total = gammaln(prior.sum()) - gammaln(prior.sum() + seen.sum(1))
-    return float(total.sum() + (gammaln(prior + seen) - gammaln(prior)).sum())
 
 
 def pick(chances: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -222,7 +226,7 @@ def coverage(
         smallest = int(n.min())
         grid = grid_of(model, split, pd.Series(n.min(0)), ks or [1 << i for i in range(smallest.bit_length())])
         sweeps = min(sweeps, max(FEWEST, CELLS // n.shape[1]))
-        progress = Progress(f"{model}, {split}", sweeps + BURN, "sweeps", every=10)
+        progress = Progress(f"{model}, {split}", sweeps + 2 * BURN, "sweeps", every=10)
         draws = draw_rates(n, correct, (seed, split), sweeps, said=progress.update)
         head = {"model": model, "reference": reference}
         tasks = rows["task"].to_numpy()

@@ -11,7 +11,7 @@ from conftest import run
 
 from largek import coverage as module
 from largek.common import InputError
-from largek.coverage import changes, coverage, draw_rates, evidence, likelihood, nothing_changed, passed, ratio_of
+from largek.coverage import changes, coverage, draw_rates, likelihood, nothing_changed, passed, ratio_of
 
 
 def table(model: str, correct, n: int = 16, tasks=("t",)) -> pd.DataFrame:
@@ -33,32 +33,27 @@ def test_kinds_of_change_are_distributions_below_above_and_on_both_sides():
     assert (both[:, 0, 0] == 0).all() and (both[:, -1, -1] == 0).all()
 
 
-def test_the_sampler_draws_from_the_posterior(monkeypatch):
-    """One problem: the weights integrate to their prior means, so the joint posterior of both rates can be summed."""
+def test_the_sampler_draws_from_the_posteriors(monkeypatch):
+    """One problem: the weights integrate to their prior means, so the joint posterior of both rates can be summed. Half
+    of the draws are of the prior without changes on either side."""
     monkeypatch.setattr(module, "FINEST", 7)
     monkeypatch.setattr(module, "CHANGED_PRIOR", 0.25)
+    monkeypatch.setattr(module, "BOTH_PRIOR", 1.0)
     n, correct = np.array([[4], [4]]), np.array([[3], [1]])
-    draws = draw_rates(n, correct, 0, 4000, 50)
+    draws = draw_rates(n, correct, 0, 8000, 50)
     kinds = changes(7)
-    widths = (len(kinds) - 1) // 3
-    prior = np.array([module.SAME_PRIOR, *[module.CHANGED_PRIOR] * 2 * widths, *[module.BOTH_PRIOR] * widths])
-    joint = np.einsum("k,kpq->pq", prior / prior.sum(), kinds)
-    joint = joint * likelihood(n[0], correct[0], draws.rates).T * likelihood(n[1], correct[1], draws.rates)
-    joint /= joint.sum()
-    seen = np.zeros((7, 7))
-    np.add.at(seen, (draws.base[:, 0], draws.checkpoint[:, 0]), 1 / 4000)
-    assert np.abs(seen - joint).sum() < 0.15 and joint.max() < 0.5
-
-
-def test_the_evidence_is_the_chance_of_the_kinds_one_after_the_other():
-    """By Polya's urn, in each zone."""
-    prior, zones = np.array([0.3, 0.02, 0.1]), [[0, 0, 2], [1, 0, 0, 1]]
-    chance = 1.0
-    for kinds in zones:
-        for place, kind in enumerate(kinds):
-            chance *= (prior[kind] + kinds[:place].count(kind)) / (prior.sum() + place)
-    seen = np.array([[kinds.count(kind) for kind in range(3)] for kinds in zones])
-    assert evidence(seen, prior) == pytest.approx(math.log(chance))
+    fits = likelihood(n[0], correct[0], draws.rates).T * likelihood(n[1], correct[1], draws.rates)
+    widths, found = len(kinds) // 3, []
+    for sides, part in ((2, slice(4000)), (3, slice(4000, None))):
+        prior = np.array([module.SAME_PRIOR, *[module.CHANGED_PRIOR] * 2 * widths, *[module.BOTH_PRIOR] * widths])
+        prior = prior[: 1 + sides * widths]
+        joint = np.einsum("k,kpq->pq", prior / prior.sum(), kinds[: len(prior)]) * fits
+        joint /= joint.sum()
+        seen = np.zeros((7, 7))
+        np.add.at(seen, (draws.base[part, 0], draws.checkpoint[part, 0]), 1 / 4000)
+        assert np.abs(seen - joint).sum() < 0.15 and joint.max() < 0.5
+        found.append(joint)
+    assert np.abs(found[0] - found[1]).sum() > 0.1  # so that one cannot stand for the other
 
 
 def test_the_test_is_exact():
