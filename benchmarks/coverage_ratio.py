@@ -6,7 +6,7 @@
 A study draws problems with their rates before and after a training, and n answers to each from both models. The target
 is the ratio of what these problems lost to what they gained, in pass@K of the true rates. Three candidates:
 
-    model     largek.coverage: draws from the posterior of a hierarchical model
+    model     largek.coverage: draws from the posteriors of a hierarchical model under two priors
     halves    the sign of a change from half of the answers and its size from the other half, by unbiased pass@K,
               averaged over SPLITS splits; Fieller's interval of the ratio of two means
     plug-in   c / n in place of the rates; percentiles of a bootstrap over problems
@@ -30,7 +30,7 @@ K = 8
 SPLITS = 4
 DRAWS = 200  # of the bootstrap
 Z2 = 1.959964**2
-SWEEPS, BURN = 300, 75  # of the model: the command takes more
+SWEEPS, BURN = 400, 75  # of the model: the command takes more
 
 
 def worlds(size: int, rng: np.random.Generator) -> dict:
