@@ -15,7 +15,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 .DEFAULT_GOAL := study
 .PHONY: study setup setup-gpu smoke mislead mislead-rest explore smollm estimate check-gpu reference figures power test
 .PHONY: test-all docs lint format pins
-.PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
+.PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages callback,bench-$(name))
 .PHONY: $(foreach name,grading passk coverage coverage-ratio agreement engine imports peers,bench-$(name))
 
 study: setup        ## the laptop study, with progress on screen
@@ -186,13 +186,16 @@ bench-report: setup ## a page about 128,000 samples: seconds to make, open, filt
 	python benchmarks/report.py
 bench-lineages: study ## lineages per core-hour against the last commit before the study of long RL; a quarter of an hour
 	python benchmarks/lineages.py --base $(LAB)/models/base/model --problems $(LAB)/problems
+bench-callback: study ## CPU seconds of an SFT run with largek.callback and without; two minutes
+	python benchmarks/callback.py --base $(LAB)/models/base/model \
+	    --mix $(LAB)/mixes/random-336k/examples.jsonl --problems $(LAB)/problems/predict.jsonl
 bench-grading: setup data/math500_test.jsonl  ## answers graded a second against Math-Verify, one after another
 	python benchmarks/grading.py --problems data/math500_test.jsonl
 bench-passk: setup .bench/passk-inference/ready  ## pass@k for every k against the package passk-inference
 	python benchmarks/passk.py --peer .bench/passk-inference
 bench-coverage: setup  ## how often intervals hold, and their length against others: the tables of docs/largek/intervals.md
 	python benchmarks/coverage.py --page docs/largek/intervals.md
-bench-coverage-ratio: setup  ## how often the interval of largek coverage holds: the table of its page; hours
+bench-coverage-ratio: setup  ## how often the interval of largek coverage holds: the table of its page; half an hour
 	python benchmarks/coverage_ratio.py --page docs/largek/commands/coverage.md
 bench-agreement: setup .bench/lm-eval/ready .bench/lighteval/ready data/gsm8k_test.jsonl data/gsm8k_labelled_solutions.jsonl \
     data/smollm2-135m-instruct  ## verdicts on the same answers against lm-evaluation-harness and lighteval

@@ -1,19 +1,22 @@
 """How often the interval of `largek coverage` holds, and how far the plug-in ratio is drawn to 1.
 
-    python benchmarks/coverage_ratio.py --page docs/largek/commands/coverage.md     # an hour on one core
+    python benchmarks/coverage_ratio.py --page docs/largek/commands/coverage.md     # half an hour on two cores
     python benchmarks/coverage_ratio.py --quick
 
 A study draws problems with their rates before and after a training, and n answers to each from both models. The target
 is the ratio of what these problems lost to what they gained, in pass@K of the true rates. Three candidates:
 
-    model     largek.coverage: draws from the posterior of a hierarchical model
+    model     largek.coverage: draws from the posteriors of a hierarchical model under two priors
     halves    the sign of a change from half of the answers and its size from the other half, by unbiased pass@K,
               averaged over SPLITS splits; Fieller's interval of the ratio of two means
     plug-in   c / n in place of the rates; percentiles of a bootstrap over problems
 """
 
 import argparse
+import os
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +30,7 @@ K = 8
 SPLITS = 4
 DRAWS = 200  # of the bootstrap
 Z2 = 1.959964**2
-SWEEPS, BURN = 300, 75  # of the model: the command takes more
+SWEEPS, BURN = 400, 75  # of the model: the command takes more
 
 
 def worlds(size: int, rng: np.random.Generator) -> dict:
@@ -137,8 +140,8 @@ def study(name: str, size: int, n: int, seed: int) -> dict:
     return row
 
 
-def cells(name: str, size: int, n: int, studies: int) -> dict:
-    rows = pd.DataFrame([study(name, size, n, seed) for seed in range(studies)])
+def cells(name: str, size: int, n: int, studies: int, workers: ProcessPoolExecutor) -> dict:
+    rows = pd.DataFrame(workers.map(partial(study, name, size, n), range(studies), chunksize=5))
     made = {"problems": size, "world": name, "answers": n, "true ratio": f"{rows['truth'].median():.2f}"}
     for way in ("plug-in", "halves", "model"):
         made[way] = f"{rows[way].median():.2f}" if rows[way].notna().mean() > 0.5 else "–"
@@ -157,16 +160,19 @@ def main() -> None:
     parser.add_argument("--answers", type=int, nargs="+", default=[16, 64, 256])
     parser.add_argument("--studies", type=int, default=400, help="a cell; of many problems a quarter")
     parser.add_argument("--quick", action="store_true", help="30 problems, 40 studies: a minute")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: as many as CPUs")
     parser.add_argument("--page", type=Path, help="file that gets the table")
     args = parser.parse_args()
     if args.quick:
         args.problems, args.studies = [30], 40
     start, rows = time.perf_counter(), []
-    for size in args.problems:
-        for name in args.world or worlds(3, np.random.default_rng(0)):
-            for n in args.answers:
-                rows.append(cells(name, size, n, args.studies if size <= 100 else args.studies // 4))
-                print(f"{time.perf_counter() - start:.0f} s", *rows[-1].values(), sep="  ", flush=True)
+    with ProcessPoolExecutor(args.processes) as workers:
+        for size in args.problems:
+            for name in args.world or worlds(3, np.random.default_rng(0)):
+                for n in args.answers:
+                    studies = args.studies if size <= 100 else args.studies // 4
+                    rows.append(cells(name, size, n, studies, workers))
+                    print(f"{time.perf_counter() - start:.0f} s", *rows[-1].values(), sep="  ", flush=True)
     text = as_markdown(pd.DataFrame(rows))
     print(text)
     if args.page:

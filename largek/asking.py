@@ -7,7 +7,7 @@ among its settings.
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from largek.common import InputError, read_jsonl
@@ -78,9 +78,7 @@ class Asking(NamedTuple):
         leaves one out without a word."""
         source = tokenizer.chat_template
         source = "\n".join(source.values()) if isinstance(source, dict) else source
-        for key in self.template:
-            if not re.search(rf"\b{re.escape(key)}\b", source):
-                raise InputError(f"--template {key}: the chat template of {model} has no such keyword")
+        check_keywords(self.template, source, model)
         messages = self.messages({"task": "", "problem": "1 + 1"})
         try:
             how = {"add_generation_prompt": True, "tokenize": False}
@@ -93,6 +91,13 @@ class Asking(NamedTuple):
         if self.system and self.system.strip() not in text:
             raise InputError(f"{model}: its chat template leaves out the system prompt; put it into --prompt")
         return text
+
+
+def check_keywords(keywords: Iterable[str], source: str, model: str) -> None:
+    """Raises InputError if a keyword stands nowhere in the text of a chat template."""
+    for key in keywords:
+        if not re.search(rf"\b{re.escape(key)}\b", source):
+            raise InputError(f"--template {key}: the chat template of {model} has no such keyword")
 
 
 def read_asking(

@@ -7,9 +7,9 @@ t_i tokens of which C are correct and W are not,
     sum over i in C, w from 0 to |W| of  w! (n - w - 1)! / n!  *  number of w-subsets S of W with t_S + t_i <= B
 
 since i then comes first of the correct ones, after just those in S. With t tokens for every answer that is pass@k at
-k = B / t (rounded down), as Chen et al. 2021 have it (https://arxiv.org/abs/2107.03374). To compare models at an equal
-budget and not at equal k is the question of Hassid et al. 2024 (https://arxiv.org/abs/2404.00725). Here the number is
-averaged over ORDERS random orders, in which each answer comes first equally often.
+k = B / t (rounded down), as Chen et al. 2021 have it (https://arxiv.org/abs/2107.03374). Hassid et al. 2024
+(https://arxiv.org/abs/2404.00725) compare models of unlike size so, at an equal budget of compute or time and not at
+equal k. Here the number is averaged over ORDERS random orders, in which each answer comes first equally often.
 
 An answer that does not end within the budget does not count, and a budget above the tokens of all answers to some
 problem is refused: more answers would have to be made up.

@@ -171,6 +171,8 @@ def parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="put three stores of real answers into a folder, to try the other commands")
     demo.add_argument("folder", nargs="?", default="largek-demo", metavar="DIR", help="to make (default: %(default)s)")
+    files = "put down files of lm-evaluation-harness in place of stores, to begin with `largek import`"
+    demo.add_argument("--lm-eval", action="store_true", help=files)
 
     sample = commands.add_parser("sample", help="sample answers from a model")
     model = "model folder, hub name, or name at the endpoint; several, one after the other, spare their start-up"
@@ -361,16 +363,19 @@ def main(argv: list[str] | None = None) -> None:
         if args.command == "demo":
             from largek import demo
 
-            demo.run(args.folder)
+            demo.run(args.folder, args.lm_eval)
         elif args.command == "sample":
-            from largek import sample
+            from largek import sample, templates
 
             stores = one_each("--store", args.store, "--model", args.model)
             outputs = one_each("--output", args.output, "--model", args.model)
             names = one_each("--name", args.name, "--model", args.model)
             how = {key: getattr(args, key) for key in SAMPLING}
+            keywords = dict(args.template or [])
 
             def sample_one(model: str, store: str | None, output: str | None, name: str | None) -> None:
+                if args.engine != "openai":
+                    templates.check(model, args.chat_template, keywords)
                 sample.run(model, args.tasks, args.samples, store=store, output=output, name=name, **how)
 
             for_each("models", sample_one, zip(args.model, stores, outputs, names))
@@ -417,8 +422,9 @@ def main(argv: list[str] | None = None) -> None:
 
             report.run(args.stores, args.output, args.training)
         elif args.command == "loss":
-            from largek import loss
+            from largek import loss, templates
 
+            templates.check(args.model, args.chat_template)
             options = {"name": args.name, "batch_size": args.batch_size}
             options |= {"prompt": args.prompt, "chat_template": args.chat_template}
             loss.run(args.model, args.examples, args.output, **options)

@@ -14,7 +14,10 @@ hierarchical model that is fitted to all problems at once:
     step that is uniform up to one of a few widths, with unknown shares in each of five zones of the base's rate (the
     unimodal prior of Stephens 2017, "False discovery rates: a new deal", Biostatistics 18, 275-294).
 
-A Gibbs sampler draws weights, shares and rates. Its parameters were chosen and its intervals checked by simulation
+What n answers cannot show, many changes too small to be seen or none, the prior decides, and with it the ratio. So half
+of the draws are made under a second prior, under which a rate also lies on either side of the base's by such a step.
+
+A Gibbs sampler draws weights, shares and rates. The parameters were chosen and the intervals checked by simulation
 (benchmarks/coverage_ratio.py, docs/largek/commands/coverage.md).
 
 `p` tests that nothing changed at all, p_i = q_i for every problem. Given the number of correct answers that both models
@@ -42,7 +45,8 @@ DEALS = 1999  # of the test
 STEP = 0.6  # of the grid, in standard errors of a rate
 FINEST = 129  # points of the grid at most
 BASE_PRIOR = 0.25  # pseudo-problems at each point of the grid
-SAME_PRIOR, CHANGED_PRIOR = 0.3, 0.02  # pseudo-problems of a zone that did not change, and for each width that did
+SAME_PRIOR, CHANGED_PRIOR = 0.3, 0.02  # pseudo-problems of a zone: the same; each width below, and above
+BOTH_PRIOR = 0.1  # for each width on either side, under the second prior
 ZONES = 5  # of the base's rate, each with shares of its own: a training may lose hard problems and gain others
 SURE = 0.95  # chance that its rate fell, or rose, from which a problem is named: fewer than 5 % are named wrongly
 NAMED = 10  # problems of either kind that are printed
@@ -65,31 +69,51 @@ def draw_rates(
     burn: int = BURN,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Draws:
-    """Draws of the true rates of both models from their posterior; `n` and `correct` are (2, problems), base first.
+    """Draws of the true rates of both models from their posteriors, half of them under each prior; `n` and `correct`
+    are (2, problems), base first. `burn` sweeps are thrown away before each half.
 
     `progress` is told how many sweeps are done.
     """
     rng = np.random.default_rng(derive_seed("coverage", seed))
     rates = grid_for(int(n.max()))
-    points = len(rates)
-    base_fits, checkpoint_fits = (likelihood(n[side], correct[side], rates) for side in (0, 1))
-    steps = changes(points)
-    prior = np.array([SAME_PRIOR, *[CHANGED_PRIOR] * (len(steps) - 1)])
+    fits = [likelihood(n[side], correct[side], rates) for side in (0, 1)]
+    steps = changes(len(rates))
+    widths = len(steps) // 3
+    prior = np.repeat([SAME_PRIOR, CHANGED_PRIOR, BOTH_PRIOR], [1, 2 * widths, widths])
+    first = sweeps - sweeps // 2
+    one = sample(*fits, steps[: 1 + 2 * widths], prior[: 1 + 2 * widths], rng, first, burn, progress)
+    two = sample(*fits, steps, prior, rng, sweeps // 2, burn, lambda done: progress(burn + first + done))
+    return Draws(rates, *np.concatenate([one, two], 1))
+
+
+def sample(
+    base_fits: np.ndarray,
+    checkpoint_fits: np.ndarray,
+    steps: np.ndarray,
+    prior: np.ndarray,
+    rng: np.random.Generator,
+    sweeps: int,
+    burn: int,
+    progress: Callable[[int], None],
+) -> np.ndarray:
+    """Points of the grid, (2, sweeps, problems), base first, by Gibbs sampling under one prior on the kinds `steps`."""
+    points = base_fits.shape[1]
+    by_base = np.ascontiguousarray(steps.transpose(1, 0, 2))
     weights, shares = np.full(points, 1 / points), np.tile(prior / prior.sum(), (ZONES, 1))
     zone = np.arange(points) * ZONES // points
-    kept = np.empty((2, sweeps, n.shape[1]), np.uint8 if points < 256 else np.uint16)
+    kept = np.empty((2, sweeps, len(base_fits)), np.uint8 if points < 256 else np.uint16)
     for sweep in range(-burn, sweeps):
-        moved = np.einsum("pk,kpq->pq", shares[zone], steps)
+        moved = (shares[zone][:, None] @ by_base)[:, 0]
         base = pick(base_fits * weights * (checkpoint_fits @ moved.T), rng)
         checkpoint = pick(checkpoint_fits * moved[base], rng)
-        kind = pick(shares[zone[base]] * steps[:, base, checkpoint].T, rng)
+        kind = pick(shares[zone[base]] * by_base[base, :, checkpoint], rng)
         weights = rng.dirichlet(BASE_PRIOR + np.bincount(base, minlength=points))
         seen = np.bincount(zone[base] * len(prior) + kind, minlength=shares.size).reshape(shares.shape)
         shares = np.array([rng.dirichlet(prior + row) for row in seen])
         if sweep >= 0:
             kept[:, sweep] = base, checkpoint
         progress(sweep + burn + 1)
-    return Draws(rates, *kept)
+    return kept
 
 
 def grid_for(n: int) -> np.ndarray:
@@ -109,17 +133,20 @@ def likelihood(n: np.ndarray, correct: np.ndarray, rates: np.ndarray) -> np.ndar
 def changes(points: int) -> np.ndarray:
     """How the checkpoint's rate lies to the base's, by kind: (kinds, points, points), rows sum to 1.
 
-    The first kind is the same rate; the others are even over 1 to w points below or above, for w = 1, 2, 4, ...; what
-    would be beyond the end of the grid is left out, and nothing is lost from rate 0 or gained from rate 1.
+    The first kind is the same rate; the others are even over 1 to w points below, then above, then on both sides, half
+    on either, each for w = 1, 2, 4, ...; what would be beyond the end of the grid is left out, and nothing is lost from
+    rate 0 or gained from rate 1.
     """
     distance = np.arange(points) - np.arange(points)[:, None]
+    widths = 2 ** np.arange(math.ceil(math.log2(points)) + 1)
     kinds = [np.eye(points)]
-    for side in (-1, 1):
-        for width in 2 ** np.arange(math.ceil(math.log2(points)) + 1):
-            inside = ((side * distance >= 1) & (side * distance <= width)).astype(float)
-            stuck = inside.sum(1) == 0
-            inside[stuck, stuck] = 1.0
-            kinds.append(inside / inside.sum(1, keepdims=True))
+    for sides in ((-1,), (1,), (-1, 1)):
+        for width in widths:
+            inside = [((side * distance >= 1) & (side * distance <= width)).astype(float) for side in sides]
+            chances = sum(part / np.maximum(part.sum(1, keepdims=True), 1) for part in inside)
+            stuck = chances.sum(1) == 0
+            chances[stuck, stuck] = 1.0
+            kinds.append(chances / chances.sum(1, keepdims=True))
     return np.array(kinds)
 
 
@@ -200,7 +227,7 @@ def coverage(
         smallest = int(n.min())
         grid = grid_of(model, split, pd.Series(n.min(0)), ks or [1 << i for i in range(smallest.bit_length())])
         sweeps = min(sweeps, max(FEWEST, CELLS // n.shape[1]))
-        progress = Progress(f"{model}, {split}", sweeps + BURN, "sweeps", every=10)
+        progress = Progress(f"{model}, {split}", sweeps + 2 * BURN, "sweeps", every=10)
         draws = draw_rates(n, correct, (seed, split), sweeps, progress=progress.update)
         head = {"model": model, "reference": reference}
         tasks = rows["task"].to_numpy()

@@ -4,12 +4,16 @@ demo_data/ holds 64 answers of each of three models of the lab (0.34 million par
 problems: of a base model, of one fine-tuned on the shortest worked solutions (`simple`, 336,000 tokens) and of one
 fine-tuned on randomly drawn ones (`random`, 42,000 tokens); and their losses on 400 held-out examples. A problem is a
 program over five digits, and the answer is what stands after the word `answer`.
+
+With `--lm-eval` the folder holds no stores but files of lm-evaluation-harness: it has asked the same models the same
+problems, 16 answers to each (benchmarks/demo_files.py).
 """
 
 import json
 import os
 import shlex
 import shutil
+import zipfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,6 +23,7 @@ from largek.store import open_store
 from largek.verify import Verdict
 
 DATA = Path(__file__).with_name("demo_data")
+LM_EVAL = DATA / "lm_eval.zip"  # lm-eval/MODEL/samples_programs_TIME.jsonl and results_TIME.json, as the tool left them
 MODELS = {"base": "3f57b667", "simple": "2a9835ec", "random": "cf16b51b"}  # beginnings of the digests of their weights
 SETTINGS = {"engine": "transformers", "temperature": 1.0, "top_p": 1.0, "max_tokens": 50, "seed": 14}
 SETTINGS |= {"chat_template": False, "dtype": "float32"}
@@ -33,6 +38,19 @@ STEPS = [
     ("all of it on one page, with every answer", "report {base} {simple} {random} --output {page}"),
     ("which checkpoint should go to reinforcement learning?", "rank {base} {simple} {random}"),
 ]
+LM_EVAL_STEPS = [
+    ("a store of the samples of each model", "import {files}/base/samples_*.jsonl --store {base}"),
+    ("", "import {files}/simple/samples_*.jsonl --store {simple}"),
+    ("", "import {files}/random/samples_*.jsonl --store {random}"),
+    ("the tool's own verdicts: on the first answer alone", "grade {base} {simple} {random} --verifier recorded"),
+    ("what the tool has printed, with intervals", "passk {base} {simple} {random}"),
+    ("a verdict on every answer", "grade {base} {simple} {random} --verifier largek.demo:verify"),
+    ("pass@k: simple leads at k = 1, random at k = 16", "passk {base} {simple} {random} --k 1,4,16"),
+    ("is the difference more than chance?", "compare {simple} {random} --k 1,4,16"),
+    ("what did each training lose and gain against the base?", "coverage {base} {simple} {random} --k 1,8"),
+    ("which checkpoint should go to reinforcement learning?", "rank {base} {simple} {random}"),
+    ("all of it on one page, with every answer", "report {base} {simple} {random} --output {page}"),
+]
 
 
 def verify(text: str, problem: dict) -> Verdict:
@@ -44,8 +62,9 @@ def verify(text: str, problem: dict) -> Verdict:
     return Verdict("correct" if extracted == problem["answer"] else "wrong", extracted)
 
 
-def run(folder: str = "largek-demo") -> list[str]:
-    """Put the stores into `folder`, which must be new or empty; print and return the commands, to be run in this order.
+def run(folder: str = "largek-demo", lm_eval: bool = False) -> list[str]:
+    """Put the stores, or with `lm_eval` the files of lm-evaluation-harness, into `folder`, which must be new or empty;
+    print and return the commands, to be run in this order.
 
     The folder is whole or absent. Raises InputError.
     """
@@ -56,19 +75,28 @@ def run(folder: str = "largek-demo") -> list[str]:
         raise InputError(f"{folder}: there is no folder {target.parent} to make it in")
     building = target.absolute().with_name(f".{target.name}.{os.getpid()}")
     try:
-        write_stores(building)
+        if lm_eval:
+            with zipfile.ZipFile(LM_EVAL) as archive:
+                archive.extractall(building)
+        else:
+            write_stores(building)
         os.replace(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    names = {name: target / name for name in MODELS}
+    names = {name: target / name for name in MODELS} | {"files": target / "lm-eval"}
     names |= {"band": target / "band.jsonl", "control": target / "control.jsonl", "page": target / "report.html"}
     quoted = {name: shlex.quote(str(path)) for name, path in names.items()}
-    commands = [f"largek {command.format(**quoted)}" for _, command in STEPS]
-    stores = ", ".join(quoted[name] for name in MODELS)
-    print(f"Real answers of three models, {SAMPLES} to each of 64 problems: {stores}.")
+    steps = LM_EVAL_STEPS if lm_eval else STEPS
+    commands = [f"largek {command.format(**quoted)}" for _, command in steps]
+    if lm_eval:
+        what = "What lm-evaluation-harness has left of three models, 16 answers to each of 64 problems"
+        print(f"{what}: {quoted['files']}.")
+    else:
+        stores = ", ".join(quoted[name] for name in MODELS)
+        print(f"Real answers of three models, {SAMPLES} to each of 64 problems: {stores}.")
     print("No model is needed for what follows. Run these one after the other:\n")
-    for (why, _), command in zip(STEPS, commands):
-        print(f"# {why}\n{command}")
+    for (why, _), command in zip(steps, commands):
+        print(f"# {why}\n{command}" if why else command)
     return commands
 
 

@@ -3,6 +3,8 @@
 EXAMPLES = {
     "demo": "largek demo largek-demo",
     "sample": "largek sample --model MODEL --tasks problems.jsonl --samples 64 --store runs/a",
+    "import": "largek import results/model/samples_gsm8k_*.jsonl --store runs/a",
+    "export": "largek export runs/a --inspect --output a.eval",
     "grade": "largek grade runs/a --verifier math",
     "passk": "largek passk runs/a --k 1,8,64",
     "compare": "largek compare runs/a runs/b --k 1,64",
@@ -15,6 +17,4 @@ EXAMPLES = {
 
 
 def ending(command: str) -> str:
-    """Of a command that has no example, the page alone."""
-    example = f"Example: {EXAMPLES[command]}. " if command in EXAMPLES else ""
-    return f"{example}More in docs/largek/commands/{command}.md."
+    return f"Example: {EXAMPLES[command]}. More in docs/largek/commands/{command}.md."

@@ -2,16 +2,17 @@
 endpoint."""
 
 import json
+import os
 import time
 from pathlib import Path
 
 import pytest
-from conftest import run
+from conftest import ROOT, run
 from endpoint import Endpoint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from largek import sample
+from largek import sample, templates
 from largek.answers import Reader, before
 from largek.asking import Asking, read_asking, read_examples
 from largek.cli import SAMPLING, parser
@@ -122,6 +123,41 @@ def test_examples_that_are_none_are_named(chat_model, task, tmp_path, rows, numb
     with pytest.raises(InputError) as error:
         ask(chat_model, task, tmp_path / "s", few_shot=[str(tmp_path / "s.jsonl"), *number])
     assert message in str(error.value) and "\n" not in str(error.value) and not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize(
+    "where", ["chat_template.jinja", "tokenizer_config.json", "chat_template.json", "additional_chat_templates/a.jinja"]
+)
+def test_the_files_of_a_model_tell_its_template(where, tmp_path):
+    templates.check(str(tmp_path), None)  # none there
+    templates.check("some/name-on-the-hub", True, ["thinking"])
+    path = tmp_path / where
+    path.parent.mkdir(exist_ok=True)
+    named = json.dumps({"chat_template": [{"name": "a", "template": CHATML}]})
+    path.write_text(named if path.suffix == ".json" else CHATML)
+    templates.check(str(tmp_path), False)
+    templates.check(str(tmp_path), True, ["enable_thinking"])
+    with pytest.raises(InputError, match="has a chat template; say --chat-template yes or --chat-template no"):
+        templates.check(str(tmp_path), None)
+    with pytest.raises(InputError, match=r"--template thinking: the chat template of .* has no such keyword"):
+        templates.check(str(tmp_path), True, ["enable_thinking", "thinking"])
+
+
+@pytest.mark.parametrize("command", ["sample", "loss"])
+def test_a_template_is_read_before_torch_is(command, task, tmp_path):
+    """In a process that has neither torch nor transformers."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "tokenizer_config.json").write_text(json.dumps({"chat_template": CHATML}))
+    hide = "import sys; sys.modules |= dict.fromkeys(('torch', 'transformers', 'tokenizers'))"
+    program = f"{hide}; from largek.cli import command; command()"
+    how = ["--tasks", task, "--samples", 2, "--store", "s", "--chat-template", "yes", "--template", "thinking=no"]
+    how, message = {
+        "sample": (how, "--template thinking: the chat template of m has no such keyword"),
+        "loss": (["--examples", task, "--output", "l"], "m: has a chat template; say --chat-template yes or"),
+    }[command]
+    words = ["-c", program, command, "--model", "m", *how]
+    done = run("python", *words, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
 def ask(model: Path, task: str, store: Path, n: int = 2, chat: bool | None = True, **changes) -> list[dict]:

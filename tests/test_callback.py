@@ -1,12 +1,22 @@
 """largek.callback in TRL's own trainers: weights to the last bit, kills, what is written, what is kept."""
 
+import itertools
 import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
 
 import pytest
 import torch
+from conftest import ROOT, run
 from datasets import Dataset
+from transformers import Trainer
+from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from largek import callback as module
 from largek.callback import LargeK, read_training
 from largek.common import InputError, write_jsonl
 from largek.models import load
@@ -77,33 +87,60 @@ def test_the_weights_are_those_of_a_training_without_it(kind, small_model, tasks
     assert own == [set(row) for row in watched.state.log_history if "largek/pass@1" not in row]
 
 
-def test_a_training_that_was_killed_gives_the_same_file(small_model, tasks, tmp_path):
-    whole = sft(small_model, tmp_path / "whole")
-    callback(tasks, every=1).add_to(whole)
+def watched(kind, model, folder, tasks: str) -> Trainer:
+    trainer = kind(model, folder)
+    callback(tasks, every=1).add_to(trainer)
+    return trainer
+
+
+def at_each_moment(do: Callable[[int], None]) -> Callable:
+    """For sys.setprofile: `do` is told of the first, second, ... moment at which largek.callback calls something."""
+    moments = itertools.count(1)
+
+    def seen(frame, event: str, _) -> None:
+        if frame.f_code.co_filename == module.__file__ and event in ("call", "c_call"):
+            do(next(moments))
+
+    return seen
+
+
+def train_until(moment: int, kind: str, *where: str) -> None:
+    """What the killed process runs."""
+    torch.set_num_threads(1)
+    trainer = watched(globals()[kind], *where)
+    sys.setprofile(at_each_moment(lambda now: now == moment and os.kill(os.getpid(), signal.SIGKILL)))
+    trainer.train()
+
+
+@pytest.mark.parametrize("kind", [sft, grpo])
+def test_a_training_that_was_killed_gives_the_same_file(kind, small_model, tasks, tmp_path):
+    """By SIGKILL, at any moment of any measurement: before the first checkpoint, between two, while a model is kept."""
+    whole, moments = watched(kind, small_model, tmp_path / "whole", tasks), []
+    sys.setprofile(at_each_moment(moments.append))
     whole.train()
-    cut = sft(small_model, tmp_path / "cut")
-    dying = callback(tasks, every=1).add_to(cut)
-    ended = dying.on_step_end
-
-    def die(args, state, control, **kwargs):
-        ended(args, state, control, **kwargs)
-        if state.global_step == 3:  # a step after the checkpoint, with a row of its own
-            raise KeyboardInterrupt
-
-    dying.on_step_end = die
-    with pytest.raises(KeyboardInterrupt):
-        cut.train()
-    assert [row["step"] for row in read_training(tmp_path / "cut" / "largek.jsonl")[1]] == [0, 1, 2, 3]
-    again = sft(small_model, tmp_path / "cut")
-    callback(tasks, every=1).add_to(again)
-    again.train(resume_from_checkpoint=True)
+    sys.setprofile(None)
+    moment = random.SystemRandom().randint(1, len(moments))
+    cut = str(tmp_path / "cut")
+    words = [moment, kind.__name__, str(small_model), cut, tasks]
+    code = f"import test_callback; test_callback.train_until(*{words!r})"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), str(ROOT / "workflow" / "scripts")])
+    killed = run("python", "-c", code, env=os.environ | {"PYTHONPATH": path})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    again = watched(kind, small_model, cut, tasks)
+    again.train(resume_from_checkpoint=get_last_checkpoint(cut))
     files = [(tmp_path / name / "largek.jsonl").read_bytes() for name in ("whole", "cut")]
-    assert files[0] == files[1]
-    assert (tmp_path / "whole" / "best").resolve().name == (tmp_path / "cut" / "best").resolve().name
-    other = sft(small_model, tmp_path / "cut")
+    assert files[0] == files[1], f"killed at moment {moment} of {len(moments)}"
+    kept = [sorted(path.name for path in (tmp_path / name).glob("*best*")) for name in ("whole", "cut")]
+    assert kept[0] == kept[1], f"killed at moment {moment} of {len(moments)}"
+    assert same(*(load(str(tmp_path / name / "best"))[0].state_dict() for name in ("whole", "cut")))
+
+
+def test_a_training_that_goes_on_is_measured_as_before(small_model, tasks, tmp_path):
+    watched(sft, small_model, tmp_path, tasks).train()
+    other = sft(small_model, tmp_path)
     callback(tasks, every=1, seed=7).add_to(other)
     with pytest.raises(InputError, match="made with another seed"):
-        other.train(resume_from_checkpoint=True)
+        other.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
 
 
 def test_the_best_is_kept_and_not_the_last(small_model, tasks, tmp_path, monkeypatch):

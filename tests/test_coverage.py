@@ -22,29 +22,38 @@ def table(model: str, correct, n: int = 16, tasks=("t",)) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_kinds_of_change_are_distributions_on_one_side():
+def test_kinds_of_change_are_distributions_below_above_and_on_both_sides():
     kinds = changes(9)
     np.testing.assert_allclose(kinds.sum(2), 1)
     assert (kinds[0] == np.eye(9)).all()
-    half = len(kinds) // 2
-    assert all(np.triu(kind, 1).sum() == 0 for kind in kinds[1 : half + 1])
-    assert all(np.tril(kind, -1).sum() == 0 for kind in kinds[half + 1 :])
+    below, above, both = np.split(kinds[1:], 3)
+    assert all(np.triu(kind, 1).sum() == 0 for kind in below)
+    assert all(np.tril(kind, -1).sum() == 0 for kind in above)
+    np.testing.assert_allclose([kind[1:-1] for kind in both], ((below + above) / 2)[:, 1:-1])
+    assert (both[:, 0, 0] == 0).all() and (both[:, -1, -1] == 0).all()
 
 
-def test_the_sampler_draws_from_the_posterior(monkeypatch):
-    """One problem: the weights integrate to their prior means, so the joint posterior of both rates can be summed."""
+def test_the_sampler_draws_from_the_posteriors(monkeypatch):
+    """One problem: the weights integrate to their prior means, so the joint posterior of both rates can be summed. Half
+    of the draws are of the prior without changes on either side."""
     monkeypatch.setattr(module, "FINEST", 7)
     monkeypatch.setattr(module, "CHANGED_PRIOR", 0.25)
+    monkeypatch.setattr(module, "BOTH_PRIOR", 1.0)
     n, correct = np.array([[4], [4]]), np.array([[3], [1]])
-    draws = draw_rates(n, correct, 0, 4000, 50)
+    draws = draw_rates(n, correct, 0, 8000, 50)
     kinds = changes(7)
-    prior = np.array([module.SAME_PRIOR, *[module.CHANGED_PRIOR] * (len(kinds) - 1)])
-    joint = np.einsum("k,kpq->pq", prior / prior.sum(), kinds)
-    joint = joint * likelihood(n[0], correct[0], draws.rates).T * likelihood(n[1], correct[1], draws.rates)
-    joint /= joint.sum()
-    seen = np.zeros((7, 7))
-    np.add.at(seen, (draws.base[:, 0], draws.checkpoint[:, 0]), 1 / 4000)
-    assert np.abs(seen - joint).sum() < 0.15 and joint.max() < 0.5
+    fits = likelihood(n[0], correct[0], draws.rates).T * likelihood(n[1], correct[1], draws.rates)
+    widths, found = len(kinds) // 3, []
+    for sides, part in ((2, slice(4000)), (3, slice(4000, None))):
+        prior = np.array([module.SAME_PRIOR, *[module.CHANGED_PRIOR] * 2 * widths, *[module.BOTH_PRIOR] * widths])
+        prior = prior[: 1 + sides * widths]
+        joint = np.einsum("k,kpq->pq", prior / prior.sum(), kinds[: len(prior)]) * fits
+        joint /= joint.sum()
+        seen = np.zeros((7, 7))
+        np.add.at(seen, (draws.base[part, 0], draws.checkpoint[part, 0]), 1 / 4000)
+        assert np.abs(seen - joint).sum() < 0.15 and joint.max() < 0.5
+        found.append(joint)
+    assert np.abs(found[0] - found[1]).sum() > 0.1  # so that one cannot stand for the other
 
 
 def test_the_test_is_exact():

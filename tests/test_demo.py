@@ -1,6 +1,8 @@
 """`largek demo`: the folder it makes, and the commands it prints, in this process and from an installed wheel."""
 
+import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -8,11 +10,12 @@ import sys
 
 import pandas as pd
 import pytest
-from conftest import ROOT, run
+from conftest import BIN, ROOT, run
 
-from largek import cli, demo
+from largek import cli, demo, grade, passk
 from largek.common import InputError
 from largek.grades import read_grades
+from run_page import BLOCK, filled
 
 
 def test_the_printed_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):
@@ -113,3 +116,35 @@ def test_rank_takes_stores_and_says_what_it_lacks(tmp_path):
     (stores[0] / "loss.json").write_text("[]")
     done = run("largek", "rank", *stores)
     assert done.returncode == 2 and "expected the loss on one file of examples" in done.stderr
+
+
+TEN_MINUTES = ROOT / "docs" / "largek" / "ten_minutes.md"
+
+
+def test_the_page_goes_through_the_commands_that_the_demo_prints(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    commands = demo.run("ten", lm_eval=True)
+    shown = [line for block in BLOCK.finditer(TEN_MINUTES.read_text()) for line in block["commands"].splitlines()]
+    assert [line for line in shown if line.startswith("largek ")] == ["largek demo --lm-eval ten", *commands]
+
+
+def test_the_page_from_anothers_samples_to_a_choice(tmp_path, monkeypatch):
+    """All of its commands, in a folder without anything: what they print is on the page, but for times and folders.
+    And by the tool's own verdicts pass@1 is what the tool has printed."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{BIN}:/usr/bin:/bin")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    page = TEN_MINUTES.read_text()
+    made = filled(page)
+
+    def same_everywhere(text: str) -> list[str]:
+        return re.sub(r"took \d+:\d\d|\d+:\d\d this time|file://\S*/(?=ten/)", "", text).splitlines()
+
+    assert same_everywhere(made) == same_everywhere(page)
+    for name in demo.MODELS:
+        (results,) = (tmp_path / "ten" / "lm-eval" / name).glob("results_*.json")
+        printed = json.loads(results.read_text())["results"]["programs"]["exact_match,answer"]
+        store = str(tmp_path / "ten" / name)
+        grade.run(store, verifier="recorded")
+        table = passk.run([store], [1])
+        assert table.loc[table["task"] == "mean", "estimate"].item() == pytest.approx(printed, abs=1e-12)

@@ -11,6 +11,7 @@ import pytest
 from conftest import BIN, ROOT
 
 from largek.cli import parser
+from largek.tasks import read_entries, read_tasks
 from run_page import filled
 
 (COMMANDS,) = (action.choices for action in parser()._actions if isinstance(action, argparse._SubParsersAction))
@@ -55,3 +56,16 @@ def test_a_commands_page_says_what_its_help_says(name, monkeypatch):
     page = (ROOT / "docs" / "largek" / "commands" / f"{name}.md").read_text()
     assert f"\nlargek {name} --help\n" in page
     assert filled(page).split() == page.split()
+
+
+def test_the_rows_and_the_entries_that_the_first_page_shows_are_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "largek" / "README.md").read_text()
+    ((rows,), (entries,)) = (re.findall(pattern, page, re.S) for pattern in (r"```\n({.*?)```", r"```yaml\n(.*?)```"))
+    Path("problems.jsonl").write_text(rows)
+    assert [row["answer"] for row in read_tasks(["problems.jsonl"])] == ["42", "3"]
+    Path("tasks.yaml").write_text(entries)
+    Path("questions.jsonl").write_text('{"question": "What is 6 times 7?", "gold": 42}\n')
+    (row,) = read_tasks(["mine"], "tasks.yaml")
+    assert (row["prompt"], row["answer"], row["verifier"]) == ("Q: What is 6 times 7?\nA:", "42", "exact")
+    assert read_entries("tasks.yaml")["from-the-hub"]["hub"] == "openai/gsm8k"
