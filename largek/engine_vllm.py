@@ -35,6 +35,9 @@ class VLLM:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the store's lock too
+        # FlashInfer's sampler serves requests without a seed alone, of which there are none here. But vLLM compiles it
+        # when it starts on a GPU, and ends there where it finds no CUDA toolkit.
+        os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
         try:
             device()  # says what is wrong with a GPU before vLLM says it in a traceback
             from vllm.platforms import current_platform
@@ -54,8 +57,7 @@ class VLLM:
         flight. The samples of a chunk have the seeds seed, seed + 1, ..."""
         import psutil
         from transformers import AutoConfig
-        from vllm import LLM, SamplingParams, TokensPrompt
-        from vllm.sampling_params import RequestOutputKind
+        from vllm import LLM
 
         limit = getattr(AutoConfig.from_pretrained(self.model), "max_position_embeddings", None)
         prompts = []
@@ -82,6 +84,16 @@ class VLLM:
             generation_config="vllm",  # none of the sampling settings that a model may ship
             disable_log_stats=True,
         ).llm_engine
+        try:
+            yield from self.answers(engine, chunks, prompts, settings, batch_size)
+        finally:  # or its process would hold the GPU's memory while the next model wants it
+            engine.engine_core.shutdown()
+
+    def answers(self, engine, chunks: list[Chunk], prompts: list[list[int]], settings: dict, batch_size: int):
+        """What `sample` gives, from an engine that has been started."""
+        from vllm import SamplingParams, TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+
         ends = end_ids(self.model, self.tokenizer)
         more = {key: settings[key] for key in PASSED_ON if key in settings}
         reader = Reader(self.tokenizer, settings.get("stop", ()))
