@@ -57,7 +57,8 @@ class VLLM:
         flight. The samples of a chunk have the seeds seed, seed + 1, ..."""
         import psutil
         from transformers import AutoConfig
-        from vllm import LLM
+        from vllm import LLM, SamplingParams, TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
 
         limit = getattr(AutoConfig.from_pretrained(self.model), "max_position_embeddings", None)
         prompts = []
@@ -84,16 +85,6 @@ class VLLM:
             generation_config="vllm",  # none of the sampling settings that a model may ship
             disable_log_stats=True,
         ).llm_engine
-        try:
-            yield from self.answers(engine, chunks, prompts, settings, batch_size)
-        finally:  # or its process would hold the GPU's memory while the next model wants it
-            engine.engine_core.shutdown()
-
-    def answers(self, engine, chunks: list[Chunk], prompts: list[list[int]], settings: dict, batch_size: int):
-        """What `sample` gives, from an engine that has been started."""
-        from vllm import SamplingParams, TokensPrompt
-        from vllm.sampling_params import RequestOutputKind
-
         ends = end_ids(self.model, self.tokenizer)
         more = {key: settings[key] for key in PASSED_ON if key in settings}
         reader = Reader(self.tokenizer, settings.get("stop", ()))
