@@ -3,8 +3,8 @@
 #
 #   docker build --tag quagmires .
 #
-# A full Debian with Python's headers and a compiler, which Triton and vLLM call at run time. CUDA's libraries and its
-# compiler come with the pins; the driver is the machine's.
+# A full Debian with Python's headers and a compiler, which Triton and vLLM call at run time. CUDA's libraries come with
+# the pins, and the driver is the machine's; its compiler is not needed (on Blackwell it may be: docs/gpus.md).
 FROM python:3.11-bookworm
 
 WORKDIR /opt/quagmires

@@ -35,6 +35,9 @@ class VLLM:
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
         os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would hold the store's lock too
+        # FlashInfer's sampler serves requests without a seed alone, of which there are none here. But vLLM compiles it
+        # when it starts on a GPU, and ends there where it finds no CUDA toolkit.
+        os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
         try:
             device()  # says what is wrong with a GPU before vLLM says it in a traceback
             from vllm.platforms import current_platform

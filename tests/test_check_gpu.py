@@ -30,6 +30,32 @@ def test_a_machine_that_will_not_do_is_told_why(tmp_path, driver, said):
     assert lines["headers"].startswith("ok") and lines["compiler"].startswith("ok") and "push" not in lines
 
 
+# Two GPUs, of which one is named with --id; or no driver.
+TWO = """#!/bin/sh
+case "$*" in
+    *query-gpu=index*) echo 0; echo 1;;
+    *--id=0*) echo "590.10, FIRST, 81559";;
+    *) echo "590.10, FIRST, 81559"; echo "590.10, SECOND, 24564";;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    "program, said",
+    [(TWO, "590.10; FIRST with 81559 MiB ("), ("#!/bin/sh\necho no driver; exit 9\n", "nvidia-smi says 'no driver'")],
+)
+def test_of_several_gpus_the_first_is_looked_at(tmp_path, program, said):
+    """As a lease would give it: a training that sees two spreads its batches over both, and is another one."""
+    (tmp_path / "nvidia-smi").write_text(program)
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    environment |= {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, SCRIPT]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    (line,) = (line for line in done.stdout.splitlines() if line.split()[1] == "driver")
+    assert said in line and "SECOND" not in line
+
+
 def test_a_config_that_the_check_cannot_stand_for_is_refused():
     for config, message in (("config/smoke.yaml", "missing key"), ("config/paper.yaml", "take 8 GPUs")):
         done = checked(sys.executable, "--config", config)
@@ -44,5 +70,5 @@ def test_on_a_cpu_every_line_is_ok():
     done = checked(VLLM / "python", "--device", "cpu")
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     said = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("ok ")}
-    assert said == {"packages", "headers", "compiler", "kernels", "push", "SFT", "GRPO"}
+    assert said == {"packages", "headers", "compiler", "kernels", "push", "SFT", "GRPO", "loss", "sampling"}
     assert "all is well" in done.stdout

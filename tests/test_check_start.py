@@ -61,6 +61,14 @@ def test_a_study_that_cannot_finish_does_not_start(workstation, tmp_path, path, 
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_driver_that_is_not_loaded_is_told_while_planning(workstation, tmp_path, monkeypatch):
+    """nvidia-smi is there on machines without a driver too, and ends with a status of its own."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n")
+    with pytest.raises(StudyError, match=r"has 0 to give \(no GPU: nvidia-smi says 'NVIDIA-SMI has failed'\)"):
+        check_start(workstation, "x.yaml", 1)
+
+
 def test_a_study_on_other_machines_is_not_held_to_the_gpus_of_this_one(workstation):
     check_start(wrong(workstation, "gpus/grpo", 8), "x.yaml", None)
 

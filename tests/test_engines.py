@@ -79,6 +79,17 @@ def test_greedy_answers_agree(greedy):
             assert a[key] == b[key], (key, a, b)
 
 
+def test_vllm_starts_without_a_cuda_toolkit(smollm):
+    """By its own reading of the variable: on a GPU it would compile a sampler that no request here uses."""
+    vllm()
+    code = "import sys; from largek.engine_vllm import VLLM; VLLM(sys.argv[1], True, None, 1); import vllm.envs; "
+    code += "print(vllm.envs.VLLM_USE_FLASHINFER_SAMPLER)"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("VLLM_USE")}
+    command = [str(VLLM / "python"), "-c", code, str(smollm)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.split()[-1] == "False", done.stderr
+
+
 def test_log_probabilities_of_the_same_sequences_agree(greedy):
     worst = max(abs(a["logprob"] - b["logprob"]) for a, b in zip(greedy["transformers"], greedy["vllm"]))
     print(f"largest difference in log-probability of a greedy answer: {worst:.2e} nats")

@@ -66,6 +66,14 @@ def test_vllm_and_deepspeed_are_in_the_range_that_trl_supports():
     assert {"vllm", "deepspeed", "peft", "torch"} <= found.keys()
 
 
+def test_what_was_read_in_vllms_source_is_of_the_version_that_is_pinned():
+    """With another one read again, under vllm/v1/worker/gpu: what is sampled with a seed of its own is seeded in the
+    kernel, at no cost (sample/gumbel.py); without one it takes a seed from numpy's generator, which a run's seed sets
+    (sample/states.py); and FlashInfer's sampler, which is compiled at the start, is kept out by a variable
+    (sample/sampler.py, warmup.py)."""
+    assert pins("gpu.txt")["vllm"] == "0.30.0"
+
+
 def test_a_tracker_changes_no_pin():
     """It is installed on top, without what it asks for, so what it brings must be new or the same."""
     from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK

@@ -59,6 +59,24 @@ def test_too_many_gpus_are_refused(machine):
     assert done.returncode == 2 and "--gpus 3: there are only 2 (0, GPU-b)" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "visible, message",
+    [
+        (None, "no GPU: nvidia-smi says 'NVIDIA-SMI has failed'"),  # it is installed, and the driver is not loaded
+        ("", "no GPU: CUDA_VISIBLE_DEVICES= names none"),  # a person has hidden them
+        ("NoDevFiles", "no GPU: CUDA_VISIBLE_DEVICES=NoDevFiles names none"),  # Slurm has given none
+    ],
+)
+def test_a_machine_that_has_no_gpu_to_give_is_one_line(machine, tmp_path, visible, message):
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    environment = machine | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": visible or ""}
+    if visible is None:
+        del environment["CUDA_VISIBLE_DEVICES"]
+    done = run("python", *LEASE[1:], 1, "--", "true", env=environment)
+    assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_a_command_that_wants_several_is_not_passed_by_those_that_want_one(machine, tmp_path):
     """Without its turn it would starve: whenever one GPU is free, somebody who wants one takes it."""
     order = tmp_path / "order"

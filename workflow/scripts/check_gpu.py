@@ -1,10 +1,11 @@
 """Will a study run on this machine? Five minutes on the GPU, before hours are paid for.
 
 Looks at driver, toolkit, Python's headers and compiler; computes a product and attention in each type, and one compiled
-function; makes a model on the spot and takes it through the study's own scripts: rollouts by vLLM that gets new weights
-after a step, two steps of SFT and two of RL by the study's recipes, and compares the memory that they took with what
-cost_formulas.py says. On a GPU the model of the last two has the sizes of the study's base model, with weights drawn at
-random, so that memory is what the study will take; with --device cpu all is small, and shows that the software works.
+function; makes a model on the spot and takes it through the study's own programs: rollouts by vLLM that gets new
+weights after a step, two steps of SFT and two of RL by the study's recipes, a loss, and as many answers as the study
+has in flight; and compares the memory that they took with what cost_formulas.py says. On a GPU all but the first take a
+model of the sizes of the study's base model, with weights drawn at random, so that memory is what the study will take;
+with --device cpu all is small, and shows that the software works. Of several GPUs the first is looked at.
 
 Each line says `ok`, or what is wrong and what to do; the exit status is 1 if anything is wrong.
 
@@ -26,19 +27,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import yaml
 
 from largek.common import InputError, exit_on_bad_input, write_jsonl
 from quagmires.check_machine import Wrong, compiler, driver, headers, kernels, packages, query, toolkit
 from quagmires.configs import read_study
-from quagmires.cost_formulas import GB, Job, job_of_rl, jobs_of_sft
+from quagmires.cost_formulas import GB, Job, estimate
+from quagmires.gpus import devices
 from quagmires.model_sizes import missing, with_sizes
-from quagmires.study import StudyError, read_runs
+from quagmires.study import StudyError
 
 SCRIPTS = Path(__file__).parent
 SMALL = {"hidden_size": 64, "intermediate_size": 128, "layers": 2, "key_value_heads": 2, "head_dim": 32}
 SMALL |= {"vocabulary": 512, "parameters": 2e5}
-LIMIT = {"cuda": 600, "cpu": 3600}  # seconds for one of the trainings
+LIMIT = {"cuda": 600, "cpu": 3600}  # seconds for one of the programs
 FAR = 0.3  # nats: rollouts by weights that were not pushed are further from the trainer's log-probabilities
 
 
@@ -107,42 +110,62 @@ class Watch:
 
     def used(self) -> float:
         if self.device == "cuda":
-            return max(int(row[0]) for row in query("memory.used")) * 2**20 / GB
+            return int(query("memory.used")[0][0]) * 2**20 / GB
         family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
         return sum(process.memory_info().rss for process in family) / GB
 
     def look(self) -> None:
         while self.process.poll() is None:
-            with contextlib.suppress(psutil.Error, subprocess.SubprocessError):  # it has just ended
+            with contextlib.suppress(psutil.Error, subprocess.SubprocessError, Wrong):  # it has just ended
                 self.peak = max(self.peak, self.used() - self.before)
             time.sleep(0.3)
 
 
-def train(script: str, recipe: dict, output: Path, device: str, *more: object) -> tuple[list[dict], float]:
-    """(metrics of every step, peak GB) of a training by one of the study's scripts. Raises Wrong with what it said."""
-    output.mkdir(parents=True)
-    (output / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    given = ["--recipe", output / "recipe.yaml", "--seed", 1, "--threads", 1, "--output", output, *more]
+def watched(program: list[object], output: Path, device: str) -> float:
+    """The peak GB of one of the study's programs, whose words go into a file. Raises Wrong with what it said."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (SCRIPTS.parents[1], SCRIPTS)))}
     environment |= {"HF_HUB_OFFLINE": "1", "LARGEK_DEVICE": device}
     if device == "cpu":
         environment["CUDA_VISIBLE_DEVICES"] = ""
+    name = next(Path(str(word)).name for word in program if word not in ("-m", "largek"))
     with (output / "log").open("w") as log:
-        command = [sys.executable, str(SCRIPTS / script), *map(str, given)]
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen([sys.executable, *map(str, program)], env=environment, stdout=log, stderr=log)
         watch = Watch(device, process)
         try:
             status = process.wait(LIMIT[device])
         except subprocess.TimeoutExpired:
             for child in [*psutil.Process(process.pid).children(recursive=True), process]:
                 child.kill()
-            raise Wrong(f"{script} did not end within {LIMIT[device]} s: see {output / 'log'}") from None
+            raise Wrong(f"{name} did not end within {LIMIT[device]} s: see {output / 'log'}") from None
     if status:
         lines = [line.strip() for line in (output / "log").read_text().splitlines() if line.strip()]
         memory = [line for line in lines if "out of memory" in line or "No available memory" in line]
         advice = "; a smaller per_device_train_batch_size, or a LoRA recipe" if memory else ""
-        raise Wrong(f"{script}: {(memory or lines or ['it said nothing'])[-1][:200]}{advice}; see {output / 'log'}")
-    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()], watch.peak
+        raise Wrong(f"{name}: {(memory or lines or ['it said nothing'])[-1][:200]}{advice}; see {output / 'log'}")
+    return watch.peak
+
+
+def train(script: str, recipe: dict, output: Path, device: str, *more: object) -> tuple[list[dict], float]:
+    """(metrics of every step, peak GB) of a training by one of the study's scripts."""
+    output.mkdir(parents=True)
+    (output / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    given = ["--recipe", output / "recipe.yaml", "--seed", 1, "--threads", 1, "--output", output, *more]
+    peak = watched([SCRIPTS / script, *given], output, device)
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()], peak
+
+
+def sample(model: Path, rows: Path, sampling: dict, output: Path, device: str) -> tuple[int, float, float]:
+    """(tokens, seconds, peak GB) of as many answers as the study has in flight, with the start of its engine."""
+    output.mkdir()
+    batch, longest, share = (sampling[key] for key in ("batch_size", "max_tokens", "gpu_memory"))
+    if device == "cpu":
+        batch, longest, share = 64, 16, 0.05
+    problems = len(rows.read_text().splitlines())
+    given = ["--model", model, "--tasks", rows, "--samples", max(1, batch // problems), "--chat-template", "no"]
+    given += ["--engine", "vllm", "--gpu-memory", share, "--batch-size", batch, "--max-tokens", longest]
+    peak = watched(["-m", "largek", "sample", *given, "--output", output / "answers.parquet"], output, device)
+    table = pq.read_table(output / "answers.parquet")
+    return sum(table["tokens"].to_pylist()), float(table.schema.metadata[b"seconds"]), peak
 
 
 def shortened(recipe: dict, device: str, **more) -> dict:
@@ -170,6 +193,14 @@ def push(model: Path, rows: Path, recipe: dict, folder: Path, device: str) -> st
     if max(far) > FAR:
         raise Wrong(f"vLLM does not sample from the trainer's weights: {max(far):.2f} nats apart after a step")
     return f"vLLM starts and has the trainer's weights after each step, to {max(far):.4f} nats a token"
+
+
+def take_first() -> None:
+    """Of several GPUs the first, under the number that nvidia-smi gives it: a training that saw all of them would
+    spread its batches over them."""
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    with contextlib.suppress(InputError):  # the check of the driver says what is wrong
+        os.environ["CUDA_VISIBLE_DEVICES"] = devices()[0]
 
 
 def compared(device: str, seen: float, job: Job) -> str:
@@ -205,12 +236,16 @@ def main() -> None:
             raise InputError(f"{args.config}: {lacking}")
         if (wide := max(config["gpus"].values())) > 1:
             raise InputError(f"{args.config}: its trainings take {wide} GPUs; check one with config/workstation.yaml")
+        if config["sampling"]["engine"] != "vllm":
+            raise InputError(f"{args.config}: sampling/engine: expected vllm, which is what is checked")
         recipes = {stage: yaml.safe_load(Path(config["recipes"][stage]).read_text()) for stage in ("sft", "grpo")}
+        jobs = {job.kind: job for job in reversed(estimate(config, rates, 0.5))}
 
     folder, check, device = Path(tempfile.mkdtemp(prefix="check-gpu-")), Checks(), args.device
     start, real = time.monotonic(), config["base_model"] if args.device == "cuda" else SMALL
     print(f"{args.config} on {'a GPU' if device == 'cuda' else 'a CPU'}, logs in {folder}", flush=True)
     if device == "cuda":
+        take_first()
         check("driver", driver)
         check("toolkit", toolkit)
     check("packages", lambda: packages(device))
@@ -226,20 +261,32 @@ def main() -> None:
         def two_of_sft() -> str:
             given = ("--base", folder / "model", "--mix", rows, "--epochs", 1)
             steps, seen = train("train_sft.py", sft, folder / "sft", device, *given)
-            job = jobs_of_sft(config, recipes["sft"], read_runs(config), rates, 0.5)[0]
-            return f"two steps, loss {steps[0]['loss']:.2f} and {steps[1]['loss']:.2f}; {compared(device, seen, job)}"
+            losses = f"loss {steps[0]['loss']:.2f} and {steps[1]['loss']:.2f}"
+            return f"two steps, {losses}; {compared(device, seen, jobs['train_sft'])}"
 
         def two_of_rl() -> str:
             given = ("--start", folder / "model", "--problems", rows, "--verifier", "exact", "--reward", "coin")
             recipe = shortened(recipes["grpo"], device, max_steps=2)
             steps, seen = train("train_rl.py", recipe, folder / "grpo", device, *given)
-            job = job_of_rl(config, recipes["grpo"], 1, rates, 0.5)
             seconds = f"{steps[1]['seconds']:.0f} s a step with answers up to the cap"
-            return f"two steps, {seconds}; {compared(device, seen, job)}"
+            return f"two steps, {seconds}; {compared(device, seen, jobs['train_rl'])}"
+
+        def a_loss() -> str:
+            (folder / "loss").mkdir()
+            given = ["--model", folder / "model", "--examples", rows, "--output", folder / "loss" / "loss.json"]
+            seen = watched(["-m", "largek", "loss", *given], folder / "loss", device)
+            found = json.loads((folder / "loss" / "loss.json").read_text())["losses"]["rows"]
+            return f"{found['per_token']:.2f} nats a token; {compared(device, seen, jobs['measure_loss'])}"
+
+        def answers() -> str:
+            tokens, seconds, seen = sample(folder / "model", rows, config["sampling"], folder / "sample", device)
+            return f"{tokens:,} tokens in {seconds:.0f} s, with the start; {compared(device, seen, jobs['sample'])}"
 
         check("push", lambda: push(folder / "small", rows, recipes["grpo"], folder, device))
         check("SFT", two_of_sft)
         check(recipes["grpo"].get("trainer", "GRPO"), two_of_rl)
+        check("loss", a_loss)
+        check("sampling", answers)
     if check.failed:
         print(f"{check.failed} of the checks failed: a study would not run here")
         sys.exit(1)

@@ -22,9 +22,14 @@ class Wrong(Exception):
 
 
 def query(*fields: str) -> list[list[str]]:
-    """What nvidia-smi says of every GPU."""
+    """What nvidia-smi says of the GPUs of CUDA_VISIBLE_DEVICES, or of every GPU; of a part of one it says nothing."""
     command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    command += [f"--id={named}"] if named and not named.startswith("MIG") else []
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        said = next(iter((done.stdout.strip() or done.stderr.strip()).splitlines()), "nothing")
+        raise Wrong(f"nvidia-smi says {said!r}: is NVIDIA's driver loaded, and are there GPUs?")
     return [[cell.strip() for cell in line.split(",")] for line in done.stdout.strip().splitlines()]
 
 

@@ -87,11 +87,11 @@ def check_gpus(config: dict, where: str, limit: int) -> None:
     """Raises StudyError if a job asks for more GPUs than there are, or than Snakemake gives."""
     stage, wanted = max(config["gpus"].items(), key=lambda item: item[1])
     try:
-        there = len(devices())
-    except InputError:
-        there = 0
+        there, why = len(devices()), ""
+    except InputError as error:
+        there, why = 0, f" ({error})"
     if wanted > there:
-        raise StudyError(f"{where}: gpus/{stage}: a job wants {wanted}, and this machine has {there} to give")
+        raise StudyError(f"{where}: gpus/{stage}: a job wants {wanted}, and this machine has {there} to give{why}")
     if wanted > limit:
         raise StudyError(f"{where}: gpus/{stage}: a job wants {wanted}: run with --resources gpu={there}")
 

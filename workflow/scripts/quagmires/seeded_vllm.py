@@ -13,8 +13,9 @@ class SeededVLLM:
             keep_weights_of_vllm()
         super().__init__(*args, **kwargs)
         if recipe.use_vllm:
-            # TRL seeds its engine with the process's number, whatever the seed. It draws from torch's own generator,
-            # so the seed can still be set, and the generator's state is in every checkpoint.
+            # TRL seeds its engine with the process's number, whatever the seed. It draws from torch's own generator on
+            # a CPU and takes seeds from numpy's on a GPU (vLLM 0.30), so the seed can still be set, and the states of
+            # both are in every checkpoint.
             set_seed(recipe.seed + self.accelerator.process_index // recipe.vllm_tensor_parallel_size)
 
 
