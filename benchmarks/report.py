@@ -82,6 +82,7 @@ def make_store(folder: Path, name: str, problems: int = 500, samples: int = 256)
 def browser_times(browser: Browser, page_file: Path) -> dict[str, float]:
     """Seconds to open the page and, once all its texts are unpacked, for a filter and for searches."""
     context = browser.new_context(offline=True)
+    context.set_default_timeout(0)
     page = context.new_page()
     page.add_init_script(WATCH)
     page.goto(page_file.as_uri())

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 import scipy  # noqa: F401  whichever file a process begins with: once transformers has seen it, nothing may hide it
 
@@ -20,11 +21,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the backg
 BIN = Path(sys.executable).parent
 PRETEND = ROOT / "tests" / "pretend"  # packages in name only, for dry runs
 SMOKE = ("--configfile", "config/smoke.yaml")
+LONG = 900  # seconds: what takes longer hangs, and is not merely beside other work
 PARTS = ("Snakefile", "workflow", "config", "envs", "profiles", "largek")
 # Files of tests that take longest, the longest first: begun early, they do not keep one process busy at the end.
 LONGEST = ("gpu_path", "engines", "example", "published", "distributed", "report", "slurm", "faults", "workflow", "own")
 LONGEST += ("smollm", "check_gpu", "bases", "endpoint", "figures", "install", "grade", "verdicts", "store", "damage")
 sys.path.append(str(ROOT / "workflow" / "scripts"))
+# Beside other work an example, and drawing one, may take long.
+PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("patient", **PATIENT)
+hypothesis.settings.load_profile("patient")
 
 
 def run(*command: object, cwd: Path = ROOT, **options) -> subprocess.CompletedProcess:
@@ -67,6 +73,14 @@ def copy_of_the_project(folder: Path) -> Path:
         else:
             shutil.copy(source, folder / part)
     return folder
+
+
+def seconds_of(*command: object, **options) -> tuple[subprocess.CompletedProcess, float]:
+    """A command that was run, and the CPU time it took: on the clock it takes longer beside other work."""
+    before = os.times()
+    done = run(*command, **options)
+    after = os.times()
+    return done, sum(after[2:4]) - sum(before[2:4])
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

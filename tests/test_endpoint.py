@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import BIN, ROOT, run
+from conftest import BIN, LONG, ROOT, run
 from endpoint import BEHAVIOURS, ERRORS, Endpoint
 from reading import texts_read
 
@@ -25,7 +25,6 @@ from largek.store import read_samples
 QUICK = {"engine": "openai", "chat_template": True, "name": "m", "retries": 1, "batch_size": 4}
 HELPED = ["429", "500", "503", "null choices", "no choices", "null choice", "error inside", "page", "half of JSON"]
 HELPED += ["a number", "nothing", "no UTF-8", "deep", "cut", "reset"]
-LONG = 1800  # seconds after which something hangs, and is not merely beside other work
 REFUSED = ["400", "401", "404", "422", "quota", "refusal inside"]
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.long
 COMMAND = [str(BIN / "snakemake"), "--workflow-profile", "profiles/slurm", *SMOKE]
 COMMAND += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
 COMMAND += ["--seconds-between-status-checks", "2", "--latency-wait", "10"]
-MINUTES = 20
+MINUTES = 60
 # The step after the one that is saved; three are left.
 STEP = 5
 
