@@ -133,7 +133,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
-ALLOWED_SKIPS: dict[str, str] = {}  # test id: the reason why CI may skip it
+ALLOWED_SKIPS = {  # test id: the reason why CI may skip it
+    "tests/test_workflow.py::test_twice_from_nothing_gives_equal_tables": "test_slurm.py makes and compares the same",
+}
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import BIN, PARTS, ROOT, SMOKE, copy_of_the_project, run
+from test_slurm import slurm_is_there
 
 
 @pytest.fixture
@@ -220,6 +221,8 @@ def test_a_lineage_that_diverges_does_not_stop_the_others(copy):
 
 @pytest.mark.long
 def test_twice_from_nothing_gives_equal_tables(smoke, tmp_path):
+    if slurm_is_there():
+        pytest.skip("test_slurm.py compares these tables with those of a run from nothing through Slurm")
     again = copy_of_the_project(tmp_path / "project")
     done = run("snakemake", "--cores", 2, *SMOKE, cwd=again)
     assert done.returncode == 0, done.stderr[-3000:]
