@@ -503,10 +503,11 @@ def test_the_page_is_as_wide_as_its_window_and_small(opened, page_file, width):
 def test_128_000_samples_open_in_3_seconds_and_are_searched_in_a_third(browser, tmp_path):
     store = make_store(tmp_path / "big", "big", problems=500, samples=256)
     report.run([store], str(tmp_path / "r.html"))
-    times = browser_times(browser, tmp_path / "r.html")
-    assert times.pop("open") < 3
+    times = browser_times(browser, tmp_path / "r.html", cpu=True)
+    print(times)
+    assert 0 < times.pop("open") < 3
     times.pop("texts unpacked")
-    assert max(times.values()) < 0.3, times
+    assert 0 < max(times.values()) < 0.3, times
 
 
 def of_training(path: Path) -> str:
