@@ -14,7 +14,7 @@ say = echo; echo "figures  $$(ls -d results/$(1)/figures/*.png | tr '\n' ' ')"; 
 
 .DEFAULT_GOAL := study
 .PHONY: study setup setup-gpu smoke mislead mislead-rest explore smollm estimate check-gpu reference figures power test
-.PHONY: test-long test-all docs lint format pins
+.PHONY: test-all docs lint format pins
 .PHONY: $(foreach name,grpo reward sampling sft threads startup scaling profile planning report lineages,bench-$(name))
 .PHONY: $(foreach name,grading passk coverage coverage-ratio agreement engine imports peers,bench-$(name))
 
@@ -116,6 +116,7 @@ PYTEST = pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durati
 test: setup lint .bench/passk-inference/ready  ## every check a newcomer needs
 	$(PYTEST) -m "not long"
 
+.PHONY: test-long
 test-long: setup .venv-vllm/ready  ## the tests that take longer: kills, equal tables, vLLM, DeepSpeed, Slurm
 	$(PYTEST) -m long
 

@@ -77,14 +77,12 @@ class Study:
         """SIGKILL Snakemake alone once `stage` has made `step` steps, and return the orphaned training."""
         metrics = folder_of(self.project, stage) / "checkpoints" / "metrics.jsonl"
         self.wait_for(lambda: metrics.exists() and metrics.read_bytes().count(b"\n") >= step)
-        jobs = [
-            process
-            for process in psutil.Process(self.process.pid).children(recursive=True)
-            if process.name().startswith("python") and f"train_{stage}.py" in " ".join(process.cmdline())
-        ]
+        running = psutil.Process(self.process.pid).children(recursive=True)
+        pythons = [process for process in running if process.name().startswith("python")]
+        (job,) = (process for process in pythons if "workflow/scripts/train_" in " ".join(process.cmdline()))
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        return jobs[0]
+        return job
 
     def finish(self) -> str:
         """What it printed."""
