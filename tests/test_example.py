@@ -17,7 +17,7 @@ EXAMPLE = "docs/example.md"
 SHORTER = (
     ("config/example.yaml", "examples: 80000", "examples: 40000"),
     ("config/example.yaml", "problems_per_task: 32", "problems_per_task: 16"),
-    ("config/grpo/lab.yaml", "max_steps: 80", "max_steps: 10"),
+    ("config/grpo/lab.yaml", "max_steps: 80", "max_steps: 20"),
 )
 
 
