@@ -225,13 +225,13 @@ def test_a_run_that_is_stopped_keeps_what_came(task, tmp_path, number):
     with Endpoint(lambda number, body: "slow") as endpoint:
         words = command(endpoint.url, task, tmp_path / "s", 20)
         client = subprocess.Popen([BIN / words[0], *words[1:]], stderr=subprocess.PIPE, text=True)
-        wait_until(lambda: len(endpoint.delivered) > 5)
+        wait_until(lambda: len(endpoint.delivered) > 11)
         client.send_signal(number)
         _, said = client.communicate(timeout=LONG)
         kept = read_samples(tmp_path / "s").to_pylist()
     assert client.returncode == 130 and said.count("\n") == 1, said
     assert f"stopped, {len(kept)} of 120 answers are stored; the same command goes on" in said
-    early = {text for text, when in endpoint.delivered.items() if when < max(endpoint.delivered.values()) - 0.2}
+    early = set(sorted(endpoint.delivered, key=endpoint.delivered.get)[:-8])  # four at a time may be on their way
     assert early <= {row["text"] for row in kept} <= set(endpoint.delivered)
 
 
