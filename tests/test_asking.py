@@ -432,6 +432,7 @@ def test_requests_are_so_many_a_minute_at_most(task, tmp_path):
     with Endpoint(lambda number, body: "500" if number == 1 else "good") as endpoint:
         at(endpoint, task, tmp_path / "s", requests_per_minute=600)
     assert time.monotonic() - start > 6 * 0.1 and len(endpoint.bodies) == 7
+    start = time.monotonic()
     with (
         Endpoint(lambda number, body: "401") as endpoint,
         pytest.raises(InputError, match="6 of 6 answers did not come"),

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 from conftest import ROOT
-from test_engines import VLLM
+from test_engines import UNCOMPILED, VLLM
 
 from largek.common import write_jsonl
 
@@ -68,7 +68,8 @@ def started(lab: Path, program: list[str], script: str, recipe: dict, output: Pa
     output.mkdir(exist_ok=True)
     (output / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     given = ["--recipe", output / "recipe.yaml", "--threads", 1, "--output", output, *more]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{lab}", "PATH": f"{VLLM}:{os.environ['PATH']}"}
+    environment = os.environ | UNCOMPILED
+    environment |= {"PYTHONPATH": f"{ROOT}:{lab}", "PATH": f"{VLLM}:{os.environ['PATH']}"}
     command = [str(VLLM / program[0]), *program[1:], str(SCRIPTS / script), *map(str, given)]
     with (output / "log").open("w") as log:
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
@@ -89,15 +90,14 @@ def sft(lab: Path, output: Path, stage: int | None) -> subprocess.Popen:
 
 def finished(job: subprocess.Popen, output: Path) -> list[dict]:
     """The metrics of every step."""
-    assert job.wait(600) == 0, (output / "log").read_text()[-4000:]
+    assert job.wait() == 0, (output / "log").read_text()[-4000:]
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
 
 
 def kill(job: subprocess.Popen, output: Path) -> None:
     """SIGKILL of all its processes once it has a whole checkpoint."""
-    deadline = time.monotonic() + 300
     while not list(output.glob("checkpoints/checkpoint-*/whole")):
-        assert job.poll() is None and time.monotonic() < deadline, (output / "log").read_text()[-4000:]
+        assert job.poll() is None, (output / "log").read_text()[-4000:]
         time.sleep(0.02)
     for process in [*psutil.Process(job.pid).children(recursive=True), job]:
         process.kill()
@@ -123,14 +123,14 @@ def test_vllm_gets_the_weights_of_every_step(with_vllm):
         assert abs(row["sampling/importance_sampling_ratio/mean"] - 1) < 0.01, row["step"]
 
 
-def test_seeds_of_grpo_reach_vllm(lab, with_vllm, tmp_path):
+def test_another_seed_of_grpo_reaches_vllm(lab, with_vllm, tmp_path):
     """Answers, and not only the order of prompts, follow the seed."""
-    again, other = (finished(grpo(lab, tmp_path / str(seed), seed), tmp_path / str(seed)) for seed in (1, 2))
-    assert without_clock(again) == without_clock(with_vllm[1])
-    assert [row["num_tokens"] for row in other] != [row["num_tokens"] for row in again]
+    other = finished(grpo(lab, tmp_path / "2", 2), tmp_path / "2")
+    assert [row["num_tokens"] for row in other] != [row["num_tokens"] for row in with_vllm[1]]
 
 
 def test_a_killed_training_with_vllm_goes_on_equal(lab, with_vllm, tmp_path):
+    """The same seed gives the same steps, before the kill and after it."""
     output = tmp_path / "killed"
     kill(grpo(lab, output, 1), output)
     assert without_clock(finished(grpo(lab, output, 1), output)) == without_clock(with_vllm[1])

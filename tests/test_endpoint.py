@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import BIN, ROOT, run
+from conftest import BIN, LONG, ROOT, run
 from endpoint import BEHAVIOURS, ERRORS, Endpoint
 from reading import texts_read
 
@@ -172,7 +173,7 @@ def test_a_server_that_is_killed_ends_the_run_and_one_that_comes_back_lets_it_go
     wait_until(lambda: (tmp_path / "s" / "arrived.log").exists())
     server.kill()
     server.wait()
-    _, said = client.communicate(timeout=60)
+    _, said = client.communicate(timeout=LONG)
     assert client.returncode == 2 and said.count("\n") == 1 and "answers did not come" in said, said
     before = read_samples(tmp_path / "s").to_pylist()
     assert 0 < len(before) < 48
@@ -186,7 +187,7 @@ def test_a_server_that_is_killed_ends_the_run_and_one_that_comes_back_lets_it_go
         server.wait()
         server = subprocess.Popen(serve)
     try:
-        _, said = client.communicate(timeout=120)
+        _, said = client.communicate(timeout=LONG)
     finally:
         server.kill()
     assert client.returncode == 0, said
@@ -202,7 +203,7 @@ def wait_for(port: int) -> None:
     wait_until(there)
 
 
-def wait_until(what, seconds: float = 60) -> None:
+def wait_until(what, seconds: float = LONG) -> None:
     start = time.monotonic()
     while not what():
         assert time.monotonic() - start < seconds
@@ -224,13 +225,13 @@ def test_a_run_that_is_stopped_keeps_what_came(task, tmp_path, number):
     with Endpoint(lambda number, body: "slow") as endpoint:
         words = command(endpoint.url, task, tmp_path / "s", 20)
         client = subprocess.Popen([BIN / words[0], *words[1:]], stderr=subprocess.PIPE, text=True)
-        wait_until(lambda: len(endpoint.delivered) > 5)
+        wait_until(lambda: len(endpoint.delivered) > 11)
         client.send_signal(number)
-        _, said = client.communicate(timeout=30)
+        _, said = client.communicate(timeout=LONG)
         kept = read_samples(tmp_path / "s").to_pylist()
     assert client.returncode == 130 and said.count("\n") == 1, said
     assert f"stopped, {len(kept)} of 120 answers are stored; the same command goes on" in said
-    early = {text for text, when in endpoint.delivered.items() if when < max(endpoint.delivered.values()) - 0.2}
+    early = set(sorted(endpoint.delivered, key=endpoint.delivered.get)[:-8])  # four at a time may be on their way
     assert early <= {row["text"] for row in kept} <= set(endpoint.delivered)
 
 
@@ -329,7 +330,7 @@ def test_what_is_secret_in_an_address_is_not_kept():
 
 
 def test_nobody_at_the_address_is_one_line(task, tmp_path):
-    done = run(*command("http://127.0.0.1:1/v1", task, tmp_path / "s", **{"retries": 6}), timeout=60)
+    done = run(*command("http://127.0.0.1:1/v1", task, tmp_path / "s", **{"retries": 6}), timeout=LONG)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "APIConnectionError" in done.stderr
 
 
@@ -373,61 +374,66 @@ def test_contents_in_parts(content, expected):
 def test_two_hundred_runs_against_a_hostile_endpoint(task, tmp_path):
     """Each behaviour at random moments, and kills of client and server. Whatever the client has read whole is kept, but
     for the one answer that it may hold in its hands when it is killed from outside. Asked for by a good endpoint in the
-    end, a store is complete."""
-    rng = random.Random(20261127)
+    end, a store is complete. Several stores at a time, since clients pause between their tries."""
     endings, seen = Counter(), Counter()
-    for number in range(200):
-        store, samples = tmp_path / f"s{number % 40}", 4 + number // 40
-        moods = {"share": rng.choice([0.05, 0.3, 0.7, 1.0]), "kinds": rng.sample(BEHAVIOURS, rng.randint(1, 6))}
-        draw = random.Random(number)
 
-        def behaviour(position: int, body: dict, moods=moods, draw=draw) -> str:
-            if draw.random() > moods["share"]:
-                return "slow" if draw.random() < 0.2 else "good"
-            seen[kind := draw.choice(moods["kinds"])] += 1
-            return kind
-
-        before = texts(store)
-        with Endpoint(behaviour, port(store), reply=f"run {number}") as endpoint:
-            changes = {"batch-size": rng.choice([1, 3, 64])}
-            words = command(endpoint.url, task, store, samples, **changes)
-            end, record = rng.choice(["alone", "KILL", "itself", "TERM", "INT", "server"]), tmp_path / f"read-{number}"
-            words = reading(words, record, rng.randint(1, 20) if end == "itself" else 0)
-            client = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-            if end not in ("alone", "itself"):
-                aim, start = rng.randint(0, 20), time.monotonic()
-                while client.poll() is None and len(endpoint.bodies) < aim and time.monotonic() - start < 30:
-                    time.sleep(0.005)
-                if end == "server":
-                    endpoint.shutdown()
-                    endpoint.socket.close()
-                else:
-                    client.send_signal(getattr(signal, f"SIG{end}"))
-            _, said = client.communicate(timeout=180)
-        endings[end, client.returncode] += 1
-        allowed = {"KILL": (0, 2, -9), "itself": (0, 2, -9), "TERM": (0, 2, 130, -15), "INT": (0, 2, 130, -2)}
-        assert client.returncode in allowed.get(end, (0, 2)) and "Traceback" not in said, (number, end, said)
-        assert client.returncode < 0 or said.count("\n") == (client.returncode != 0), (number, end, said)
-        kept, read = texts(store), texts_read(record)
-        assert len(read - kept.keys()) <= (end == "KILL"), (number, end, read - kept.keys())
-        assert end != "alone" or not {text for text in endpoint.delivered if text} - kept.keys(), number
-        assert not before - kept and all(count == 1 for text, count in kept.items() if "#" in text), number
-    print(dict(endings), dict(seen))
-    assert seen.keys() == set(BEHAVIOURS)
-    for number in range(40):
+    def five_runs_and_the_end(number: int) -> None:
         store = tmp_path / f"s{number}"
-        before = texts(store)
-        with Endpoint(lambda *_: "good", port(store), reply="end") as endpoint:
-            rows = ask(endpoint, task, store, 9)
+        with socket.socket() as held:  # a store knows its endpoint by its port, which nobody else may get meanwhile
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+            for each in range(number, 200, 40):
+                one_run(task, store, port, each, endings, seen)
+            before = texts(store)
+            with Endpoint(lambda *_: "good", port, reply="end") as endpoint:
+                rows = ask(endpoint, task, store, 9)
         assert places(rows) == all_of(9) and not before - texts(store)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(five_runs_and_the_end, range(40)))
+    print(dict(endings), dict(seen))
+    assert endings.total() == 200 and seen.keys() == set(BEHAVIOURS)
+
+
+def one_run(task: str, store: Path, port: int, number: int, endings: Counter, seen: Counter) -> None:
+    """Of a store that is asked for more and more answers; notes how it ended and what it met."""
+    rng, draw, samples = random.Random(20261127 + number), random.Random(number), 4 + number // 40
+    moods = {"share": rng.choice([0.05, 0.3, 0.7, 1.0]), "kinds": rng.sample(BEHAVIOURS, rng.randint(1, 6))}
+
+    def behaviour(position: int, body: dict) -> str:
+        if draw.random() > moods["share"]:
+            return "slow" if draw.random() < 0.2 else "good"
+        seen[kind := draw.choice(moods["kinds"])] += 1
+        return kind
+
+    before = texts(store)
+    with Endpoint(behaviour, port, reply=f"run {number}") as endpoint:
+        changes = {"batch-size": rng.choice([1, 3, 64])}
+        words = command(endpoint.url, task, store, samples, **changes)
+        end, record = rng.choice(["alone", "KILL", "itself", "TERM", "INT", "server"]), store.parent / f"read-{number}"
+        words = reading(words, record, rng.randint(1, 20) if end == "itself" else 0)
+        client = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        if end not in ("alone", "itself"):
+            aim, start = rng.randint(0, 20), time.monotonic()
+            while client.poll() is None and len(endpoint.bodies) < aim and time.monotonic() - start < 30:
+                time.sleep(0.005)
+            if end == "server":
+                endpoint.shutdown()
+                endpoint.socket.close()
+            else:
+                client.send_signal(getattr(signal, f"SIG{end}"))
+        _, said = client.communicate(timeout=LONG)
+    endings[end, client.returncode] += 1
+    allowed = {"KILL": (0, 2, -9), "itself": (0, 2, -9), "TERM": (0, 2, 130, -15), "INT": (0, 2, 130, -2)}
+    assert client.returncode in allowed.get(end, (0, 2)) and "Traceback" not in said, (number, end, said)
+    assert client.returncode < 0 or said.count("\n") == (client.returncode != 0), (number, end, said)
+    kept, read = texts(store), texts_read(record)
+    assert len(read - kept.keys()) <= (end == "KILL"), (number, end, read - kept.keys())
+    assert end != "alone" or not {text for text in endpoint.delivered if text} - kept.keys(), number
+    assert not before - kept and all(count == 1 for text, count in kept.items() if "#" in text), number
 
 
 def texts(store: Path) -> Counter:
     there = (store / "settings.json").exists()
     return Counter(read_samples(store)["text"].to_pylist() if there else [])
-
-
-def port(store: Path) -> int:
-    """The port that a store's endpoint had before, or a free one."""
-    there = (store / "settings.json").exists()
-    return int(settings_of(store)["endpoint"].split(":")[2].split("/")[0]) if there else 0

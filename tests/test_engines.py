@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+from conftest import ROOT, made_once, run
 from smollm import make
 
 from largek.common import write_jsonl
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.long
 VLLM = Path(os.environ.get("VLLM_ENV", ROOT / ".venv-vllm")) / "bin"
 DATA = ROOT.parent / "shared" / "data" / "gsm8k_test.jsonl"
 TOLERANCE = 2e-3  # nats over a whole answer of up to 48 tokens, float32 on both sides; measured: up to about 1e-4
+# vLLM compiles a model at each start, which takes longer than all its answers here: once is enough (`greedy`).
+UNCOMPILED = {"TORCH_COMPILE_DISABLE": "1"}
 SAMPLING = ["--max-tokens", "48", "--batch-size", "32", "--name", "smollm"]
 
 
 @pytest.fixture(scope="module")
 def smollm(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("smollm") / "model"
-    make(folder)
-    return folder
+    return made_once(tmp_path_factory, "smollm", make)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,6 @@ def vllm(*arguments: object) -> list[str]:
     return [str(VLLM / "python"), "-m", "largek", "sample", *map(str, arguments)]
 
 
-def in_vllm(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(vllm(*arguments), cwd=ROOT, capture_output=True, text=True)
-
-
 def same(smollm: Path, gsm8k: Path, store: Path, samples: int, temperature: float, chat: str = "yes") -> list[object]:
     command = ["--model", smollm, "--tasks", gsm8k, "--samples", samples, "--temperature", temperature]
     return [*command, "--chat-template", chat, "--store", store, *SAMPLING]
@@ -66,7 +62,8 @@ def greedy(smollm, gsm8k, tmp_path_factory) -> dict[str, list[dict]]:
     folder = tmp_path_factory.mktemp("greedy")
     done = run("largek", "sample", *same(smollm, gsm8k, folder / "transformers", 1, 0))
     assert done.returncode == 0, done.stderr
-    done = in_vllm(*same(smollm, gsm8k, folder / "vllm", 1, 0), "--engine", "vllm")
+    command = vllm(*same(smollm, gsm8k, folder / "vllm", 1, 0), "--engine", "vllm")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return {name: read_samples(folder / name).to_pylist() for name in ("transformers", "vllm")}
 
@@ -101,13 +98,14 @@ def test_sampled_answers_of_vllm_have_the_model_s_log_probabilities_and_survive_
     import torch
 
     command = vllm(*same(smollm, gsm8k, tmp_path / "s", 12, 1.0), "--engine", "vllm")
-    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+    how = {"cwd": ROOT, "env": os.environ | UNCOMPILED}
+    first = subprocess.Popen(command, **how, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
     while first.poll() is None and not list((tmp_path / "s").glob("samples/[0-9]*.parquet")):
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     before = read_samples(tmp_path / "s").to_pylist()
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, **how, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = read_samples(tmp_path / "s").to_pylist()
     assert [(row["problem"], row["sample"]) for row in rows] == [(str(p), s) for p in range(8) for s in range(12)]
@@ -157,11 +155,12 @@ def endpoint(smollm, tmp_path_factory):
         port,
     ]
     command += ["--dtype", "float32", "--max-model-len", 512, "--gpu-memory-utilization", 0.3, "--max-num-seqs", 32]
-    server = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, process_group=0)
+    environment = os.environ | UNCOMPILED
+    server = subprocess.Popen(list(map(str, command)), env=environment, stdout=log, stderr=log, process_group=0)
     try:
-        for _ in range(600):
+        while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60)
                 break
             except OSError:
                 assert server.poll() is None, log.name + ": " + Path(log.name).read_text()[-2000:]
@@ -169,7 +168,7 @@ def endpoint(smollm, tmp_path_factory):
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(60)
+        server.wait()
 
 
 def ask(endpoint: str, gsm8k: Path, store: Path, samples: int, temperature: float, chat: str = "yes"):

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -48,95 +49,106 @@ def undisturbed(tmp_path_factory) -> Path:
     return project
 
 
-@pytest.fixture
-def fresh(undisturbed, tmp_path) -> Path:
-    """The same project before the lineage was trained."""
-    project = Path(shutil.copytree(undisturbed, tmp_path / "project"))
-    shutil.rmtree(project / "results" / "smoke" / "models" / "sft")
-    shutil.rmtree(project / "results" / "smoke" / "models" / "grpo")
+def copy_without(undisturbed: Path, folder: Path, *stages: str) -> Path:
+    """The same project before these stages of the lineage were trained."""
+    project = Path(shutil.copytree(undisturbed, folder))
+    for stage in stages:
+        shutil.rmtree(project / "results" / "smoke" / "models" / stage)
     return project
 
 
-def kill_at(project: Path, stage: str, step: int) -> psutil.Process:
-    """Start the study, SIGKILL Snakemake alone once `stage` has made `step` steps, and return the orphaned training."""
-    metrics = folder_of(project, stage) / "checkpoints" / "metrics.jsonl"
-    with (project / "first.log").open("w") as log:
-        study = subprocess.Popen(COMMAND, cwd=project, stdout=log, stderr=log)
-    deadline = time.monotonic() + 180
-    while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= step):
-        assert study.poll() is None and time.monotonic() < deadline, (project / "first.log").read_text()[-3000:]
-        time.sleep(0.02)
-    jobs = [
-        process
-        for process in psutil.Process(study.pid).children(recursive=True)
-        if process.name().startswith("python") and f"train_{stage}.py" in " ".join(process.cmdline())
-    ]
-    study.send_signal(signal.SIGKILL)
-    study.wait()
-    return jobs[0]
+class Study:
+    """Snakemake at work on the lineage."""
+
+    def __init__(self, project: Path):
+        self.project, self.log = project, project / f"output-{len(list(project.glob('output-*')))}.txt"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(COMMAND, cwd=project, stdout=log, stderr=log)
+
+    def wait_for(self, what: Callable[[], bool]) -> None:
+        while not what():
+            assert self.process.poll() is None or what(), self.log.read_text()[-3000:]
+            time.sleep(0.01)
+
+    def wait_to_say(self, words: str) -> None:
+        self.wait_for(lambda: words in self.log.read_text())
+
+    def kill_at(self, stage: str, step: int) -> psutil.Process:
+        """SIGKILL Snakemake alone once `stage` has made `step` steps, and return the orphaned training."""
+        metrics = folder_of(self.project, stage) / "checkpoints" / "metrics.jsonl"
+        self.wait_for(lambda: metrics.exists() and metrics.read_bytes().count(b"\n") >= step)
+        running = psutil.Process(self.process.pid).children(recursive=True)
+        pythons = [process for process in running if process.name().startswith("python")]
+        (job,) = (process for process in pythons if "workflow/scripts/train_" in " ".join(process.cmdline()))
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        return job
+
+    def finish(self) -> str:
+        """What it printed."""
+        assert self.process.wait() == 0, self.log.read_text()[-3000:]
+        return self.log.read_text()
 
 
-def finish(project: Path, orphan: psutil.Process | None = None) -> str:
-    """What Snakemake asks for after a hard kill, and the same command again; what it printed.
-
-    An orphan is held until it is waited for, since it might be done before the command has come that far.
-    """
+def begun_again(project: Path) -> Study:
+    """What Snakemake asks for after a hard kill, and the same command again."""
     assert run("snakemake", *SMOKE, "--unlock", cwd=project).returncode == 0
-    second = project / "second.log"
-    with second.open("w") as log:
-        study = subprocess.Popen(COMMAND, cwd=project, stdout=log, stderr=log)
-    while orphan and f"waiting for process {orphan.pid}" not in second.read_text():
-        assert study.poll() is None, second.read_text()[-3000:]
-        time.sleep(0.1)
-    if orphan:
-        orphan.resume()
-    assert study.wait() == 0, second.read_text()[-3000:]
-    return second.read_text()
+    return Study(project)
 
 
-@pytest.mark.parametrize(
-    "stage, orphan, step",
-    [
-        *(("sft", "dead", 2), ("sft", "dead", 300), ("sft", "dead", 790), ("sft", "alive", 100)),
-        *(("grpo", "dead", 2), ("grpo", "dead", 61), ("grpo", "dead", 149), ("grpo", "alive", 10)),
-    ],
-)
-def test_killed_models_have_the_weights_of_undisturbed_ones(undisturbed, fresh, stage, orphan, step):
-    job = kill_at(fresh, stage, step)
-    if orphan == "dead":
-        job.kill()
-        psutil.wait_procs([job])
-    else:
-        job.suspend()
-    output = finish(fresh, job if orphan == "alive" else None)
-    if orphan == "alive":
-        assert f"{MODELS[stage]}: waiting for process {job.pid}" in output
-    if orphan == "dead" and step > 20:
-        assert f"{MODELS[stage]}: going on from step" in output
-    for each in MODELS:
-        assert weights(fresh, each) == weights(undisturbed, each), each
-        assert steps(fresh, each) == steps(undisturbed, each), each
-    assert not list(fresh.glob("results/smoke/models/*/*/checkpoints"))
-
-
-def test_a_training_that_outlives_its_study_is_not_trained_again(undisturbed, fresh):
-    """The orphan finishes before the study is started again: what it made is taken over."""
-    job = kill_at(fresh, "grpo", 10)
-    psutil.wait_procs([job], timeout=120)
-    assert not job.is_running()
-    begin = time.monotonic()
-    assert "steps, reward" not in finish(fresh)
-    assert time.monotonic() - begin < 60
-    assert weights(fresh, "grpo") == weights(undisturbed, "grpo")
-
-
-def test_a_checkpoint_of_another_recipe_is_not_resumed(fresh):
-    job = kill_at(fresh, "grpo", 10)
+def killed(job: psutil.Process) -> None:
     job.kill()
     psutil.wait_procs([job])
-    recipe = fresh / "config" / "grpo" / "smoke.yaml"
+
+
+def check_equal(project: Path, undisturbed: Path) -> None:
+    for each in MODELS:
+        assert weights(project, each) == weights(undisturbed, each), each
+        assert steps(project, each) == steps(undisturbed, each), each
+    assert not list(project.glob("results/smoke/models/*/*/checkpoints"))
+
+
+def test_a_lineage_killed_six_times_has_the_weights_of_an_undisturbed_one(undisturbed, tmp_path):
+    """Snakemake and the training it runs, in the middle of either stage and near both of its ends."""
+    project = copy_without(undisturbed, tmp_path / "project", "sft", "grpo")
+    study = Study(project)
+    for stage, step in (("sft", 2), ("sft", 300), ("sft", 790), ("grpo", 2), ("grpo", 61), ("grpo", 149)):
+        killed(study.kill_at(stage, step))
+        study = begun_again(project)
+        if step > 20:
+            study.wait_to_say(f"{MODELS[stage]}: going on from step")
+    study.finish()
+    check_equal(project, undisturbed)
+
+
+def test_a_lineage_whose_trainings_outlive_their_study_has_the_weights_of_an_undisturbed_one(undisturbed, tmp_path):
+    """The orphan is held until it is waited for, since it might be done before the command has come that far."""
+    project = copy_without(undisturbed, tmp_path / "project", "sft", "grpo")
+    study = Study(project)
+    for stage, step in (("sft", 100), ("grpo", 10)):
+        job = study.kill_at(stage, step)
+        job.suspend()
+        study = begun_again(project)
+        study.wait_to_say(f"{MODELS[stage]}: waiting for process {job.pid}")
+        job.resume()
+    study.finish()
+    check_equal(project, undisturbed)
+
+
+def test_a_training_that_outlives_its_study_is_not_trained_again(undisturbed, tmp_path):
+    """The orphan finishes before the study is started again: what it made is taken over."""
+    project = copy_without(undisturbed, tmp_path / "project", "grpo")
+    psutil.wait_procs([Study(project).kill_at("grpo", 10)])
+    assert "steps, reward" not in begun_again(project).finish()
+    assert weights(project, "grpo") == weights(undisturbed, "grpo")
+
+
+def test_a_checkpoint_of_another_recipe_is_not_resumed(undisturbed, tmp_path):
+    project = copy_without(undisturbed, tmp_path / "project", "grpo")
+    killed(Study(project).kill_at("grpo", 10))
+    recipe = project / "config" / "grpo" / "smoke.yaml"
     recipe.write_text(recipe.read_text().replace("3.0e-4", "1.0e-4"))
-    assert "going on from step" not in finish(fresh)
+    assert "going on from step" not in begun_again(project).finish()
 
 
 def test_a_killed_sampling_goes_on(undisturbed, tmp_path):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, copy_of_the_project
-from smollm import make_tokenizer
-from test_engines import VLLM
+from conftest import ROOT, copy_of_the_project, made_once
+from smollm import make
+from test_engines import UNCOMPILED, VLLM
 
 from largek.common import write_jsonl
 
@@ -52,16 +52,16 @@ def make_data(config: dict, folder: Path) -> Path:
     return folder / "tasks.yaml"
 
 
-def make_model(folder: Path, prompt: str) -> None:
+def make_model(folder: Path, tokenizer_of: Path, prompt: str) -> None:
     """A small Qwen3 that has learned to answer with one of four digits, so that a part of its answers is right."""
     import torch
     from transformers import AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
 
-    vocabulary = make_tokenizer(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_of)
+    tokenizer.save_pretrained(folder)
     assert tokenizer.chat_template
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-    sizes |= {"num_key_value_heads": 1, "head_dim": 32, "vocab_size": vocabulary, "max_position_embeddings": 1024}
+    sizes |= {"num_key_value_heads": 1, "head_dim": 32, "vocab_size": len(tokenizer), "max_position_embeddings": 1024}
     torch.manual_seed(1)
     ends = {"eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id}
     model = Qwen3ForCausalLM(Qwen3Config(**sizes, tie_word_embeddings=True, **ends))
@@ -117,10 +117,12 @@ def study(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("path")
     config = yaml.safe_load((ROOT / CONFIG).read_text())
     overlay = make_overlay(config, folder)
-    make_model(folder / "model", config["data"]["prompt"])
+    make_model(folder / "model", made_once(tmp_path_factory, "smollm", make), config["data"]["prompt"])
     project = copy_of_the_project(folder / "project")
     command = [VLLM / "snakemake", "--cores", "2", "--configfile", CONFIG, overlay]
-    environment = os.environ | {"PYTHONPATH": str(project), "PATH": f"{VLLM}:{os.environ['PATH']}"}
+    # One process for a start of vLLM, not three that import it each: with those it runs in test_engines.py.
+    environment = os.environ | UNCOMPILED | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    environment |= {"PYTHONPATH": str(project), "PATH": f"{VLLM}:{os.environ['PATH']}"}
     done = subprocess.run(list(map(str, command)), cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     return project / "results" / "workstation"

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import time
 import zipfile
 from importlib.metadata import metadata
 from pathlib import Path
@@ -123,9 +122,10 @@ def test_help_comes_within_a_second_and_a_half(bin_folder):
     assert largek(bin_folder, "--help").returncode == 0  # compiles the bytecode
     took = []
     for _ in range(5):
-        start = time.monotonic()
+        before = os.times()
         assert "rank" in largek(bin_folder, "--help").stdout
-        took.append(time.monotonic() - start)
+        after = os.times()
+        took.append(sum(after[2:4]) - sum(before[2:4]))  # of CPU time: on the clock it takes longer beside other work
     assert sorted(took)[2] < 1.5
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import run
+from conftest import LONG, run
 from hypothesis import example, given
 from hypothesis import strategies as st
 from playwright.sync_api import Page
@@ -108,6 +108,7 @@ def opened(browser):
 
     def opening(path: Path, **options) -> Page:
         contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(1000 * LONG)
         page = contexts[-1].new_page()
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("console", lambda message: said.append(message.text))
@@ -345,6 +346,7 @@ def test_the_policy_forbids_other_scripts_and_any_network(browser, page_file, tm
         hurt = f"<script>window.hacked = 1</script><img src={address}><p onclick='window.clicked = 1'>press</p>"
         (tmp_path / "r.html").write_text(html.replace("<main hidden>", f"{hurt}<main hidden>"))
         page = browser.new_page()
+        page.set_default_timeout(1000 * LONG)
         page.goto((tmp_path / "r.html").as_uri(), wait_until="commit")
         page.wait_for_selector("#list tbody tr")
         page.get_by_text("press", exact=True).click()
@@ -501,10 +503,11 @@ def test_the_page_is_as_wide_as_its_window_and_small(opened, page_file, width):
 def test_128_000_samples_open_in_3_seconds_and_are_searched_in_a_third(browser, tmp_path):
     store = make_store(tmp_path / "big", "big", problems=500, samples=256)
     report.run([store], str(tmp_path / "r.html"))
-    times = browser_times(browser, tmp_path / "r.html")
-    assert times.pop("open") < 3
+    times = browser_times(browser, tmp_path / "r.html", cpu=True)
+    print(times)
+    assert 0 < times.pop("open") < 3
     times.pop("texts unpacked")
-    assert max(times.values()) < 0.3, times
+    assert 0 < max(times.values()) < 0.3, times
 
 
 def of_training(path: Path) -> str:
@@ -522,6 +525,7 @@ def test_a_training_is_drawn_over_steps_without_a_store(tmp_path, browser):
     done = run("largek", "report", "--training", of_training(tmp_path / "t.jsonl"), "--output", tmp_path / "r.html")
     assert done.returncode == 0 and done.stdout.strip().endswith((tmp_path / "r.html").as_uri()), done.stderr
     page = browser.new_page()
+    page.set_default_timeout(1000 * LONG)
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto((tmp_path / "r.html").as_uri())

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import LONG, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,7 +192,7 @@ def test_hostile_answers_are_bounded_and_lose_no_worker(answer, monkeypatch):
     start = time.process_time(), time.monotonic()
     verdict = math(rf"\boxed{{{answer}}}", {"answer": "x+1"})
     assert verdict.outcome in ("wrong", "gave_up") and len(verdict.vote) <= 400
-    assert time.process_time() - start[0] < 2 and time.monotonic() - start[1] < 60
+    assert time.process_time() - start[0] < 2 and time.monotonic() - start[1] < LONG
     assert compare("x^2-1", "(x-1)(x+1)") == "correct"
     assert not Path("/tmp/largek-harm").exists()
 

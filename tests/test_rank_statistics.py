@@ -138,8 +138,8 @@ def coverage(case: tuple, repeats: int, seed: int) -> dict[str, float]:
     """How often the intervals of the three measures hold the population's value, and how often 0 when it is 0."""
     bases, recipes, shared, r = case
     rng = np.random.default_rng(seed)
-    many = [compared(*np.moveaxis(studies(rng, 1, recipes, 0, r, 0.25), 1, 0))[:, 0] for _ in range(8000)]
-    truth, held = np.nanmean(many, 0), np.zeros(3)
+    many = compared(*np.moveaxis(studies(rng, 8000, recipes, 0, r, 0.25), 1, 0))
+    truth, held = np.nanmean(many, 1), np.zeros(3)
     for _ in range(repeats):
         found = [jackknife(compared, *base) for base in studies(rng, bases, recipes, shared, r, 0.25)]
         for measure in range(3):

@@ -5,7 +5,7 @@ import base64
 import re
 
 import pytest
-from conftest import ROOT
+from conftest import LONG, ROOT
 from playwright.sync_api import Locator, Page
 
 RULES = ROOT / "workflow" / "rules"
@@ -35,6 +35,7 @@ FIGURES = [
 def page(browser, smoke):
     """The report, just opened. It has to get by without a network and without an error of its scripts."""
     context = browser.new_context(offline=True)
+    context.set_default_timeout(1000 * LONG)
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("requestfailed", lambda request: errors.append(f"not embedded: {request.url[:200]}"))

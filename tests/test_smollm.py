@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import copy_of_the_project, run
+from conftest import copy_of_the_project, made_once, run
 from smollm import make
 from test_engines import DATA
 
@@ -22,7 +22,7 @@ def study(tmp_path_factory) -> Path:
     (project / "data").mkdir()
     for name in ("gsm8k_train.jsonl", "gsm8k_test.jsonl"):
         shutil.copy(DATA.parent / name, project / "data" / name)
-    make(project / "data" / "smollm2-135m-instruct")
+    shutil.copytree(made_once(tmp_path_factory, "smollm", make), project / "data" / "smollm2-135m-instruct")
     path = project / "config" / "smollm.yaml"
     config = yaml.safe_load(path.read_text())
     config["data"]["problems_per_task"] = 3
