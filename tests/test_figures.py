@@ -4,17 +4,21 @@ import shutil
 import sys
 import warnings
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis.strategies import floats
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from scipy.stats import t as student
 from synthetic import ROOT, make, tabulate
 
+from plot_over_promise import budgets
 from quagmires import figures
 from quagmires.kinds import KINDS
 from quagmires.predictors import LINES
@@ -299,3 +303,11 @@ def test_colours_differ_in_grey(colors):
     levels = sorted(luminance(color) for color in colors)
     assert min(np.diff(levels)) >= 3
     assert len({kind.marker for kind in KINDS.values()}) == len(KINDS)
+
+
+@given(low=floats(1e3, 1e6), factor=floats(2.6, 1e3))
+def test_labels_of_budgets_are_few_and_stand_apart(low, factor):
+    """The ends are the least budget over 1.6 and the largest times 1.6; labels of a narrow axis overlapped."""
+    ticks = budgets(low, low * factor)
+    assert 2 <= len(ticks) <= 7 and all(low <= tick <= low * factor for tick in ticks)
+    assert all(after / before > factor**0.1 for before, after in pairwise(ticks))

@@ -12,8 +12,9 @@ python workflow/scripts/plot_over_promise.py --models results/smoke/tables/model
 import argparse
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from quagmires.figures import (
     WIDTH,
@@ -55,6 +56,16 @@ def draw_steps(axis: plt.Axes, rows: pd.DataFrame, kind: str) -> None:
     axis.errorbar(mean.index, y, yerr=bars(y, lo, hi), elinewidth=1.1, lw=1.4, **style(kind))
 
 
+def budgets(low: float, high: float) -> list[float]:
+    """Two to four round numbers of tokens between two ends of an axis, apart enough for their labels."""
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)))
+    for leading in ((1, 3), (1, 2, 4), (1, 1.5, 2, 3, 4, 6)):
+        found = [value for value in np.outer(powers, leading).ravel() if low <= value <= high]
+        if len(found) >= 2:
+            break
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", required=True)
@@ -79,7 +90,7 @@ def main() -> None:
         draw_budgets(upper, last[last["kind"] == kind], means[means["kind"] == kind], kind)
         upper.set_title(f"{kind}\n{verdicts.get(kind, '')}", fontsize=9.5)
         upper.set(xscale="log", xlim=(last["tokens"].min() / 1.6, last["tokens"].max() * 1.6), xlabel="tokens seen")
-        upper.xaxis.set_major_locator(LogLocator(10, subs=(1, 3)))
+        upper.xaxis.set_major_locator(FixedLocator(budgets(*upper.get_xlim())))
         upper.xaxis.set_minor_locator(NullLocator())
         upper.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     for kind, lower in zip(kinds, axes[1] if number > 1 else ()):
