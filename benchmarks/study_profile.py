@@ -136,8 +136,7 @@ def inside(kind: str, arguments: list[str]) -> None:
     begin = psutil.Process().create_time()
     sys.path.insert(0, str(ROOT))
     sys.path.append(str(SCRIPTS))
-    from largek.cli import without_pandas
-    from largek.common import quick_imports
+    from largek.quick import quick_imports, without_pandas
 
     if kind == "sample":
         without_pandas()

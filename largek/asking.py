@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from largek.common import InputError, read_jsonl
 from largek.models import prompt_ids
-from largek.store import prompt_of
+from largek.problems import Problem, prompt_of
 from largek.tasks import fill, is_file, read_entries
 from largek.thoughts import opening
 
@@ -29,24 +29,24 @@ class Asking(NamedTuple):
     examples: Sequence[dict] = ()
     prompts: dict[str, str] = {}  # noqa: RUF012
 
-    def shots(self, row: dict) -> list[tuple[str, str]]:
+    def shots(self, row: Problem) -> list[tuple[str, str]]:
         """What is asked in each example, in the words of the problem's task, and its answer."""
         prompt = self.prompts.get(row["task"], "{problem}")
         return [(shot.get("prompt") or fill(prompt, shot["problem"]), shot["answer"]) for shot in self.examples]
 
-    def messages(self, row: dict) -> list[dict[str, str]]:
+    def messages(self, row: Problem) -> list[dict[str, str]]:
         """The turns of a chat."""
         turns = [("system", self.system)] if self.system else []
         for asked, answer in self.shots(row):
             turns += [("user", asked), ("assistant", answer)]
         return [{"role": role, "content": text} for role, text in [*turns, ("user", prompt_of(row))]]
 
-    def text(self, row: dict) -> str:
+    def text(self, row: Problem) -> str:
         """The same where there is no template: each example's answer behind what is asked, and an empty line."""
         shots = [f"{asked}{'' if asked[-1:].isspace() else ' '}{answer}\n\n" for asked, answer in self.shots(row)]
         return "".join([*shots, prompt_of(row)])
 
-    def ids(self, tokenizer, row: dict, chat_template: bool) -> list[int]:
+    def ids(self, tokenizer, row: Problem, chat_template: bool) -> list[int]:
         """The same as tokens."""
         return prompt_ids(
             tokenizer, self.messages(row) if chat_template else self.text(row), chat_template, **self.template
@@ -96,7 +96,7 @@ class Asking(NamedTuple):
 
 
 def read_asking(
-    rows: list[dict],
+    rows: list[Problem],
     tasks: list[str],
     tasks_file: str | None = None,
     prompt: str | None = None,

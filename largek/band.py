@@ -30,6 +30,7 @@ from largek.common import InputError, derive_seed, quiet, write_jsonl
 from largek.coverage import BASE_PRIOR, grid_for, likelihood
 from largek.grades import count, missing, read_all
 from largek.passk import passk_where_enough
+from largek.problems import prompt_of
 from largek.store import read_problems
 from largek.tasks import read_tasks
 
@@ -145,7 +146,7 @@ def made(part: pd.DataFrame, rows: dict) -> list[dict]:
         row = {key: value for key, value in rows[own.task, own.split, own.problem].items() if key != "samples"}
         about = {"correct": int(own.correct), "n": int(own.n), "mixed": None if math.isnan(own.mixed) else own.mixed}
         about |= {"expected": own.expected, "inside": own.inside}
-        out.append(row | {"prompt": row.get("prompt", row["problem"]), "band": about})
+        out.append(row | {"prompt": prompt_of(row), "band": about})
     return out
 
 

@@ -35,13 +35,14 @@ from transformers import Trainer, TrainerCallback
 
 from largek.answers import Reader
 from largek.asking import Asking
+from largek.chunks import Chunk, plan
 from largek.common import InputError, derive_seed, read_jsonl, write_jsonl
 from largek.decode import Decoder, supports
+from largek.formats import made_by, refuse_newer
 from largek.intervals import mean_interval
 from largek.models import check_length, decide_chat_template
 from largek.passk import passk
-from largek.sample import Chunk, plan
-from largek.store import prompt_of
+from largek.problems import prompt_of
 from largek.tasks import read_tasks
 from largek.thoughts import opening
 from largek.verify import judge, load_verifier
@@ -159,7 +160,7 @@ class LargeK(TrainerCallback):
         control.should_log = due  # the trainer's own row of this step, which it would now take for written
 
     def write(self) -> None:
-        write_jsonl(self.file, [{"settings": self.settings}, *self.measured])
+        write_jsonl(self.file, [{"settings": self.settings} | made_by(), *self.measured])
 
     def scores(self, model, tokenizer, step: int) -> dict:
         """The numbers of a row but for the step."""
@@ -263,4 +264,5 @@ def read_training(path: str | Path) -> tuple[dict, list[dict]]:
     first, *rows = [*read_jsonl(path), {}][:-1] or [{}]
     if not isinstance(first.get("settings"), dict) or not all(type(row.get("step")) is int for row in rows):
         raise InputError(f"{path}: expected a file that largek.callback has written, its settings first")
+    refuse_newer(first, path)
     return first["settings"], rows

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Iterable
 
 from largek import __version__
-from largek.common import INTERRUPTED, InputError, exit_on_bad_input, quick_exit
+from largek.common import INTERRUPTED, InputError, exit_on_bad_input
 from largek.completion import SHELLS, PrintCompletion
 from largek.examples import ending
+from largek.quick import quick_exit, without_pandas
 
 MOST = 2**31 - 1  # samples of a problem: their indices have 32 bits
 
@@ -341,27 +342,6 @@ def command() -> None:
                 sys.stderr.flush()
                 os._exit(INTERRUPTED)
             raise
-
-
-class NoPandas:
-    """A finder of modules by which pandas is not installed."""
-
-    @staticmethod
-    def find_spec(name, path=None, target=None):
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
-
-
-def without_pandas() -> None:
-    """For commands that need no pandas. pyarrow loads it, 0.3 s, with the first list that it is given, to see if that
-    is a Series; if pandas is not there then, it does not look again until somebody asks for a table of pandas."""
-    import pyarrow as pa
-
-    sys.meta_path.insert(0, NoPandas)
-    try:
-        pa.array([])
-    finally:
-        sys.meta_path.remove(NoPandas)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,9 +1,6 @@
 """What every command shares: errors for the user, files that are whole or absent, seeds, progress."""
 
-import atexit
 import contextlib
-import functools
-import gc
 import hashlib
 import json
 import math
@@ -12,6 +9,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from largek.quick import quick_exit, quick_imports  # noqa: F401  programs may look for them here
 
 INTERRUPTED = 130  # exit status after Ctrl-C
 
@@ -22,70 +21,6 @@ class InputError(Exception):
 
 class DamagedStore(InputError):
     """A file of a store is not what largek has written; the message names it and says what to do."""
-
-
-@contextlib.contextmanager
-def without_collector():
-    """For the time in which libraries are imported and models loaded. What they make stays, and the garbage collector
-    would walk over it again and again, last of all when the process ends: some 2 of 7 seconds of a short training."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-@contextlib.contextmanager
-def hidden(package: str) -> Iterator[None]:
-    """As if `package` were not installed, for libraries that load it on the chance that they will need it."""
-    if package in sys.modules:
-        yield
-        return
-    sys.modules[package] = None
-    try:
-        yield
-    finally:
-        del sys.modules[package]
-
-
-@contextlib.contextmanager
-def quick_imports() -> Iterator[None]:
-    """`without_collector` for what trains. transformers and TRL each read the file lists of all installed packages;
-    transformers reads the sources of all its models twice, since its cache holds 128 of their 500 folders, and loads
-    scipy, if it is there, for the loss of object detection: together a fifth of the imports (0.5 of 2.6 s)."""
-    from importlib import metadata  # 0.02 s, which other commands need not spend
-
-    read, bounded = metadata.packages_distributions, functools.lru_cache
-
-    def lru_cache(*args, **kwargs):
-        if args and getattr(args[0], "__name__", None) == "create_import_structure_from_path":
-            return functools.cache(*args)
-        return bounded(*args, **kwargs)
-
-    metadata.packages_distributions, functools.lru_cache = functools.cache(read), lru_cache
-    try:
-        with without_collector(), hidden("scipy"):
-            yield
-    finally:
-        metadata.packages_distributions, functools.lru_cache = read, bounded
-
-
-@contextlib.contextmanager
-def quick_exit() -> Iterator[None]:
-    """For a whole program. If it ends well, the interpreter does not take apart all that libraries have made, half a
-    second with torch. What they do at exit themselves they still do: they ask for it later and so come first."""
-    done = False
-
-    def leave() -> None:
-        if done:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
-
-    atexit.register(leave)
-    yield
-    done = True
 
 
 @contextlib.contextmanager

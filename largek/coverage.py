@@ -31,6 +31,7 @@ import pandas as pd
 
 from largek.common import InputError, Progress, derive_seed, quiet, records, write_csv
 from largek.compare import read_models
+from largek.formats import made_by
 from largek.passk import grid_of
 
 SWEEPS, BURN = 2000, 200
@@ -333,5 +334,6 @@ def run(
             if path:
                 write_csv(path, made, digits=None)
                 print(f"{path}: {len(made):,} rows", flush=True)
-    print(json.dumps({"coverage": records(table), "problems": records(named)}) if as_json else show(table, named))
+    said = made_by() | {"coverage": records(table), "problems": records(named)}
+    print(json.dumps(said) if as_json else show(table, named))
     return table, named

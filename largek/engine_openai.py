@@ -34,8 +34,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from largek.answers import before
 from largek.asking import Asking
+from largek.chunks import Answer, Chunk
 from largek.common import InputError, derive_seed, extra, readable
-from largek.sample import Answer, Chunk
 from largek.thoughts import opening
 
 AGAIN = {408, 409, 425, 429}  # and all from 500 on

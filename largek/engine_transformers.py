@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from largek.answers import Reader, before
 from largek.asking import Asking
-from largek.common import without_collector
+from largek.chunks import Answer, Chunk
 from largek.decode import Decoder
 from largek.models import (
     check_length,
@@ -20,7 +20,7 @@ from largek.models import (
     number_format,
     read_tokenizer,
 )
-from largek.sample import Answer, Chunk
+from largek.quick import without_collector
 from largek.thoughts import opening
 
 GENERATE = {"stop", "top_k", "min_p", "repetition_penalty"}  # settings with which `generate` samples

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from largek.answers import Reader, before
 from largek.asking import Asking
+from largek.chunks import Answer, Chunk
 from largek.common import InputError, extra
 from largek.models import (
     check_length,
@@ -15,7 +16,6 @@ from largek.models import (
     number_format,
     vllm_computes_on_cpu,
 )
-from largek.sample import Answer, Chunk
 from largek.thoughts import opening
 
 PASSED_ON = ("stop", "top_k", "min_p", "repetition_penalty")  # settings that vLLM knows by the same names

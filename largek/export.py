@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from largek.common import InputError, Progress, quiet, whole_file
 from largek.grades import lacking, read_settings, source, stale
-from largek.store import SETTINGS, joined, prompt_of, read_problems
+from largek.problems import prompt_of
+from largek.store import SETTINGS, joined, read_problems
 from largek.store import read_settings as store_settings
 from largek.verify import is_finished
 

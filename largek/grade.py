@@ -12,17 +12,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from largek.checksums import as_written, listed_file, read_log
-from largek.common import InputError, Progress, whole_file
-from largek.store import PROBLEMS, SETTINGS, digest_of_problems, read_problems, read_samples
+from largek.checksums import as_written, read_log
+from largek.common import InputError, Progress
+from largek.formats import refuse_newer
+from largek.grade_file import CARRIED, endless, summary, with_verdicts, write_grades, write_table
+from largek.store import digest_of_problems, read_problems, read_samples
 from largek.tasks import read_tasks
 from largek.thoughts import answer_in
-from largek.verify import NAMED, OUTCOMES, Verdict, Verifier, is_finished, judge, load_verifier, version
+from largek.verify import NAMED, Verdict, Verifier, is_finished, judge, load_verifier, version
 from largek.workers import PREPARATION, allow, call, limit, most
 
-# what is carried over from the samples, so that tables are made from grades alone
-CARRIED = ["model", "task", "split", "problem", "sample", "tokens", "entropy"]
-KINDS = dict(zip(Verdict._fields, (pa.string(), pa.string(), pa.bool_(), pa.string())))
 BATCH = 1000  # answers that are graded between two looks at the clock
 SECONDS = 20.0  # CPU time that a verifier of one's own may take for an answer
 KEEP = 60.0  # seconds after which the verdicts so far are written down
@@ -132,38 +131,13 @@ def run(
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
 
-    graded, verdicts = table.select(CARRIED), [known[key] for key in keys]
-    for place, (name, kind) in enumerate(KINDS.items()):
-        graded = graded.append_column(name, pa.array([verdict[place] for verdict in verdicts], kind))
-    graded = graded.append_column("key", pa.array(keys, pa.string()))
     about |= {"verifier": versions} | of
     about |= {"unfinished": [[*key, unfinished[key]] for key in sorted(unfinished)]} if unfinished else {}
-    graded = graded.replace_schema_metadata({"largek": json.dumps(about, sort_keys=True)})
-    with made_file(Path(output)) as temporary:
-        pq.write_table(graded, temporary, compression="zstd", write_page_checksum=True)
+    verdicts = [known[key] for key in keys]
+    graded = write_grades(Path(output), table.select(CARRIED), verdicts, about, keys)
     partial.unlink(missing_ok=True)
     print("\n".join([summary(graded, sum(key in before for key in keys)), *endless(about)]), flush=True)
     return graded
-
-
-def summary(graded: pa.Table, reused: int = 0) -> str:
-    """A line a model: how many answers, and how many of each outcome. `reused` verdicts are said to be from before."""
-    count, lines = Counter(zip(graded["model"].to_pylist(), graded["outcome"].to_pylist())), []
-    for model in graded["model"].unique().to_pylist():
-        parts = ", ".join(f"{count[model, outcome]} {outcome.replace('_', ' ')}" for outcome in OUTCOMES)
-        lines.append(f"{model}: {sum(count[model, outcome] for outcome in OUTCOMES)} answers: {parts}")
-    if reused:
-        lines[-1] += f" ({reused} graded before)"
-    return "\n".join(lines) or "0 answers"
-
-
-def endless(about: dict) -> list[str]:
-    """A line for each model and task of a file of grades with thoughts that have no end, from what the file says of its
-    making."""
-    lines = []
-    for model, task, number in about.get("unfinished", []):
-        lines.append(f"{model}, {task}: {number} {'answers have' if number > 1 else 'answer has'} no end of thinking")
-    return lines
 
 
 def _judge(works: list[tuple[str, tuple[Verifier | str, str, dict, bool]]]) -> list[tuple[str, Verdict]]:
@@ -233,19 +207,9 @@ def apply(name: str, works: list[tuple[str, dict]], seconds: float) -> list:
     return results
 
 
-def made_file(path: Path):
-    """`whole_file`, with a checksum where it lies in a store."""
-    in_store = (path.parent / SETTINGS).exists() and (path.parent / PROBLEMS).exists()
-    return listed_file(path.parent, path.name) if in_store else whole_file(path)
-
-
 def _write_verdicts(path: Path, known: dict[str, Verdict]) -> None:
     """Keep verdicts beside the file to be made, for the next try."""
-    table = pa.table({"key": list(known)})
-    for place, (name, kind) in enumerate(KINDS.items()):
-        table = table.append_column(name, pa.array([verdict[place] for verdict in known.values()], kind))
-    with made_file(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+    write_table(path, with_verdicts(pa.table({"key": list(known)}), list(known.values())))
 
 
 def _start(name: str, digest: str, row: dict):
@@ -264,15 +228,18 @@ def _key(start, finish: str | None, text: str) -> str:
 
 def _read_verdicts(path: str) -> dict[str, Verdict]:
     """Verdicts of earlier grades by their keys, without those that gave up. None if there are no such grades, or if
-    they are damaged."""
+    they are damaged. Raises InputError if a newer largek has made them: they would be lost."""
     try:
         content = Path(path).read_bytes()
         if not as_written(read_log(Path(path).parent), Path(path).name, content):
             return {}
         options = {"columns": ["key", *Verdict._fields], "page_checksum_verification": True}
-        columns = pq.read_table(pa.BufferReader(content), **options).to_pydict()
-    except (OSError, pa.ArrowException):
+        table = pq.read_table(pa.BufferReader(content), **options)
+        about = json.loads((table.schema.metadata or {}).get(b"largek", b"{}"))
+    except (OSError, pa.ArrowException, ValueError):
         return {}
+    refuse_newer(about if isinstance(about, dict) else {}, path)
+    columns = table.to_pydict()
     if columns.keys() != {"key", *Verdict._fields}:  # of an earlier version
         return {}
     found = zip(*(columns[name] for name in Verdict._fields))

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from largek.checksums import LOG, as_written, read_log
 from largek.common import DamagedStore, InputError
+from largek.formats import refuse_newer
 from largek.store import asked, digest_of_problems, number_of_records, read_problems
 
 COUNT_COLUMNS = ["model", "task", "split", "problem"]
@@ -25,8 +26,10 @@ def read_grades(path: str, columns: list[str] | None = None, max_tokens: int | N
     truncated answer where an old file does not say.
     """
     try:
-        frame = pq.read_table(source(path), columns=columns, page_checksum_verification=True).to_pandas()
-    except (OSError, pyarrow.ArrowException) as error:
+        table = pq.read_table(source(path), columns=columns, page_checksum_verification=True)
+        about_grades(table.schema, path)
+        frame = table.to_pandas()
+    except (OSError, pyarrow.ArrowException, ValueError) as error:
         raise unreadable(path, error) from None
     missing = [name for name in ([] if columns else [*COUNT_COLUMNS, "sample", "outcome"]) if name not in frame]
     if missing:
@@ -80,13 +83,20 @@ def read_settings(path: str) -> dict:
     """What a file of grades says of its making: `max_tokens`, `asked` and more; nothing in old files. A store may have
     grown since it was graded, so what was asked for is read from its problems."""
     try:
-        about = json.loads((pq.read_schema(source(path)).metadata or {}).get(b"largek", b"{}"))
-        if not isinstance(about, dict):
-            raise ValueError("its metadata are no JSON object")
+        about = about_grades(pq.read_schema(source(path)), path)
     except (OSError, pyarrow.ArrowException, ValueError) as error:
         raise unreadable(path, error) from None
     if Path(path).is_dir():
         about["asked"] = asked(read_problems(Path(path)))
+    return about
+
+
+def about_grades(schema: pyarrow.Schema, path: str) -> dict:
+    """The same from a schema. Raises ValueError where it is damaged, InputError where a newer largek has made it."""
+    about = json.loads((schema.metadata or {}).get(b"largek", b"{}"))
+    if not isinstance(about, dict):
+        raise ValueError("its metadata are no JSON object")
+    refuse_newer(about, grades_file(path))
     return about
 
 

@@ -23,6 +23,8 @@ import pyarrow.parquet as pq
 from largek.checksums import listed_file
 from largek.common import InputError, Progress, derive_seed, digest, quiet, readable
 from largek.foreign import FORMATS, Found, Sample, recognised
+from largek.formats import made_by
+from largek.problems import Problem, as_stored, prompt_of
 from largek.recorded import RECORDED, SCHEMA
 from largek.store import open_store
 from largek.tasks import read_tasks
@@ -106,11 +108,11 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-def finder(rows: list[dict], tasks: list[str]) -> Callable[[Sample, str], dict]:
+def finder(rows: list[Problem], tasks: list[str]) -> Callable[[Sample, str], dict]:
     """The row of the problem that a sample answers, by the text of the problem or of the prompt."""
     known: dict[str, dict] = {}
     for row in rows:
-        for text in {words(row["problem"]), words(row.get("prompt", row["problem"]))}:
+        for text in {words(row["problem"]), words(prompt_of(row))}:
             if known.setdefault(text, row)["id"] != row["id"]:
                 raise InputError(f"--tasks {' '.join(tasks)}: {known[text]['id']} and {row['id']} have the same text")
 
@@ -123,7 +125,7 @@ def finder(rows: list[dict], tasks: list[str]) -> Callable[[Sample, str], dict]:
     return find
 
 
-def numbered(found: dict[str, Found], name: str, find: Callable | None) -> tuple[list[dict], list[dict], list[dict]]:
+def numbered(found: dict[str, Found], name: str, find: Callable | None) -> tuple[list[Problem], list[dict], list[dict]]:
     """Problems, records, and recorded scores. A problem is known by the tool's id, else by its text and right answer;
     answers to it are numbered as they come."""
     rows: dict[tuple, dict] = {}
@@ -166,6 +168,7 @@ def numbered(found: dict[str, Found], name: str, find: Callable | None) -> tuple
         for sample in own.missing:
             rows[row_of(sample, file)]["samples"] += 1
     problems = [{key: value for key, value in row.items() if key != "told"} for row in rows.values()]
+    problems = [as_stored(row, f"{', '.join(found)}, problem {row['id']}") for row in problems]
     if len({row["id"] for row in problems}) < len(problems):
         seen: dict[str, dict] = {}
         two = next((seen[row["id"]], row) for row in problems if seen.setdefault(row["id"], row) is not row)
@@ -196,9 +199,9 @@ def write(folder: Path, settings: dict, problems: list[dict], records: list[dict
                 opened.append(records[start : start + CHUNK])
                 progress.update(min(start + CHUNK, len(records)))
         with listed_file(made, RECORDED) as temporary:
-            pq.write_table(
-                pa.Table.from_pylist(scores, SCHEMA), temporary, compression="zstd", write_page_checksum=True
-            )
+            about = {"largek": json.dumps(made_by(), sort_keys=True)}
+            table = pa.Table.from_pylist(scores, SCHEMA).replace_schema_metadata(about)
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         if folder.is_dir():
             folder.rmdir()  # it is empty
         os.replace(made, folder)

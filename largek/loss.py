@@ -9,8 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from largek.common import InputError, Progress, extra, read_jsonl, without_collector, write_json
+from largek.common import InputError, Progress, extra, read_jsonl, write_json
+from largek.formats import made_by
 from largek.models import decide_chat_template, load_for_decoder, read_tokenizer
+from largek.problems import Example, as_example, prompt_of
+from largek.quick import without_collector
 from largek.tasks import fill
 
 LOGITS = 2**25  # entries of the largest block of logits: 128 MiB in float32, whatever the vocabulary and the length
@@ -29,18 +32,18 @@ def run(
 ) -> dict:
     """Losses of `model` on files of {problem, solution}, returned and, with `output`, written as JSON.
 
-    Returns {"model": name, "losses": {file's stem: {"per_token", "per_token_se", "per_example", "examples",
-    "tokens", "halves"}}} in nats; the standard error is that of a ratio of means over examples (Cochran, Sampling
-    Techniques, 1977, ch. 6), and `halves` are per-token losses on every other example and on the rest, ordered by
-    length. With a chat template the solution follows the template at once; without one a space stands between,
-    unless the prompt ends in white space. A model folder that holds `failed.json` instead of weights gives null losses.
-    Raises InputError.
+    Returns {"model": name, "losses": {file's stem: {"per_token", "per_token_se", "per_example", "examples", "tokens",
+    "halves"}}} in nats, with what made it (see `largek.formats`); the standard error is that of a ratio of means over
+    examples (Cochran, Sampling Techniques, 1977, ch. 6), and `halves` are per-token losses on every other example and
+    on the rest, ordered by length. With a chat template the solution follows the template at once; without one a space
+    stands between, unless the prompt ends in white space. A model folder that holds `failed.json` instead of weights
+    gives null losses. Raises InputError.
     """
     name = name or model
     sets = {Path(path).stem: read_examples(path) for path in examples}
     if len(sets) < len(examples):
         raise InputError(f"{', '.join(examples)}: expected files of different names, since their losses go by them")
-    found = {"model": name, "losses": dict.fromkeys(sets)}
+    found = {"model": name, "losses": dict.fromkeys(sets)} | made_by()
     if not (Path(model) / "failed.json").exists():
         with without_collector():
             network, tokenizer, limit = load(model)
@@ -63,16 +66,12 @@ def run(
     return found
 
 
-def read_examples(path: str) -> list[dict]:
+def read_examples(path: str) -> list[Example]:
     """The rows of a file of {problem, solution}, which are texts. Raises InputError."""
     rows = read_jsonl(path, ("problem", "solution"))
     if not rows:
         raise InputError(f"{path}: expected at least one example")
-    for number, row in enumerate(rows, 1):
-        for field in ("problem", "solution", "prompt"):
-            if field in row and not (isinstance(row[field], str) and row[field].strip()):
-                raise InputError(f"{path}, example {number}, {field}: expected text, got {row[field]!r:.80}")
-    return rows
+    return [as_example(row, f"{path}, example {number}") for number, row in enumerate(rows, 1)]
 
 
 def load(model: str):
@@ -88,10 +87,10 @@ def load(model: str):
     return Decoder(network) if decodes else network, tokenizer, limit
 
 
-def encode(tokenizer, row: dict, chat_template: bool, prompt: str | None = None) -> tuple[int, list[int]]:
+def encode(tokenizer, row: Example, chat_template: bool, prompt: str | None = None) -> tuple[int, list[int]]:
     """(length of the prompt, tokens of prompt, solution and end). The two texts are tokenised as one, as in training,
     and the solution begins with the first token that is not the prompt's alone. `prompt` replaces the row's own."""
-    text = fill(prompt, row["problem"]) if prompt else row.get("prompt", row["problem"])
+    text = fill(prompt, row["problem"]) if prompt else prompt_of(row)
     if chat_template:
         messages = [{"role": "user", "content": text}]
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)

@@ -1,31 +1,15 @@
 """Loading a model folder or hub name with transformers, and putting problems to it as tokens."""
 
 import contextlib
-import json
 import os
 import subprocess
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
-from largek.common import InputError, digest, extra
-
-# the files that a model and its tokenizer are loaded from
-LOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.gguf")
-
-# what must stand in a Llama model's config.json for `load_weights`: no default is guessed
-NEEDED = {"model_type", "dtype", "vocab_size", "hidden_size", "head_dim", "num_hidden_layers", "num_attention_heads"}
-NEEDED |= {"num_key_value_heads", "rms_norm_eps", "rope_parameters", "hidden_act", "attention_bias", "mlp_bias"}
-NEEDED |= {"tie_word_embeddings", "max_position_embeddings", "intermediate_size"}
-
-# what may stand in a tokenizer's settings for `PlainTokenizer`, and the files beside them that would change it
-FAST = ("TokenizersBackend", "PreTrainedTokenizerFast")  # transformers' class for any tokenizer.json, by both names
-SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
-HARMLESS = {*SPECIAL, "backend", "is_local", "local_files_only", "model_max_length", "padding_side", "tokenizer_class"}
-OTHERS = ("chat_template.jinja", "chat_template.json", "additional_chat_templates")
-OTHERS += ("special_tokens_map.json", "added_tokens.json")
-PLAIN = {"special": True} | dict.fromkeys(["single_word", "lstrip", "rstrip", "normalized"], False)
-REPAIRED = 100_000  # larger vocabularies may be repaired by transformers
+from largek.common import InputError, extra
+from largek.model_files import cannot_load, read_json, refuse_adapter, refuse_missing
+from largek.quick_models import FAST, PlainTokenizer, load_weights, plain_tokenizer, shapes
 
 
 def device() -> str:
@@ -79,12 +63,6 @@ def vllm_computes_on_cpu() -> bool:
     return where == "cpu"
 
 
-def content(model: str) -> str:
-    """What a model folder holds, as `sha256:...` of the files it is loaded from. Logs, checkpoints of its training and
-    stores that lie in the same folder do not count."""
-    return f"sha256:{digest(*sorted({path for pattern in LOADED for path in Path(model).glob(pattern)}))}"
-
-
 def load(model: str):
     """(model, tokenizer) in evaluation mode, float32 on a CPU and the model's own type elsewhere.
 
@@ -92,65 +70,6 @@ def load(model: str):
     """
     tokenizer = load_tokenizer(model)
     return load_network(model), tokenizer
-
-
-def load_weights(model: str) -> SimpleNamespace | None:
-    """The config and the weights of a folder, as `config` and `state_dict()`, read without transformers' model classes,
-    whose import takes longer than many a small job. None if the folder does not say everything that is needed, or if
-    its weights are not one file in float32."""
-    folder = Path(model)
-    if not all((folder / name).exists() for name in ("config.json", "model.safetensors")):
-        return None
-    config = read_json(folder / "config.json")
-    if not config.keys() >= NEEDED or config["dtype"] != "float32":
-        return None
-    from safetensors.torch import load_file
-
-    refuse_adapter(folder)
-    try:
-        weights = load_file(folder / "model.safetensors")
-    except Exception as error:  # of a file that is cut or empty
-        raise InputError(cannot_load(folder / "model.safetensors", error)) from None
-    return SimpleNamespace(config=SimpleNamespace(**config), state_dict=lambda: weights)
-
-
-def read_json(path: Path) -> dict:
-    """A JSON file of a model folder. Raises InputError."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return value
-
-
-def refuse_adapter(folder: Path) -> None:
-    """Raises InputError for a folder of an adapter: transformers would put it onto whatever it names as its base."""
-    path = folder / "adapter_config.json"
-    if path.exists():
-        base = read_json(path).get("base_model_name_or_path")
-        raise InputError(f"{folder}: an adapter of {base}; merge it into that first (merge_and_unload of peft)")
-
-
-def refuse_missing(model: str, missing: set[str], unexpected: set[str], expected: int) -> None:
-    """Raises InputError if weights lack tensors: they would be made up at random."""
-    if not missing:
-        return
-    first = min(missing)
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    what = f"{model}: its weights lack the tensor {first!r}{more} of {expected}"
-    prefix = next((name.removesuffix(first) for name in sorted(unexpected) if name.endswith(first)), None)
-    if prefix:
-        how = "; a compiled model is saved so, its part _orig_mod is not" if "_orig_mod" in prefix else ""
-        what += f"; there is {prefix + first!r}: take {prefix!r} off the names{how}"
-    raise InputError(what)
-
-
-def cannot_load(model: object, error: Exception) -> str:
-    why = (str(error).splitlines() or [""])[0]
-    kind = "" if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: "
-    return f"{model}: not a model that transformers can load ({kind}{why})"
 
 
 def load_for_decoder(model: str):
@@ -169,20 +88,6 @@ def load_for_decoder(model: str):
             if there[name] != shape:
                 raise InputError(f"{model}: the tensor {name!r} is {there[name]}, by config.json it is {shape}")
     return network, on_cpu and supports(network.config)
-
-
-def shapes(config) -> dict[str, tuple[int, ...]]:
-    """The tensors of a Llama model without biases."""
-    width, inner, size = config.hidden_size, config.intermediate_size, config.head_dim
-    heads, kv_heads = config.num_attention_heads * size, config.num_key_value_heads * size
-    layer = {"input_layernorm": (width,), "post_attention_layernorm": (width,)}
-    layer |= {"self_attn.q_proj": (heads, width), "self_attn.k_proj": (kv_heads, width)}
-    layer |= {"self_attn.v_proj": (kv_heads, width), "self_attn.o_proj": (width, heads)}
-    layer |= {"mlp.gate_proj": (inner, width), "mlp.up_proj": (inner, width), "mlp.down_proj": (width, inner)}
-    layers = range(config.num_hidden_layers)
-    found = {f"model.layers.{i}.{name}.weight": shape for i in layers for name, shape in layer.items()}
-    found |= {"model.embed_tokens.weight": (config.vocab_size, width), "model.norm.weight": (width,)}
-    return found if config.tie_word_embeddings else found | {"lm_head.weight": (config.vocab_size, width)}
 
 
 def load_network(model: str):
@@ -251,57 +156,9 @@ def load_tokenizer(model: str):
     return tokenizer
 
 
-class PlainTokenizer:
-    """A folder's tokenizer by the package tokenizers alone: what is used here of the class in transformers, which takes
-    longer to import than many a small job. Made by `read_tokenizer`."""
-
-    chat_template = None
-
-    def __init__(self, path: Path, settings: dict):
-        from tokenizers import Tokenizer
-
-        self.tokens = Tokenizer.from_file(str(path))
-        for name in SPECIAL:
-            self.name(name, settings.get(name))
-        if self.pad_token is None:
-            self.name("pad_token", self.eos_token)
-
-    def name(self, name: str, token: str | None) -> None:
-        """Set, say, `eos_token` and `eos_token_id`."""
-        setattr(self, name, token)
-        setattr(self, f"{name}_id", None if token is None else self.tokens.token_to_id(token))
-
-    @property
-    def added_tokens_decoder(self) -> dict:
-        return self.tokens.get_added_tokens_decoder()
-
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict:
-        return {"input_ids": self.tokens.encode(text, add_special_tokens=add_special_tokens).ids}
-
-    def batch_decode(self, rows: list[list[int]], skip_special_tokens: bool = False) -> list[str]:
-        return [self.tokens.decode(ids, skip_special_tokens=skip_special_tokens) for ids in rows]
-
-
-def read_tokenizer(model: str):
-    """The tokenizer for texts and tokens alone: a `PlainTokenizer` where that does the same as what `load_tokenizer`
-    loads, else that."""
-    folder, names = Path(model), ("config.json", "tokenizer.json", "tokenizer_config.json")
-    if not all((folder / name).exists() for name in names) or any((folder / name).exists() for name in OTHERS):
-        return load_tokenizer(model)
-    settings = read_json(folder / "tokenizer_config.json")
-    if settings.get("tokenizer_class") not in FAST or not settings.keys() <= HARMLESS:
-        return load_tokenizer(model)
-    rules = read_json(folder / "tokenizer.json")
-    try:
-        plain = {token["content"] for token in rules["added_tokens"] if token.items() >= PLAIN.items()}
-        named = [settings[name] for name in SPECIAL if settings.get(name) is not None]
-        size = len(rules["model"]["vocab"]) + len(rules["added_tokens"])
-        bare = not rules["truncation"] and not rules["padding"] and size <= REPAIRED
-    except (KeyError, TypeError, AttributeError):  # of another form: it will be said what is wrong with it
-        return load_tokenizer(model)
-    if not bare or not all(token in plain for token in named):
-        return load_tokenizer(model)
-    return PlainTokenizer(folder / "tokenizer.json", settings)
+def read_tokenizer(model: str) -> PlainTokenizer | Any:
+    """The tokenizer for texts and tokens alone: without transformers where that does the same, see `load_tokenizer`."""
+    return plain_tokenizer(model) or load_tokenizer(model)
 
 
 def decide_chat_template(tokenizer, model: str, wanted: bool | None) -> bool:

@@ -20,10 +20,11 @@ import pandas as pd
 
 from largek import grade
 from largek.common import InputError, clock, derive_seed, digest, quiet, records, write_csv, write_json
+from largek.formats import made_by, refuse_newer
 from largek.grades import count, read_all, read_grades
 from largek.intervals import mean_interval, size_of_pairs
 from largek.loss import read_examples
-from largek.models import content
+from largek.model_files import content
 from largek.passk import passk
 from largek.settle import SURE, advise, sentence
 from largek.store import PROBLEMS, SETTINGS
@@ -278,7 +279,7 @@ def ranked(
     print(f"Cost: {tokens:,.0f} sampled tokens in all; {clock(time.monotonic() - start)} this time.")
     print(EVIDENCE)
     said = {"candidates": records(table), "k": k, "verdict": verdict(table, k), "settle": advice, "unlike": marks}
-    return table, said | {"failed": failed, "sampled_tokens": int(tokens)}
+    return table, made_by() | said | {"failed": failed, "sampled_tokens": int(tokens)}
 
 
 def of_models(
@@ -345,6 +346,7 @@ def stored_loss(path: Path) -> dict | None:
         return None
     try:
         found = json.loads(path.read_bytes())
+        refuse_newer(found, path)
         losses = [found["loss"]] if "loss" in found else list(found["losses"].values())
         if len(losses) == 1 and {"per_token", "per_token_se"} <= losses[0].keys():
             return losses[0]
@@ -362,7 +364,7 @@ def measure_loss(model: str, examples: str, output: Path, asked: dict) -> dict:
             return found["loss"]
     largek("loss", "--model", model, "--examples", examples, "--output", output, *options(asked))
     loss = json.loads(output.read_bytes())["losses"][Path(examples).stem]
-    write_json(output, {"about": about, "loss": loss})
+    write_json(output, {"about": about, "loss": loss} | made_by())
     return loss
 
 

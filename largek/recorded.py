@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 
 from largek.checksums import LOG, as_written, read_log
 from largek.common import DamagedStore, InputError
-from largek.grade import CARRIED, KINDS, made_file, summary
+from largek.formats import refuse_newer
+from largek.grade_file import CARRIED, summary, write_grades
 from largek.store import digest_of_problems, read_samples
+from largek.verify import Verdict
 
 RECORDED = "recorded.parquet"
 SCHEMA = pa.schema(
@@ -39,8 +41,10 @@ def read_recorded(store: Path) -> pa.Table:
     try:
         if not as_written(read_log(store), RECORDED, content):
             raise OSError(f"not as {LOG} has it")
+        about = json.loads((pq.read_schema(pa.BufferReader(content)).metadata or {}).get(b"largek", b"{}"))
+        refuse_newer(about, path)
         return pq.read_table(pa.BufferReader(content), schema=SCHEMA, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:
         why = (str(error).splitlines() or ["unreadable"])[0]
         raise DamagedStore(f"{path}: damaged ({why:.200}); import the samples again into another --store") from None
 
@@ -81,16 +85,12 @@ def run(samples: str, verifier: str, output: str | None = None) -> pa.Table:
             verdicts[row["problem"], row["sample"]] = outcome(row, threshold, verifier, folder), row["read"]
     found = [verdicts.get(key) for key in zip(table["problem"].to_pylist(), table["sample"].to_pylist())]
     graded = table.select(CARRIED).filter(pa.array([each is not None for each in found]))
-    verdicts = [(each[0], each[1], None, each[1]) for each in found if each is not None]
-    for place, (name, kind) in enumerate(KINDS.items()):
-        graded = graded.append_column(name, pa.array([verdict[place] for verdict in verdicts], kind))
+    verdicts = [Verdict(each[0], each[1], None, each[1]) for each in found if each is not None]
     about = json.loads(table.schema.metadata[b"largek"])
     more = ["vote"] if all(verdict[1] is None for verdict in verdicts) else []
     about["unknown"] = [*about.get("unknown", []), "finish", *more]  # a verdict counts, however the answer ended
     about |= {"verifier": {verifier: judge}, "problems": digest_of_problems(folder), "records": len(table)}
-    graded = graded.replace_schema_metadata({"largek": json.dumps(about, sort_keys=True)})
-    with made_file(Path(output or folder / "grades.parquet")) as temporary:
-        pq.write_table(graded, temporary, compression="zstd", write_page_checksum=True)
+    graded = write_grades(Path(output or folder / "grades.parquet"), graded, verdicts, about)
     print(summary(graded), flush=True)
     if left := len(table) - len(graded):
         print(f"{folder}: {left} of {len(table)} answers have no verdict by {judge} and are left out", flush=True)

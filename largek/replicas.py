@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
+from largek.chunks import Answer, Chunk
 from largek.common import InputError
+from largek.engines import load_engine
 from largek.models import device
-from largek.sample import Answer, Chunk, load_engine
+from largek.quick import leave
 from largek.workers import start
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -103,8 +105,7 @@ def serve(descriptor: int) -> None:
             pipe.send(str(error))
         else:
             pipe.send(None)
-    sys.stdout.flush()
-    os._exit(0)  # what libraries would take apart takes half a second
+    leave()
 
 
 def leave_with(pipe: Connection) -> None:

@@ -25,7 +25,8 @@ import pandas as pd
 
 from largek.common import InputError, Progress, derive_seed, read_jsonl, records, whole_file
 from largek.coverage import KEYS, coverage
-from largek.grade import endless
+from largek.formats import refuse_newer
+from largek.grade_file import endless
 from largek.grades import COUNT_COLUMNS, count, lacking, missing, read_all, read_grades, read_settings, stale, unknown
 from largek.passk import estimate, majority, without_unknown
 from largek.store import each_chunk
@@ -115,6 +116,7 @@ def read_training(path: str) -> dict:
     """A file of `largek.callback` for the page: its name, ks, rows, and the step that was kept. Raises InputError."""
     first, *rows = read_jsonl(path) or [{}]
     settings = first.get("settings")
+    refuse_newer(first, path)
     try:
         ks, keep = settings["ks"], settings["keep"]
         needed = ["step", "entropy", "truncated", *(f"pass@{k}{end}" for k in ks for end in ("", "_lo", "_hi"))]

@@ -13,76 +13,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-from largek.asking import Asking, read_asking
-from largek.common import InputError, Progress, derive_seed, extra, whole_file, without_collector
-from largek.models import content
-from largek.store import LATER, Store, asked, joined, open_store, prompt_of
+from largek.asking import read_asking
+from largek.chunks import Answer, Chunk, plan
+from largek.common import InputError, Progress, derive_seed, whole_file
+from largek.engines import load_engine
+from largek.model_files import content
+from largek.problems import prompt_of
+from largek.quick import without_collector
+from largek.store import LATER, Store, asked, joined, open_store
 from largek.tasks import read_tasks
 from largek.verify import is_finished
 
-CHUNK = 32  # samples of one problem in a chunk at first, and always for engines that batch by themselves
-ENGINES = ("transformers", "vllm", "openai")
 MOST = 2**31 - 1  # tokens of --top-k: engines hold it in 32 bits
-
-
-class Chunk(NamedTuple):
-    """What is sampled in one go: a prompt for every problem, and the sample indices wanted of each."""
-
-    rows: list[dict]
-    indices: list[list[int]]
-    seed: int
-
-
-class Answer(NamedTuple):
-    """One answer; see the columns of `largek.store.SCHEMA`."""
-
-    text: str
-    tokens: int | None
-    finish: str
-    entropy: float | None = None
-    logprob: float | None = None
-
-
-def plan(
-    rows: list[dict], wanted: range, size: int | None, seed: int, name: str, present: set = frozenset()
-) -> list[Chunk]:
-    """The chunks that are missing. Which problems and indices make a chunk depends on the task's problems, on `wanted`
-    and on `size`, the answers a chunk may hold (None: one problem a chunk), and not on what is `present`."""
-    chunks = []
-    for task in dict.fromkeys(row["task"] for row in rows):
-        # like lengths together, so that little is padded
-        ordered = [row for row in rows if row["task"] == task]
-        ordered.sort(key=lambda row: (len(prompt_of(row).split()), len(prompt_of(row)), row["id"]))
-        for cell in cells(wanted, size or CHUNK):
-            per_chunk = max(1, size // len(cell)) if size else 1
-            for start in range(0, len(ordered), per_chunk):
-                group = ordered[start : start + per_chunk]
-                missing = [[i for i in cell if (row["id"], i) not in present] for row in group]
-                units = [(row, indices) for row, indices in zip(group, missing) if indices]
-                if units:
-                    ids = [f"{row['id']}:{indices[0]}-{indices[-1]}" for row, indices in units]
-                    chunks.append(Chunk(*map(list, zip(*units)), derive_seed(seed, name, *ids)))
-    return chunks
-
-
-def cells(wanted: range, most: int) -> Iterator[list[int]]:
-    """The sample indices that are drawn together: 0 to 31, 32 to 63, 64 to 127, 128 to 255 and so on, `most` at once.
-
-    Answers to one prompt share their beginnings, so it pays to draw many in one go; and a store that has grown from 64
-    to 256 samples holds the same records as one that was asked for 256, since the grid does not depend on `wanted`.
-    """
-    start, size = 0, CHUNK
-    while start < wanted.stop:
-        for first in range(start, start + size, most):
-            cell = [index for index in range(first, min(first + most, start + size)) if index in wanted]
-            if cell:
-                yield cell
-        start += size
-        size = start
 
 
 def run(
@@ -252,34 +197,6 @@ def records_of(chunk: Chunk, answers: list[Answer], name: str) -> Iterator[dict]
     for (row, index), answer in zip(places, answers, strict=True):
         where = {"model": name, "task": row["task"], "split": row["split"], "problem": row["id"], "sample": index}
         yield where | answer._asdict() | {"seed": chunk.seed}
-
-
-def load_engine(
-    engine: str,
-    model: str,
-    chat_template: bool | None,
-    base_url: str | None,
-    gpu_memory: float | None = None,
-    tensor_parallel: int | None = None,
-    asking: Asking | None = None,
-    **patience,
-):
-    """The engine of that name; each has `chat_template` and `sample(chunks, settings, batch_size)`."""
-    if engine == "transformers":
-        try:
-            from largek.engine_transformers import Transformers
-        except ImportError as error:
-            raise InputError(f"{error}; {extra('transformers')}") from None
-        return Transformers(model, chat_template, asking)
-    if engine == "vllm":
-        from largek.engine_vllm import VLLM
-
-        return VLLM(model, chat_template, gpu_memory, tensor_parallel or 1, asking)
-    if engine == "openai":
-        from largek.engine_openai import OpenAI
-
-        return OpenAI(model, chat_template, base_url, **patience, asking=asking)
-    raise InputError(f"--engine {engine}: expected one of {', '.join(ENGINES)}")
 
 
 def identity(model: str, engine: str) -> str:

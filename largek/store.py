@@ -33,6 +33,7 @@ import pyarrow.parquet as pq
 
 from largek.checksums import LOG, Known, as_written, listed_file, pardon, read_log, sealed, unsealed
 from largek.common import DamagedStore, InputError, read_jsonl, readable
+from largek.problems import Problem, as_stored, prompt_of
 
 FILED = 256  # answers that came one by one, after which a file is made of them,
 WAIT = 30.0  # or after so many seconds
@@ -122,7 +123,7 @@ class Store:
 
 @contextlib.contextmanager
 def open_store(
-    folder: str | Path, settings: dict, problems: list[dict], *, wait: bool = False, discard: bool = False
+    folder: str | Path, settings: dict, problems: list[Problem], *, wait: bool = False, discard: bool = False
 ) -> Iterator[Store]:
     """Open a store for sampling, or make it, and lock it until the block ends.
 
@@ -192,7 +193,7 @@ def _has_samples(folder: Path) -> bool:
     return any(folder.glob("samples/*.parquet")) or (folder / ARRIVED).exists()
 
 
-def _difference(folder: Path, settings: dict, problems: list[dict]) -> str:
+def _difference(folder: Path, settings: dict, problems: list[Problem]) -> str:
     """How the store was made differently, or nothing. Samples without settings are of unknown origin."""
     if not (folder / SETTINGS).exists():
         return "its settings.json is missing" if _has_samples(folder) else ""
@@ -219,12 +220,7 @@ def _difference(folder: Path, settings: dict, problems: list[dict]) -> str:
     return ""
 
 
-def prompt_of(row: dict) -> str:
-    """What the model is asked."""
-    return row.get("prompt", row["problem"])
-
-
-def _add_problems(folder: Path, problems: list[dict]) -> None:
+def _add_problems(folder: Path, problems: list[Problem]) -> None:
     """Add problems, or renew what is known of them; `samples`, the number asked for, only grows."""
     before = {row["id"]: row for row in read_problems(folder)}
     known = dict(before)
@@ -259,27 +255,21 @@ def read_settings(folder: Path) -> dict:
     return settings
 
 
-def read_problems(folder: Path) -> list[dict]:
+def read_problems(folder: Path) -> list[Problem]:
     """The problems of a store; none if there is no such file. Raises DamagedStore."""
     path = folder / PROBLEMS
     if not path.exists():
         return []
     remedy = "remove the file, and the same `largek sample` command writes it anew"
     try:
-        rows = read_jsonl(path, ("id", "task", "split", "problem", "answer", "samples"))
+        rows = [as_stored(row, f"{path}, line {number}") for number, row in enumerate(read_jsonl(path), 1)]
+        if len({row["id"] for row in rows}) < len(rows):
+            raise InputError(f"{path}: a problem is there twice")
     except InputError as error:
-        reason = error
-    else:
-        texts = ("id", "task", "split", "problem")
-        wrong = next((row for row in rows if not all(isinstance(row[name], str) for name in texts)), None)
-        wrong = wrong or next((row for row in rows if type(row["samples"]) is not int or row["samples"] < 0), None)
-        if wrong is None and len({row["id"] for row in rows}) == len(rows):
-            content = path.read_bytes()
-            if not as_written(read_log(folder), PROBLEMS, content):
-                raise DamagedStore(f"{path}: {CHANGED}: {pardon(path)}; if not, {remedy}")
-            return rows
-        reason = f"{path}: a problem is there twice" if wrong is None else f"{path}: not a row of it: {wrong!r:.80}"
-    raise DamagedStore(f"{reason}; {remedy}")
+        raise DamagedStore(f"{error}; {remedy}") from None
+    if not as_written(read_log(folder), PROBLEMS, path.read_bytes()):
+        raise DamagedStore(f"{path}: {CHANGED}: {pardon(path)}; if not, {remedy}")
+    return rows
 
 
 def digest_of_problems(folder: Path) -> str:
@@ -477,7 +467,7 @@ def joined(folder: Path) -> pa.Table:
     return table.drop_columns("place").replace_schema_metadata({"largek": json.dumps(about, sort_keys=True)})
 
 
-def asked(problems: list[dict]) -> list[list]:
+def asked(problems: list[Problem]) -> list[list]:
     """[task, split, answers asked for] of each task and split, in the order of the problems."""
     total: dict[tuple, int] = {}
     for row in problems:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from largek.common import InputError, extra, stream_jsonl
+from largek.problems import Problem, as_problem, need_answer
 
 ENTRY = {
     "file": "JSONL file, relative to the working directory",
@@ -38,8 +39,8 @@ BATCH = 1000  # rows of a data set that are in memory at once
 NULL = ("id", "answer", "config", "parameters", "verifier")  # may be null
 
 
-def read_tasks(names: list[str], tasks_file: str | None = None, prompt: str | None = None) -> list[dict]:
-    """The problems of tasks, in order: rows of id, task, split, problem, answer, and prompt, verifier where given.
+def read_tasks(names: list[str], tasks_file: str | None = None, prompt: str | None = None) -> list[Problem]:
+    """The problems of tasks, in order.
 
     `names` are JSONL files or names of entries; `tasks_file` is a YAML file of more entries; `prompt` replaces the
     prompts of all tasks. Ids are unique over all tasks. Raises InputError.
@@ -50,7 +51,7 @@ def read_tasks(names: list[str], tasks_file: str | None = None, prompt: str | No
     return rows if prompt is None else [row | {"prompt": fill(prompt, row["problem"])} for row in rows]
 
 
-def stream_tasks(names: list[str], tasks_file: str | None = None) -> Iterator[dict]:
+def stream_tasks(names: list[str], tasks_file: str | None = None) -> Iterator[Problem]:
     """The same one after another: of what was read nothing but the ids is kept."""
     entries = read_entries(tasks_file) if tasks_file or any(not is_file(name) for name in names) else {}
     seen: set[str] = set()
@@ -71,7 +72,7 @@ def is_file(name: str) -> bool:
     return name.endswith(".jsonl") or Path(name).is_file()
 
 
-def from_file(path: str) -> Iterator[dict]:
+def from_file(path: str) -> Iterator[Problem]:
     """Rows of a JSONL file as they are; `task` (the file's name) and `split` ("all") are filled in where missing, and
     rows are numbered from 0 if none has an `id`."""
     first: dict = {}
@@ -86,8 +87,7 @@ def from_file(path: str) -> Iterator[dict]:
         row = {"task": Path(path).stem, "split": "all"} | row | {"id": str(row["id"])}
         if isinstance(row["answer"], list) and len(row["answer"]) == 1:
             row["answer"] = row["answer"][0]
-        check_answer(row["answer"], where)
-        yield typed(row, where)
+        yield as_problem(row, where)
 
 
 def own_rows(path: str) -> Iterator[dict]:
@@ -97,23 +97,6 @@ def own_rows(path: str) -> Iterator[dict]:
     except InputError as error:
         hint = "; fields of other names are for --tasks-file" if "expected the field" in str(error) else ""
         raise InputError(f"{error}{hint}") from None
-
-
-def typed(row: dict, where: str) -> dict:
-    """The row, if what largek reads of it is text. Raises InputError naming the field."""
-    for field in ("problem", "task", "split", "prompt"):
-        if field in row and not (isinstance(row[field], str) and row[field].strip()):
-            raise InputError(f"{where}, {field}: expected text, got {row[field]!r:.80}")
-    if not isinstance(row.get("verifier"), str | None):
-        raise InputError(f"{where}, verifier: expected the name of one, got {row['verifier']!r:.80}")
-    return row
-
-
-def check_answer(answer: object, where: str) -> None:
-    """Raises InputError if a right answer is neither text nor a number: null, NaN, a list of several and the like."""
-    if type(answer) not in (str, int, float) or answer != answer or answer in (math.inf, -math.inf):
-        more = "; what is no answer goes into fields of other names"
-        raise InputError(f"{where}, answer: expected text or a number, got {answer!r:.80}{more}")
 
 
 def read_entries(tasks_file: str | None) -> dict[str, dict]:
@@ -146,7 +129,7 @@ def read_entries(tasks_file: str | None) -> dict[str, dict]:
     return entries
 
 
-def from_entry(name: str, entry: dict) -> Iterator[dict]:
+def from_entry(name: str, entry: dict) -> Iterator[Problem]:
     """The rows of an entry of a tasks file. Their ids are `task/id`, so that tasks may number their problems alike.
 
     Rows without an answer where one is expected are left out, as public data sets have a few; a line says how many.
@@ -195,7 +178,7 @@ def from_entry(name: str, entry: dict) -> Iterator[dict]:
             made |= {"reasoning_gym": row["reasoning_gym"], "verifier": "reasoning-gym"}
         if "verifier" in entry:
             made["verifier"] = entry["verifier"]
-        yield typed(made, f"task {name}, row {number}")
+        yield as_problem(made, f"task {name}, row {number}")
     if read != entry.get("rows", read):
         raise InputError(f"task {name}: expected {entry['rows']} rows, found {read}")
     if left_out:
@@ -214,7 +197,7 @@ def plain_answer(value: object, where: str) -> str:
     """An answer as text: lists of one are unwrapped, and whole numbers that a data set holds as 142.0 are 142."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
-    check_answer(value, where)
+    need_answer(value, where)
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 

@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from largek import loss
 from largek.common import InputError, Progress, write_jsonl
 from largek.decode import Decoder
+from largek.formats import made_by
 from largek.models import load
 
 ROWS = [{"problem": "start 1 2 then sort ?", "solution": "sort answer 1 2 " + "3 " * i} for i in range(7)]
@@ -45,7 +46,7 @@ def test_equals_transformers(small_model, held_out, tmp_path):
     assert found["per_token"] == pytest.approx(total / found["tokens"], rel=1e-5)
     assert found["per_example"] == pytest.approx(total / len(ROWS), rel=1e-5)
     written = json.loads((tmp_path / "out.json").read_text())
-    assert written.pop("seconds") >= 0 and written == {"model": "m", "losses": {"held_out": found}}
+    assert written.pop("seconds") >= 0 and written == {"model": "m", "losses": {"held_out": found}} | made_by()
 
 
 @pytest.mark.parametrize("size", [1, 3, 64])

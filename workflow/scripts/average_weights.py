@@ -12,7 +12,8 @@ import argparse
 import shutil
 from pathlib import Path
 
-from largek.common import InputError, digest, exit_on_bad_input, quick_exit, quick_imports, write_json
+from largek.common import InputError, digest, exit_on_bad_input, write_json
+from largek.quick import quick_exit, quick_imports
 from quagmires.model_card import card
 
 

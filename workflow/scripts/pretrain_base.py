@@ -13,7 +13,8 @@ import json
 from pathlib import Path
 
 from lab.problems import WORDS
-from largek.common import InputError, exit_on_bad_input, quick_exit, quick_imports, read_jsonl
+from largek.common import InputError, exit_on_bad_input, read_jsonl
+from largek.quick import quick_exit, quick_imports
 
 with quick_imports():
     import torch

@@ -12,7 +12,8 @@ Reads a model folder and a mix (JSONL of {problem, solution}); writes into --out
 import argparse
 from pathlib import Path
 
-from largek.common import InputError, exit_on_bad_input, quick_exit, quick_imports, read_jsonl
+from largek.common import InputError, exit_on_bad_input, read_jsonl
+from largek.quick import quick_exit, quick_imports
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from largek.common import digest
-from largek.models import content, device
+from largek.model_files import content
+from largek.models import device
 
 PLAN = Path("docs/plan.md")
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "safetensors")

@@ -201,7 +201,7 @@ class Training:
             # TRL's SFTTrainer counts tokens from 0 again when it resumes; GRPO keeps its count in the checkpoint.
             trainer._total_train_tokens = self.metrics()[-1]["num_tokens"] if last else 0
             self.start_seconds = time.time() - psutil.Process().create_time()
-            gc.freeze()  # what has been made so far stays; see largek.common.without_collector
+            gc.freeze()  # what has been made so far stays; see largek.quick.without_collector
             trainer.train(resume_from_checkpoint=last)
             weights = gathered(trainer)
             if not all(torch.isfinite(tensor).all() for tensor in weights.values()):
