@@ -20,7 +20,13 @@ class InputError(Exception):
 
 
 class DamagedStore(InputError):
-    """A file of a store is not what largek has written; the message names it and says what to do."""
+    """A file of a store, or beside it, is not what largek has written; the message names it and says what to do."""
+
+
+def damaged(path: object, why: object, remedy: str) -> DamagedStore:
+    """The error about a file that cannot be read: `why` in words, or an exception, whose first line will do."""
+    first = (str(why).splitlines() or [type(why).__name__])[0]
+    return DamagedStore(f"{path}: damaged ({first:.200}); {remedy}")
 
 
 @contextlib.contextmanager

@@ -18,13 +18,14 @@ import pandas as pd
 
 from largek.common import InputError, derive_seed, write_csv
 from largek.grades import count, read_all
-from largek.intervals import differences
+from largek.intervals import SAME, degenerate, differences
 from largek.passk import passk
 
 DRAWS = 4000
 LARGEST = 1_000_000  # sums that are counted exactly
 SWAPS = 100_000
 COLUMNS = ["model", "reference", "task", "split", "problems", "k", "difference", "lo", "hi", "band_lo", "band_hi", "p"]
+COLUMNS += ["degenerate"]  # whether interval and band rest on the number of problems alone, see intervals.py
 
 
 def sign_flip_p(differences: list[Fraction]) -> float:
@@ -112,7 +113,8 @@ def compare(one: pd.DataFrame, two: pd.DataFrame, ks: np.ndarray | None = None, 
         tasks = rows["task"].to_numpy()
         for task in [*sorted(set(tasks)), "mean"]:
             inside = np.ones(len(tasks), bool) if task == "mean" else tasks == task
-            found = band((curves[1] - curves[0])[inside], tasks[inside], (seed, split, task))
+            change = (curves[1] - curves[0])[inside]
+            found = band(change, tasks[inside], (seed, split, task))
             # weighting the differences as the mean over tasks does keeps the test exact
             _, place, sizes = np.unique(tasks[inside], return_inverse=True, return_counts=True)
             weighed = [d / int(sizes[p]) for d, p in zip(np.array(exact, dtype=object)[inside], place)]
@@ -122,6 +124,7 @@ def compare(one: pd.DataFrame, two: pd.DataFrame, ks: np.ndarray | None = None, 
             for name, critical in (("", found.point), ("band_", found.curve)):
                 table[f"{name}lo"] = np.maximum(found.mean - critical * found.error, -1)
                 table[f"{name}hi"] = np.minimum(found.mean + critical * found.error, 1)
+            table["degenerate"] = degenerate(change, tasks[inside])
             tables.append(pd.DataFrame(table | {"p": np.where(grid == 1, p, np.nan)}))
     return pd.concat(tables, ignore_index=True)[COLUMNS]
 
@@ -147,12 +150,16 @@ def run(paths: list[str], ks: list[int] | None, output: str | None, max_tokens: 
     if output:
         write_csv(output, table, digits=None)
         print(f"{output}: {len(table):,} rows", flush=True)
-    pooled = table[table["task"] == "mean"]
+    pooled, marked = table[table["task"] == "mean"], False
     for (model, split), rows in pooled.groupby(["model", "split"], sort=False):
         for row in rows.iloc[[0, -1]].drop_duplicates("k").itertuples():
             test = f", p = {row.p:.2g} (paired test)" if row.k == 1 else ""
+            mark = "*" if row.degenerate else ""
+            marked |= row.degenerate
             print(
                 f"{model} - {row.reference} ({split}, {row.problems} problems): pass@{row.k} {row.difference:+.3f} "
-                f"[{row.lo:+.3f}, {row.hi:+.3f}], band over all k [{row.band_lo:+.3f}, {row.band_hi:+.3f}]{test}"
+                f"[{row.lo:+.3f}, {row.hi:+.3f}]{mark}, band over all k [{row.band_lo:+.3f}, {row.band_hi:+.3f}]{test}"
             )
+    if marked:
+        print(SAME)
     return table

@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet as pq
 
 from largek.checksums import LOG, as_written, read_log
-from largek.common import DamagedStore, InputError
+from largek.common import InputError, damaged
 from largek.formats import refuse_newer
 from largek.store import asked, digest_of_problems, number_of_records, read_problems
 
@@ -54,7 +54,7 @@ def unreadable(path: str, error: Exception) -> InputError:
         return InputError(f"{getattr(error, 'filename', None) or path}: {getattr(error, 'strerror', None) or why}")
     if not Path(path).is_dir():
         return InputError(f"{path}: expected grades in parquet ({why})")
-    return DamagedStore(f"{grades_file(path)}: damaged ({why}); run: largek grade {path}")
+    return damaged(grades_file(path), why, f"run: largek grade {path}")
 
 
 def source(path: str) -> Path | pyarrow.BufferReader:

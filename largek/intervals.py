@@ -64,6 +64,16 @@ def mean_interval(values: np.ndarray, tasks: np.ndarray) -> np.ndarray:
     return np.stack([mean, lo, hi])
 
 
+SAME = "*: all problems of a task have the same value, so this interval rests on their number alone."
+
+
+def degenerate(values: np.ndarray, tasks: np.ndarray) -> np.ndarray:
+    """Whether the problems of every task have one value, so that an interval of their mean rests on pseudo-problems
+    alone: shapes (problems, ks), (problems,) -> (ks,)."""
+    parts = [values[tasks == name] for name in np.unique(tasks)]
+    return np.all([part.min(0) == part.max(0) for part in parts], 0)
+
+
 class Differences(NamedTuple):
     mean: np.ndarray  # (ks,): over tasks of the means over problems
     error: np.ndarray  # (ks,): its standard error, never 0

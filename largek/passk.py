@@ -14,6 +14,7 @@ One row of the table is a model, task, split and k; the task "mean" is the unwei
     finished           pass@k of the answers that were not truncated, with finished_lo and finished_hi, over problems
                        with at least k of them: the problems differ from k to k, `finished_problems` is their number.
                        Empty where there are none; of "mean", as soon as one task has none
+    degenerate         whether lo and hi rest on the number of problems alone, since in each task all have one estimate
 lo and hi: 95 % intervals over problems within tasks (see intervals.py).
 """
 
@@ -27,14 +28,14 @@ import pandas as pd
 
 from largek.common import InputError, derive_seed, quiet, records, write_csv
 from largek.grades import COUNT_COLUMNS, Asked, asked_for, count, missing, read_all, read_grades, unknown
-from largek.intervals import mean_interval
+from largek.intervals import SAME, degenerate, mean_interval
 
 DRAWS = 256  # orders of a problem's answers that maj@k is averaged over, at most
 FEW = 12  # answers to a problem up to which maj@k is counted exactly
 
 PASSK_COLUMNS = ["model", "task", "split", "n", "k", "estimate", "lo", "hi"]
 PASSK_COLUMNS += ["coverage", "mean", "maj", "maj_lo", "maj_hi"]
-PASSK_COLUMNS += ["finished", "finished_lo", "finished_hi", "finished_problems"]
+PASSK_COLUMNS += ["finished", "finished_lo", "finished_hi", "finished_problems", "degenerate"]
 
 LEGEND = "mean: over tasks, unweighted. finished: pass@k of answers that were not truncated, of `problems` problems."
 
@@ -180,6 +181,7 @@ def estimate(
                 point, lo, hi = mean_interval(curves[rows], tasks[rows])
                 columns |= {name: point, f"{name}_lo": lo, f"{name}_hi": hi}
             columns["finished_problems"] = (~np.isnan(values["finished"][rows])).sum(0)
+            columns["degenerate"] = degenerate(values["estimate"][rows], tasks[rows])
             tables.append(pd.DataFrame(columns).rename(columns={"estimate_lo": "lo", "estimate_hi": "hi"}))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return table.reindex(columns=PASSK_COLUMNS)
@@ -237,7 +239,8 @@ def show(table: pd.DataFrame) -> str:
         coverage = rows.loc[rows["task"] == "mean", "coverage"].iloc[0]
         parts.append(f"\n{model}, {split}: n = {rows['n'].iloc[0]}, {coverage:.1%} of the answers asked for")
         rows = pd.concat([rows[rows["task"] == task] for task in (tasks if len(tasks) > 2 else tasks[1:])])
-        interval = [f"{row.estimate:.3f} [{row.lo:.3f}, {row.hi:.3f}]" for row in rows.itertuples()]
+        marks = np.where(rows["degenerate"], "*", "")
+        interval = [f"{row.estimate:.3f} [{row.lo:.3f}, {row.hi:.3f}]{m}" for row, m in zip(rows.itertuples(), marks)]
         columns = {"task": rows["task"], "k": rows["k"], "pass@k": interval}
         columns |= {"maj@k": rows["maj"], "finished": rows["finished"]}
         columns |= {"problems": ["" if pd.isna(number) else int(number) for number in rows["finished_problems"]]}
@@ -287,6 +290,8 @@ def run(
             print(show(shown) if by_tokens is None else budget.show(shown))
             if by_tokens is None and len(shown):
                 print(LEGEND)
+                if shown["degenerate"].any():
+                    print(SAME)
     if as_json:
         print(json.dumps(records(table if output else shown)))
     return table

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from largek import grade
-from largek.common import InputError, clock, derive_seed, digest, quiet, records, write_csv, write_json
+from largek.common import InputError, clock, damaged, derive_seed, digest, quiet, records, write_csv, write_json
 from largek.formats import made_by, refuse_newer
 from largek.grades import count, read_all, read_grades
 from largek.intervals import mean_interval, size_of_pairs
@@ -346,11 +346,14 @@ def stored_loss(path: Path) -> dict | None:
         return None
     try:
         found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error, f"measure it again: largek loss --output {path}") from None
+    try:
         refuse_newer(found, path)
         losses = [found["loss"]] if "loss" in found else list(found["losses"].values())
         if len(losses) == 1 and {"per_token", "per_token_se"} <= losses[0].keys():
             return losses[0]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         pass
     raise InputError(f"{path}: expected the loss on one file of examples, as `largek loss` writes it")
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from largek.checksums import LOG, as_written, read_log
-from largek.common import DamagedStore, InputError
+from largek.common import InputError, damaged
 from largek.formats import refuse_newer
 from largek.grade_file import CARRIED, summary, write_grades
 from largek.store import digest_of_problems, read_samples
@@ -45,8 +45,7 @@ def read_recorded(store: Path) -> pa.Table:
         refuse_newer(about, path)
         return pq.read_table(pa.BufferReader(content), schema=SCHEMA, page_checksum_verification=True)
     except (OSError, pa.ArrowException, ValueError) as error:
-        why = (str(error).splitlines() or ["unreadable"])[0]
-        raise DamagedStore(f"{path}: damaged ({why:.200}); import the samples again into another --store") from None
+        raise damaged(path, error, "import the samples again into another --store") from None
 
 
 def chosen(verifier: str, judges: list[str], where: Path) -> tuple[str, float | None]:

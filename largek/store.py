@@ -32,7 +32,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from largek.checksums import LOG, Known, as_written, listed_file, pardon, read_log, sealed, unsealed
-from largek.common import DamagedStore, InputError, read_jsonl, readable
+from largek.common import DamagedStore, InputError, damaged, read_jsonl, readable
 from largek.problems import Problem, as_stored, prompt_of
 
 FILED = 256  # answers that came one by one, after which a file is made of them,
@@ -249,7 +249,7 @@ def read_settings(folder: Path) -> dict:
     remedy = "a store made by the same command with another --store has the same: copy it"
     if not isinstance(settings, dict) or not isinstance(settings.get("info", {}), dict):
         why = settings if isinstance(settings, Exception) else "no JSON object"
-        raise DamagedStore(f"{path}: damaged ({why}); {remedy}")
+        raise damaged(path, why, remedy)
     if not as_written(read_log(folder), SETTINGS, content):
         raise DamagedStore(f"{path}: {CHANGED}: {pardon(path)}; if not, {remedy}")
     return settings
@@ -326,12 +326,12 @@ def read_file(path: Path, columns: list[str] | None, known: Known) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         if getattr(error, "errno", None):  # of the disk or of rights: the file may be whole
             raise
-        why = (str(error).splitlines() or [type(error).__name__])[0]
+        why = error
     else:
         if not any(table[name].null_count for name in KEY if name in table.column_names):
             return table
         why = "records without a problem or an index"
-    raise DamagedStore(f"{path}: damaged ({why:.200}); remove it and sample again: the answers in it are lost")
+    raise damaged(path, why, "remove it and sample again: the answers in it are lost")
 
 
 def _read(files: list[str], columns: list[str] | None) -> pa.Table:
@@ -368,8 +368,7 @@ def read_arrived(folder: Path) -> list[dict]:
         try:
             found.append(record_in(line))
         except ValueError as error:
-            reason = f"line {number}: {error}"
-            raise DamagedStore(f"{path}: damaged ({reason}); remove that line: its answer is lost") from None
+            raise damaged(path, f"line {number}: {error}", "remove that line: its answer is lost") from None
     for line in (last, last[:-1]):  # whole but for its end, which was cut off or is another character
         with contextlib.suppress(ValueError):
             found.append(record_in(line))

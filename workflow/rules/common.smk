@@ -173,7 +173,8 @@ def modules(*names):
 
 # Files that a rule's program imports; a change of their content is a change of the rule.
 TRAINING_FILES = modules("training", "callbacks", "provenance", "recipe", "recipe_keys", "weights")
-TRAINING_FILES += ["largek/common.py", "largek/models.py"]
+MODEL_FILES = [f"largek/{name}.py" for name in ("model_files", "models", "quick", "quick_models")]
+TRAINING_FILES += ["largek/common.py", *MODEL_FILES]
 DECODE_FILES = ["largek/decode.py", "largek/compiled.py", "largek/decode_step.c"]
 CPU_FILES = [*modules("cpu_llama"), *DECODE_FILES]
 # The verifier is an input by itself, since --consider-ancient does not see into a list; what it imports is another. Of
@@ -183,13 +184,17 @@ GRPO_FILES = [*TRAINING_FILES, *CPU_FILES, *modules("lean_grpo", "known_fields")
 SAMPLE_FILES = [
     f"largek/{name}.py"
     for name in (
-        *("answers", "asking", "common", "models", "sample", "store", "tasks", "thoughts"),
+        *("answers", "asking", "chunks", "common", "engines", "problems", "sample", "store", "tasks", "thoughts"),
         f"engine_{config['sampling']['engine']}",
     )
-] + DECODE_FILES
-LOSS_FILES = [f"largek/{name}.py" for name in ("common", "loss", "models", "tasks")] + DECODE_FILES
+]
+SAMPLE_FILES += [*MODEL_FILES, *DECODE_FILES]
+LOSS_FILES = [f"largek/{name}.py" for name in ("common", "formats", "loss", "problems", "tasks")]
+LOSS_FILES += [*MODEL_FILES, *DECODE_FILES]
 PASSK_FILES = [f"largek/{name}.py" for name in ("common", "grades", "intervals", "passk")]
-GRADE_FILES = [f"largek/{name}.py" for name in ("common", "grade", "store", "tasks", "verify")]
+GRADE_FILES = [
+    f"largek/{name}.py" for name in ("common", "formats", "grade", "grade_file", "problems", "store", "tasks", "verify")
+]
 FIGURE_FILES = [
     "workflow/scripts/quagmires/figure.mplstyle",
     *modules("bases", "figures", "kinds", "mixes", "predictors", "promises", "rank_statistics"),

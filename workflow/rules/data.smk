@@ -43,7 +43,7 @@ else:
         """Take all sets of problems from public data, no text in two of them."""
         input:
             script="workflow/scripts/prepare_data.py",
-            largek=["largek/common.py", "largek/models.py", "largek/tasks.py"],
+            largek=["largek/common.py", *MODEL_FILES, "largek/problems.py", "largek/tasks.py"],
             tasks=config["data"]["tasks_file"],
             tokenizer="<results>/models/base/model",
         output:
