@@ -54,6 +54,9 @@ CONFIG := config/workstation.yaml
 estimate: setup     ## what a study on GPUs costs: make estimate CONFIG=config/paper.yaml
 	python workflow/scripts/estimate_cost.py $(CONFIG)
 
+show-config: setup  ## a study's complete config, where its file extends another: make show-config CONFIG=config/map.yaml
+	@PYTHONPATH=.:workflow/scripts python -m quagmires.configs $(CONFIG)
+
 DEVICE := cuda
 check-gpu:          ## will a study run on this machine's GPU? five minutes: make check-gpu CONFIG=config/workstation.yaml
 	@python -c 'from importlib.util import find_spec; exit(not find_spec("psutil") and "first make the environment: make setup-gpu")'

@@ -4,10 +4,13 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 
-# A study is one complete config file; without --configfile it is the laptop study.
+# A study is one config file, perhaps over another that it extends; without --configfile it is the laptop study.
 if not workflow.overwrite_configfiles:
 
     configfile: "config/config.yaml"
+
+
+include: "workflow/rules/config.smk"  # the config, complete where its file extends another
 
 
 # <study> holds what is made of all base models; <results> what is made of each, where there are several in a folder each.
@@ -27,7 +30,7 @@ container: "quagmires.sif"
 report: "workflow/report/workflow.rst"
 
 
-include: "workflow/rules/common.smk"  # reads and validates the config and the sheet of runs
+include: "workflow/rules/common.smk"  # validates the config, reads the sheet of runs
 include: "workflow/rules/data.smk"  # make_problems, select_mix
 include: "workflow/rules/train.smk"  # pretrain_base, train_sft, average_weights, import_checkpoint, train_grpo
 include: "workflow/rules/measure.smk"  # measure_loss, sample

@@ -11,6 +11,7 @@ from conftest import ROOT, run
 import prepare_data
 from largek.common import InputError
 from quagmires import cost_formulas
+from quagmires.configs import read_config
 from quagmires.cost_formulas import bytes_of_a_token, engine, estimate, memory_of_training
 from quagmires.cost_totals import by_kind, chain
 
@@ -25,7 +26,7 @@ def root(monkeypatch):
 
 
 def study(name: str) -> dict:
-    return yaml.safe_load(Path(f"config/{name}.yaml").read_text())
+    return read_config(Path(f"config/{name}.yaml"))
 
 
 def totals(config: dict) -> dict:

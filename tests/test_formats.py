@@ -79,7 +79,7 @@ def test_a_loss_of_a_newer_largek_is_refused_and_a_broken_one_named(tmp_path):
     write_json(path, {"loss": loss} | made_by())
     assert stored_loss(path) == loss
     write_json(path, {"loss": loss, "format_version": VERSION + 1})
-    with pytest.raises(InputError, match="loss.json: its format has version 2"):
+    with pytest.raises(InputError, match=r"loss.json: its format has version 2"):
         stored_loss(path)
     path.write_text('{"loss": ')
     with pytest.raises(DamagedStore, match=r"loss.json: damaged \(.*\); measure it again: largek loss"):
@@ -130,9 +130,7 @@ def test_a_worked_example_needs_a_solution():
 def test_a_damaged_row_of_a_store_is_named_by_line_and_field(tmp_path):
     rows = [ROW | {"samples": 1}, ROW | {"id": "b", "samples": -1}]
     (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(
-        DamagedStore, match="problems.jsonl, line 2, samples: expected a number of answers, got -1; remo"
-    ):
+    with pytest.raises(DamagedStore, match=r"problems.jsonl, line 2, samples: expected a number of answers, got -1;"):
         read_problems(tmp_path)
 
 

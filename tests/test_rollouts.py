@@ -12,6 +12,7 @@ from trl import GRPOConfig, GRPOTrainer
 from largek import grade, report
 from largek.common import write_jsonl
 from largek.store import read_samples
+from quagmires.configs import read_config
 from quagmires.rollouts import ANSWERS, LONGEST, STEPS, keep_some, make_store
 from train_grpo import prompt_order, prompts_drawn
 
@@ -58,7 +59,7 @@ def test_every_recipe_says_what_its_loss_is_and_it_is_what_it_was(path, tmp_path
 def test_vllm_has_room_for_what_a_gpu_owes(name):
     """Of the answers of a step at half their longest, half at once; with 12 billion parameters there was room for 6 to
     8 of 128. While vLLM is awake, the training's weights, gradients and moments are there too."""
-    config = yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+    config = read_config(ROOT / "config" / f"{name}.yaml")
     base, recipe = config["base_model"], yaml.safe_load((ROOT / config["recipes"]["grpo"]).read_text())
     gpus, card, shared = config["gpus"]["grpo"], 80 * 2**30, recipe.get("vllm_tensor_parallel_size", 1)
     assert recipe["vllm_enable_sleep_mode"] and gpus % shared == 0 and Path(ROOT, recipe["deepspeed"]).stem == "zero3"

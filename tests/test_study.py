@@ -11,6 +11,7 @@ from trl import GRPOConfig, SFTConfig
 
 from largek.common import InputError
 from largek.tasks import read_entries
+from quagmires.configs import read_config
 from quagmires.recipe import read_recipe
 from quagmires.study import COLUMNS, StudyError, read_runs, recipe_files, validate_study
 from train_grpo import check_vllm
@@ -29,7 +30,7 @@ def config(monkeypatch) -> dict:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.name)
 def test_every_study_is_valid(path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    study = yaml.safe_load(path.read_text())
+    study = read_config(path)
     validate_study(study, path.name)
     assert len(read_runs(study)) >= 1
 
@@ -51,7 +52,7 @@ def test_every_file_of_config_is_used(monkeypatch):
     monkeypatch.chdir(ROOT)
     used = {Path("config", name) for name in OTHERS} | {Path("config/lora/r64.yaml")}
     for path in STUDIES:
-        study = yaml.safe_load(path.read_text())
+        study = read_config(path)
         used |= {Path("config", path.name), Path(study["runs"]), *map(Path, study["recipes"].values())}
         used |= {Path(file) for stage in ("sft", "grpo") for file in recipe_files(study, stage)}
     used |= {Path("config/README.md"), Path("config/deepspeed/zero2.json")}  # tests/test_distributed.py
@@ -73,7 +74,7 @@ def test_the_page_on_configs_names_every_file_every_key_and_every_column():
 
 @pytest.mark.parametrize("path", [p for p in STUDIES if "base_model:" in p.read_text()], ids=lambda path: path.stem)
 def test_a_study_of_language_models_names_tasks_that_are_there(path):
-    study = yaml.safe_load(path.read_text())
+    study = read_config(path)
     entries = read_entries(str(ROOT / study["data"]["tasks_file"]))
     for key in ("benchmarks", "rl", "sft"):
         assert set(study["data"][key]) <= entries.keys()

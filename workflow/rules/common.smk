@@ -1,4 +1,4 @@
-"""Read and validate the study's config and its sheet of runs.
+"""Validate the study's config, and read and validate its sheet of runs.
 
 in:  config, the sheet it names, workflow/schemas/
 out: RUNS (the sheet, one row a run), cell() of it, lists of model names, constraints on wildcards
@@ -15,10 +15,8 @@ import snakemake
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import DeploymentMethod
 
-# as for the jobs, which find a verifier of one's own there
-sys.path += [workflow.basedir, str(Path(workflow.basedir, "workflow", "scripts"))]
 from quagmires.check_start import check_start
-from quagmires.study import StudyError, read_runs, recipe_files, validate_study, verifier_files
+from quagmires.study import read_runs, recipe_files, validate_study, verifier_files
 
 
 envvars:
@@ -47,7 +45,6 @@ if snakemake.__version__.startswith("9.27."):  # another version may mean someth
     JobScheduler._schedule_reevalutation = look_again
 
 try:
-    WHERE = ", ".join(map(os.path.relpath, workflow.configfiles))
     validate_study(config, WHERE)
     RUNS = read_runs(config)
     # A report of what is there starts no job. Without a limit of GPUs, as in profiles/slurm, jobs run on other machines.
@@ -56,7 +53,7 @@ try:
         image = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
         check_start(config, WHERE, limit and limit.value, image)
 except StudyError as error:
-    raise WorkflowError(str(error))
+    raise WorkflowError(in_its_file(str(error), WHERE, CONFIG_FILES))
 
 # Everything but the tables, the figures and the report is made for every base model, in <results>: the study's folder, or
 # where the study has several base models base-{base_model} in it.

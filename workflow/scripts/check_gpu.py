@@ -30,8 +30,9 @@ import yaml
 
 from largek.common import InputError, exit_on_bad_input, write_jsonl
 from quagmires.check_machine import Wrong, compiler, driver, headers, kernels, packages, query, toolkit
+from quagmires.configs import read_study
 from quagmires.cost_formulas import GB, SIZES, Job, job_of_grpo, jobs_of_sft
-from quagmires.study import StudyError, read_runs, validate_study
+from quagmires.study import StudyError, read_runs
 
 SCRIPTS = Path(__file__).parent
 SMALL = {"hidden_size": 64, "intermediate_size": 128, "layers": 2, "key_value_heads": 2, "head_dim": 32}
@@ -189,10 +190,11 @@ def main() -> None:
     args = parser.parse_args()
     with exit_on_bad_input("check_gpu"):
         try:
-            config, rates = (yaml.safe_load(path.read_text()) for path in (args.config, args.throughputs))
-            validate_study(config, str(args.config))
-        except (OSError, StudyError) as error:
-            raise InputError(f"{args.config}: {error}") from None
+            config, rates = read_study(args.config), yaml.safe_load(args.throughputs.read_text())
+        except OSError as error:
+            raise InputError(f"{error.filename}: {error.strerror}") from None
+        except StudyError as error:
+            raise InputError(str(error)) from None
         if missing := [key for key in SIZES if key not in config.get("base_model", {})]:
             raise InputError(f"{args.config}: base_model: missing key {missing[0]!r}")
         if (wide := max(config["gpus"].values())) > 1:

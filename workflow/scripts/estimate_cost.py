@@ -15,9 +15,10 @@ from pathlib import Path
 import yaml
 
 from largek.common import InputError, exit_on_bad_input
+from quagmires.configs import read_study
 from quagmires.cost_formulas import ANSWER, GB, Job, disk, estimate
 from quagmires.cost_totals import by_kind, chain, too_large
-from quagmires.study import StudyError, recipe_of, validate_study
+from quagmires.study import StudyError, recipe_of
 
 
 def caps(config: dict) -> str:
@@ -63,8 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     with exit_on_bad_input("estimate_cost"):
         try:
-            config, rates = (yaml.safe_load(path.read_text()) for path in (args.config, args.throughputs))
-            validate_study(config, str(args.config))
+            config, rates = read_study(args.config), yaml.safe_load(args.throughputs.read_text())
         except OSError as error:
             raise InputError(f"{error.filename}: {error.strerror}") from None
         except StudyError as error:

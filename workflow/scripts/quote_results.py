@@ -18,6 +18,7 @@ import yaml
 
 from largek.common import InputError, exit_on_bad_input, whole_file
 from quagmires import quotes
+from quagmires.configs import read_config
 from quagmires.cost_formulas import disk, estimate
 from quagmires.cost_totals import by_kind, chain
 from quagmires.quotes import markdown
@@ -31,7 +32,7 @@ def on_gpus() -> list[tuple[Path, dict, list, float]]:
     rates, fill, found = yaml.safe_load((ROOT / "config/throughputs.yaml").read_text()), 0.5, []
     with contextlib.chdir(ROOT):  # configs name files from there
         for path in sorted(Path("config").glob("*.yaml")):
-            config = yaml.safe_load(path.read_text())
+            config = read_config(path)
             if any(config.get("gpus", {}).values()):
                 made = estimate(config, rates, fill)
                 found.append((path, config, made, sum(disk(config, made, rates, fill).values())))
