@@ -87,7 +87,7 @@ def test_the_file_in_which_a_wrong_key_stands_is_named(folder, keys, file, messa
 def test_a_wrong_key_of_the_file_that_is_extended_is_said_to_stand_there(folder):
     text = (folder / "base.yaml").read_text()
     (folder / "base.yaml").write_text(text.replace("engine: transformers", "engine: magic"))
-    with pytest.raises(StudyError, match="base.yaml: sampling/engine: 'magic' is not one of"):
+    with pytest.raises(StudyError, match=r"base.yaml: sampling/engine: 'magic' is not one of"):
         read_study(own(folder, sampling={"top_p": 0.5}))
 
 

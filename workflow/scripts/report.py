@@ -1,6 +1,6 @@
 """Write Snakemake's own report of a study: figures and tables with their captions, run times, the graph of rules.
 
-It opens with the main figure and a paragraph of what the study found, which a click puts aside.
+It opens with the main figure, a paragraph of what the study found and its complete config, which a click puts aside.
 
     python workflow/scripts/report.py --config '<the study, as JSON>' --targets results/smoke/figures/passk.png \\
         --tables results/smoke/tables --figure results/smoke/figures/sft_vs_rl.png \\
@@ -17,25 +17,28 @@ import sys
 import tempfile
 from pathlib import Path
 
-import yaml
-
 from largek.common import whole_file
+from quagmires.configs import as_yaml
 from quagmires.summary import paragraph
 
 OPENING = """<dialog id="opening" open>
 <h1>Which SFT checkpoint should go into RL? Study <em>{study}</em></h1>
 <img alt="Score after RL against score before it" src="data:image/png;base64,{figure}">
 <p>{text}</p>
+<details><summary>The complete config</summary><pre>{config}</pre></details>
 <form method="dialog"><button autofocus>All figures and tables</button></form>
 </dialog>
 """
 
 
-def opening(study: str, figure: Path, text: str) -> str:
+def opening(config: dict, figure: Path, text: str) -> str:
     """What a reader sees first, as HTML. `text` is Markdown, of which only emphasis is used."""
     emphasised = re.sub(r"\*(.+?)\*", r"<em>\1</em>", html.escape(text))
     return OPENING.format(
-        study=html.escape(study), figure=base64.b64encode(figure.read_bytes()).decode(), text=emphasised
+        study=html.escape(config["study"]),
+        figure=base64.b64encode(figure.read_bytes()).decode(),
+        text=emphasised,
+        config=html.escape(as_yaml(config)),
     )
 
 
@@ -50,7 +53,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.yaml")
-        config.write_text(yaml.safe_dump(args.config))
+        config.write_text(as_yaml(args.config))
         temporary = Path(folder, "report.html")
         # The workflow that runs this rule holds the lock; reading what it has recorded needs none.
         command = [sys.executable, "-m", "snakemake", "--nolock", "--configfile", str(config), "--quiet", "all"]
@@ -59,7 +62,7 @@ def main() -> None:
         if done.returncode != 0:
             sys.exit(f"report: Snakemake could not write its report:\n{(done.stderr or done.stdout).strip()}")
         before, body, after = temporary.read_text().rpartition("</body>")
-        page = before + opening(args.config["study"], args.figure, paragraph(args.tables)) + body + after
+        page = before + opening(args.config, args.figure, paragraph(args.tables)) + body + after
         with whole_file(args.output) as whole:
             whole.write_text(page)
 

@@ -90,6 +90,11 @@ def in_its_file(message: str, where: str, files: Files) -> str:
     return message
 
 
+def as_yaml(config: dict) -> str:
+    """A config as its files are written."""
+    return yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=120)
+
+
 def stands_in(content: object, path: list[str]) -> bool:
     """Whether there is something at the end of a path of keys, or of places in a list."""
     for part in path:
@@ -109,7 +114,7 @@ def main() -> None:
         config = read_study(parser.parse_args().config)
     except StudyError as error:
         sys.exit(f"error: {error}")
-    print(yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=120), end="")
+    print(as_yaml(config), end="")
 
 
 if __name__ == "__main__":
