@@ -18,8 +18,8 @@ OVERLAYS = [path for path in sorted((ROOT / "config").glob("*.yaml")) if "extend
 BEFORE = {
     "long": "0db77e9d7711e1d0",
     "map": "06ad3be6f658f619",
-    "paper-mistral": "dee7ee472896a90c",
-    "paper-qwen": "0bda020f9ba14f8f",
+    "paper-mistral": "938f94485eba9467",
+    "paper-qwen": "ec15d308546fc650",
     "workstation-1.7b": "39e550af66562009",
 }
 
@@ -114,3 +114,11 @@ def test_snakemake_plans_a_study_that_extends_another(folder):
     assert '"extends"' not in output and '"block_size": 16' in output and '"pool_share"' in output
     done = run("snakemake", "-n", "--configfile", own(folder, sampling={"engine": "magic"}), cwd=ROOT)
     assert done.returncode and "own.yaml: sampling/engine: 'magic' is not one of" in done.stdout + done.stderr
+
+
+def test_a_family_is_asked_for_where_a_run_draws_from_one(folder):
+    """Of the smoke study no run is homogeneous; of the laptop study some are."""
+    read_study(own(folder, homogeneous_family=None))
+    (folder / "base.yaml").write_text((ROOT / "config" / "config.yaml").read_text())
+    with pytest.raises(StudyError, match="missing key 'homogeneous_family': the mix of the run 'homogeneous"):
+        read_study(own(folder, homogeneous_family=None))

@@ -74,6 +74,10 @@ def validate_study(config: dict, where: str) -> None:
         if row.unique and int(row.unique) > seen:
             pool = f"the {seen} of {key} times pool_share in {where}"
             raise StudyError(f"{config['runs']}, run {row.run!r}: unique: {row.unique} is more than {pool}")
+    alike = sheet.index[sheet["mix"] == "homogeneous"]
+    if len(alike) and "homogeneous_family" not in config:
+        needed = f"the mix of the run {alike[0]!r} in {config['runs']} draws from one"
+        raise StudyError(f"{where}: missing key 'homogeneous_family': {needed}")
     runs = sheet.index
     for run in config.get("coin_runs", []):
         if run not in {"base", *runs}:
@@ -111,7 +115,7 @@ def validate_lab(config: dict, where: str) -> None:
     for key, named, listed in (
         ("lab/base/families", lab["base"]["families"], "families"),
         ("lab/base/operations", lab["base"]["operations"], "operations"),
-        ("homogeneous_family", [config["homogeneous_family"]], "families"),
+        ("homogeneous_family", filter(None, [config.get("homogeneous_family")]), "families"),
     ):
         strange = sorted(set(named) - set(lab[listed]))
         if strange:
