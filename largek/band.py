@@ -117,12 +117,12 @@ def run(
         write_jsonl(output, made(kept, rows))
         if random_set:
             write_jsonl(random_set, made(other, rows))
-    said = {"problems": len(table), "kept": len(kept), "group": group, "rate": list(rate)}
-    said |= {"left_out": table.loc[table["why"] != "", "why"].value_counts().to_dict()}
+    summary = {"problems": len(table), "kept": len(kept), "group": group, "rate": list(rate)}
+    summary |= {"left_out": table.loc[table["why"] != "", "why"].value_counts().to_dict()}
     sets = {"kept": kept, "random": other, "all": table}
-    said |= {"expected_mixed": {name: float(part["expected"].mean()) for name, part in sets.items()}}
-    said |= {"inside": {name: float(part["inside"].mean()) for name, part in sets.items()}}
-    print(json.dumps(said) if as_json else show(said, output, random_set))
+    summary |= {"expected_mixed": {name: float(part["expected"].mean()) for name, part in sets.items()}}
+    summary |= {"inside": {name: float(part["inside"].mean()) for name, part in sets.items()}}
+    print(json.dumps(summary) if as_json else show(summary, output, random_set))
     return table
 
 
@@ -150,17 +150,17 @@ def made(part: pd.DataFrame, rows: dict) -> list[dict]:
     return out
 
 
-def show(said: dict, output: str, random_set: str | None) -> str:
-    reasons = ", ".join(f"{size} {why}" for why, size in said["left_out"].items()) or "none"
-    lines = [f"{output}: {said['kept']} of {said['problems']} problems; left out: {reasons}"]
+def show(found: dict, output: str, random_set: str | None) -> str:
+    reasons = ", ".join(f"{size} {why}" for why, size in found["left_out"].items()) or "none"
+    lines = [f"{output}: {found['kept']} of {found['problems']} problems; left out: {reasons}"]
     if random_set:
-        lines.append(f"{random_set}: {said['kept']} random problems")
-    shares = said["expected_mixed"]
+        lines.append(f"{random_set}: {found['kept']} random problems")
+    shares = found["expected_mixed"]
     lines.append(
-        f"Mixed groups of {said['group']}, expected: {shares['kept']:.1%} of these problems, {shares['random']:.1%} of "
-        f"the random ones, {shares['all']:.1%} of all."
+        f"Mixed groups of {found['group']}, expected: {shares['kept']:.1%} of these problems, {shares['random']:.1%} "
+        f"of the random ones, {shares['all']:.1%} of all."
     )
-    low, high = said["rate"]
+    low, high = found["rate"]
     if (low, high) != (0, 1):
-        lines.append(f"Rates from {low:g} to {high:g}: {said['inside']['kept']:.1%} of these problems, expected.")
+        lines.append(f"Rates from {low:g} to {high:g}: {found['inside']['kept']:.1%} of these problems, expected.")
     return "\n".join(lines)

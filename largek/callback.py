@@ -174,14 +174,14 @@ class LargeK(TrainerCallback):
                 truncated, tokens, chaos = truncated + (not ended), tokens + size, chaos + entropy * size
         c = np.array([correct[row["id"]] for row in self.rows])
         n = np.full(len(c), self.samples)
-        said = {}
+        row = {}
         for k, (point, lo, hi) in zip(self.ks, mean_interval(passk(n, c, self.ks), self.tasks).T):
-            said |= {f"pass@{k}": float(point), f"pass@{k}_lo": float(lo), f"pass@{k}_hi": float(hi)}
+            row |= {f"pass@{k}": float(point), f"pass@{k}_lo": float(lo), f"pass@{k}_hi": float(hi)}
         if self.group > 1:
             size = np.array([self.group])
             mixed = np.clip(passk(n, c, size) + passk(n, n - c, size) - 1, 0, 1)
-            said |= dict(zip(("mixed", "mixed_lo", "mixed_hi"), mean_interval(mixed, self.tasks)[:, 0].tolist()))
-        return said | {"entropy": chaos / tokens, "truncated": truncated / n.sum().item(), "tokens": tokens}
+            row |= dict(zip(("mixed", "mixed_lo", "mixed_hi"), mean_interval(mixed, self.tasks)[:, 0].tolist()))
+        return row | {"entropy": chaos / tokens, "truncated": truncated / n.sum().item(), "tokens": tokens}
 
     def sample(self, model, tokenizer, step: int) -> Iterator[tuple[Chunk, list[tuple[str, int, float, bool]]]]:
         """Chunks with the text, tokens and entropy of each answer, and whether it has ended."""

@@ -40,7 +40,7 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def whole(text: str) -> int:
+def non_negative(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
     return int(text)
@@ -94,14 +94,14 @@ def json_object(text: str) -> dict:
     return value
 
 
-def some(text: str) -> str:
+def not_empty(text: str) -> str:
     """A text of one character or more, white space too."""
     if not text:
         raise argparse.ArgumentTypeError("expected something, got ''")
     return text
 
 
-def filled(text: str) -> str:
+def not_blank(text: str) -> str:
     """A text in which something stands. A variable that is not set leaves none, and an empty path is this folder."""
     if not text.strip():
         raise argparse.ArgumentTypeError(f"expected something, got {text!r}")
@@ -123,7 +123,7 @@ def sampling_options(command: argparse.ArgumentParser, tasks_needed: bool = True
     pairs = {"nargs": "+", "action": "extend", "metavar": "KEY=VALUE"}
     command.add_argument("--template", type=keyword, **pairs, help=keywords)
     stop = "end an answer before the first of these texts"
-    command.add_argument("--stop", type=some, nargs="+", action="extend", metavar="TEXT", help=stop)
+    command.add_argument("--stop", type=not_empty, nargs="+", action="extend", metavar="TEXT", help=stop)
     engines = ["transformers", "vllm", "openai"]
     command.add_argument("--engine", default="transformers", choices=engines, help="default: %(default)s")
     command.add_argument("--gpu-memory", type=float, metavar="SHARE", help="of a GPU, what vLLM takes (default: 0.9)")
@@ -132,7 +132,7 @@ def sampling_options(command: argparse.ArgumentParser, tasks_needed: bool = True
     command.add_argument("--replicas", type=positive, metavar="N", help=beside)
     command.add_argument("--base-url", metavar="URL", help="of the endpoint (default: $OPENAI_BASE_URL)")
     again = "how often to ask an endpoint again for an answer that it fails to give (default: %(default)s)"
-    command.add_argument("--retries", type=whole, default=6, metavar="N", help=again)
+    command.add_argument("--retries", type=non_negative, default=6, metavar="N", help=again)
     limit = "of an endpoint for one answer, in seconds (default: %(default)g)"
     command.add_argument("--timeout", type=positive, default=1800, metavar="SECONDS", help=limit)
     body = "more parameters of a request to an endpoint"
@@ -286,7 +286,7 @@ def parser() -> argparse.ArgumentParser:
     sampling_options(rank, tasks_needed=False)
     for name, command in commands.choices.items():
         command.epilog = ending(name)
-        command.register("type", None, filled)  # of all that is given as it is
+        command.register("type", None, not_blank)  # of all that is given as it is
     return top
 
 
@@ -395,8 +395,8 @@ def main(argv: list[str] | None = None) -> None:
         elif args.command == "passk":
             from largek import passk
 
-            more = {"by_tokens": args.by_tokens, "problems": args.problems, "as_json": args.json}
-            passk.run(args.grades, args.k, args.output, args.max_tokens, **more)
+            options = {"by_tokens": args.by_tokens, "problems": args.problems, "as_json": args.json}
+            passk.run(args.grades, args.k, args.output, args.max_tokens, **options)
         elif args.command == "compare":
             from largek import compare
 
@@ -404,8 +404,8 @@ def main(argv: list[str] | None = None) -> None:
         elif args.command == "coverage":
             from largek import coverage
 
-            more = {"problems": args.problems, "reachable": args.reachable, "as_json": args.json}
-            coverage.run(args.grades, args.k, args.output, args.max_tokens, **more)
+            options = {"problems": args.problems, "reachable": args.reachable, "as_json": args.json}
+            coverage.run(args.grades, args.k, args.output, args.max_tokens, **options)
         elif args.command == "band":
             from largek import band
 

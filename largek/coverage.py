@@ -63,11 +63,11 @@ def draw_rates(
     seed: object,
     sweeps: int = SWEEPS,
     burn: int = BURN,
-    said: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> Draws:
     """Draws of the true rates of both models from their posterior; `n` and `correct` are (2, problems), base first.
 
-    `said` is told how many sweeps are done.
+    `progress` is told how many sweeps are done.
     """
     rng = np.random.default_rng(derive_seed("coverage", seed))
     rates = grid_for(int(n.max()))
@@ -88,7 +88,7 @@ def draw_rates(
         shares = np.array([rng.dirichlet(prior + row) for row in seen])
         if sweep >= 0:
             kept[:, sweep] = base, checkpoint
-        said(sweep + burn + 1)
+        progress(sweep + burn + 1)
     return Draws(rates, *kept)
 
 
@@ -201,7 +201,7 @@ def coverage(
         grid = grid_of(model, split, pd.Series(n.min(0)), ks or [1 << i for i in range(smallest.bit_length())])
         sweeps = min(sweeps, max(FEWEST, CELLS // n.shape[1]))
         progress = Progress(f"{model}, {split}", sweeps + BURN, "sweeps", every=10)
-        draws = draw_rates(n, correct, (seed, split), sweeps, said=progress.update)
+        draws = draw_rates(n, correct, (seed, split), sweeps, progress=progress.update)
         head = {"model": model, "reference": reference}
         tasks = rows["task"].to_numpy()
         sets = {task: tasks == task for task in sorted(set(tasks))} | {"mean": np.ones(len(tasks), bool)}
@@ -334,6 +334,6 @@ def run(
             if path:
                 write_csv(path, made, digits=None)
                 print(f"{path}: {len(made):,} rows", flush=True)
-    said = made_by() | {"coverage": records(table), "problems": records(named)}
-    print(json.dumps(said) if as_json else show(table, named))
+    result = made_by() | {"coverage": records(table), "problems": records(named)}
+    print(json.dumps(result) if as_json else show(table, named))
     return table, named

@@ -125,7 +125,7 @@ class OpenAI:
             try:
                 self.client = self.connect()
             except Exception as error:  # of the address, a proxy or certificates that the environment names
-                raise InputError(f"{self.address}: no client for it ({said(error)})") from None
+                raise InputError(f"{self.address}: no client for it ({described(error)})") from None
             while True:
                 while len(tasks) < batch_size and not self.fatal and (work := next(works, None)):
                     if work[0]["id"] not in self.failed:
@@ -247,7 +247,7 @@ class OpenAI:
         if name not in RENAMED or (name in ("temperature", "top_p") and options[name] != 1):
             hint = f": take --{name.replace('_', '-')} 1" if name in RENAMED else ""
             cap = ", without which answers have no cap" if name == RENAMED["max_tokens"] else ""
-            self.stop(InputError(f"refuses the parameter {name} ({said(error)}){hint}{cap}"))
+            self.stop(InputError(f"refuses the parameter {name} ({described(error)}){hint}{cap}"))
             return False
         refused.append(name)
         instead = f"asked with {RENAMED[name]} instead" if RENAMED[name] else "asked without it"
@@ -288,7 +288,7 @@ class OpenAI:
 
     def give_up(self, row: dict, error: Exception) -> None:
         """A problem that is not asked again in this run."""
-        self.failed.setdefault(row["id"], said(error))
+        self.failed.setdefault(row["id"], described(error))
         if may_help(error):
             self.in_a_row.add(row["id"])
             if len(self.in_a_row) >= GONE:
@@ -298,7 +298,7 @@ class OpenAI:
 
     def stop(self, error: Exception) -> None:
         """Ask nothing more. What is in flight may still come."""
-        self.fatal = self.fatal or said(error)
+        self.fatal = self.fatal or described(error)
         self.stopping.set()
 
     def complaint(self, wanted: int) -> str:
@@ -398,15 +398,15 @@ def text_of(content: object) -> tuple[str, str]:
         elif isinstance(part, dict) and part.get("type") in ("thinking", "reasoning"):
             thought += text_of(part.get("thinking") or part.get("text") or part.get("content"))[0]
         elif isinstance(part, dict):
-            more = text_of(part.get("text") or part.get("content") or part.get("refusal"))
-            text, thought = text + more[0], thought + more[1]
+            inner, inner_thought = text_of(part.get("text") or part.get("content") or part.get("refusal"))
+            text, thought = text + inner, thought + inner_thought
     return text, thought
 
 
-def said(error: Exception) -> str:
+def described(error: Exception) -> str:
     """An error in one line."""
     words = " ".join(str(error).split())
     cause = " ".join(str(error.__cause__ or "").split())
     name = "" if isinstance(error, InputError) else f"{type(error).__name__} "
-    said = f"{name}({words}{': ' + cause if cause and cause not in words else ''})" if name else words
-    return readable(said if len(said) <= 300 else f"{said[:300]}...")
+    text = f"{name}({words}{': ' + cause if cause and cause not in words else ''})" if name else words
+    return readable(text if len(text) <= 300 else f"{text[:300]}...")

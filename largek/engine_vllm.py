@@ -83,9 +83,9 @@ class VLLM:
             disable_log_stats=True,
         ).llm_engine
         ends = end_ids(self.model, self.tokenizer)
-        more = {key: settings[key] for key in PASSED_ON if key in settings}
+        passed = {key: settings[key] for key in PASSED_ON if key in settings}
         reader = Reader(self.tokenizer, settings.get("stop", ()))
-        more |= {"skip_special_tokens": False} if reader.tags else {}
+        passed |= {"skip_special_tokens": False} if reader.tags else {}
 
         waiting, running, in_flight = list(enumerate(chunks))[::-1], {}, 0
         while waiting or running:
@@ -101,7 +101,7 @@ class VLLM:
                     logprobs=0,  # of the sampled token alone, before temperature
                     flat_logprobs=True,  # no object for every token
                     output_kind=RequestOutputKind.FINAL_ONLY,  # all samples of the request at once
-                    **more,
+                    **passed,
                 )
                 engine.add_request(str(number), TokensPrompt(prompt_token_ids=prompts[number]), params)
                 running[str(number)] = chunk

@@ -49,11 +49,11 @@ def run(store: str, output: str, as_json: bool = False) -> dict:
         progress = Progress(str(target), table.num_rows, "answers", every=10)
         with whole_file(target) as temporary:
             (write_zip if target.suffix == ".eval" else write_json)(temporary, header, samples, progress)
-    said = {"store": store, "output": output, "problems": len(problems), "answers": len(table), "scorer": scorer}
-    said["accuracy"] = accuracy(scores) if scores else None
-    scored = f"accuracy by {scorer} {said['accuracy']:.4f}" if scores else "not graded, so without scores"
-    print(json.dumps(said) if as_json else f"{output}: {len(table)} answers to {len(problems)} problems, {scored}")
-    return said
+    summary = {"store": store, "output": output, "problems": len(problems), "answers": len(table), "scorer": scorer}
+    summary["accuracy"] = accuracy(scores) if scores else None
+    scored = f"accuracy by {scorer} {summary['accuracy']:.4f}" if scores else "not graded, so without scores"
+    print(json.dumps(summary) if as_json else f"{output}: {len(table)} answers to {len(problems)} problems, {scored}")
+    return summary
 
 
 def scores_of(store: str) -> tuple[str | None, dict[tuple[str, int], dict]]:

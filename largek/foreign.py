@@ -94,7 +94,7 @@ def number(value: object, where: str) -> float:
     return float(value)
 
 
-def whole(value: object, where: str) -> int | None:
+def integer(value: object, where: str) -> int | None:
     """A number of tokens; None stays unknown."""
     if value is not None and (type(value) is not int or not 0 <= value < 2**31):
         raise InputError(f"{where}: expected a number of tokens, got {value!r:.80}")
@@ -132,10 +132,10 @@ def content(value: object, where: str) -> str:
         raise InputError(f"{where}: expected the content of a message, got {value!r:.80}")
     parts = []
     for part in value:
-        said = part if isinstance(part, str) else isinstance(part, dict) and (part.get("text") or part.get("reasoning"))
-        if isinstance(said, str):
+        text = part if isinstance(part, str) else isinstance(part, dict) and (part.get("text") or part.get("reasoning"))
+        if isinstance(text, str):
             thought = isinstance(part, dict) and part.get("type") == "reasoning"
-            parts.append(f"<think>{said}</think>" if thought else said)
+            parts.append(f"<think>{text}</think>" if thought else text)
     return "".join(parts)
 
 
@@ -299,7 +299,7 @@ def inspect(path: Path) -> Found:
         if not isinstance(finish, str | None):
             raise InputError(f"{where}, output, stop_reason: expected a word, got {finish!r:.80}")
         usage = output.get("usage")
-        tokens = whole((usage if isinstance(usage, dict) else {}).get("output_tokens"), f"{where}, output, usage")
+        tokens = integer((usage if isinstance(usage, dict) else {}).get("output_tokens"), f"{where}, output, usage")
         scores = row.get("scores") or {}
         if not isinstance(scores, dict) or not all(isinstance(score, dict) for score in scores.values()):
             raise InputError(f"{where}, scores: expected scores by their scorers, got {scores!r:.80}")
@@ -463,15 +463,15 @@ def nemo_skills(path: Path) -> Found:
         if "symbolic_correct" in row:
             scores["symbolic_correct"] = Score(number(row["symbolic_correct"], f"{where}, symbolic_correct"), read)
         if isinstance(row.get("judgement"), str):
-            said = JUDGED.search(row["judgement"])
-            scores["judge_correct"] = Score(float(said is not None and (said[1] or "").lower() == "yes"), read)
+            match = JUDGED.search(row["judgement"])
+            scores["judge_correct"] = Score(float(match is not None and (match[1] or "").lower() == "yes"), read)
         finish = row.get("finish_reason")
         id = row.get("id", row.get("problem_id"))
         samples.append(
             Sample(
                 path.absolute().parent.name, problem, right_answer(row.get("expected_answer")), text,
                 str(id) if type(id) in (str, int) else None, None,
-                whole(row.get("num_generated_tokens"), f"{where}, num_generated_tokens"),
+                integer(row.get("num_generated_tokens"), f"{where}, num_generated_tokens"),
                 finish if isinstance(finish, str) else None, scores,
             )
         )  # fmt: skip

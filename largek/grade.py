@@ -221,9 +221,9 @@ def _start(name: str, digest: str, row: dict):
 
 def _key(start, finish: str | None, text: str) -> str:
     """First 64 bits, as hexadecimal digits, of a SHA-256 over all that decides a verdict."""
-    whole = start.copy()
-    whole.update(f"\0{finish}\0{text}".encode())
-    return whole.hexdigest()[:16]
+    digest = start.copy()
+    digest.update(f"\0{finish}\0{text}".encode())
+    return digest.hexdigest()[:16]
 
 
 def _read_verdicts(path: str) -> dict[str, Verdict]:

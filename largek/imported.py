@@ -61,9 +61,9 @@ def run(
         problems, records, scores = numbered(found, name, rows and finder(rows, tasks))
         settings = about(kind, files, name, found, records, scores)
         write(folder, settings, problems, records, scores)
-        said = summary(folder, settings, problems, records, scores, found)
-    print(json.dumps(said) if as_json else show(said))
-    return said
+        result = summary(folder, settings, problems, records, scores, found)
+    print(json.dumps(result) if as_json else show(result))
+    return result
 
 
 def read_all(files: list[str], format: str | None) -> tuple[str, dict[str, Found]]:
@@ -161,8 +161,8 @@ def numbered(found: dict[str, Found], name: str, find: Callable | None) -> tuple
                 | {"entropy": None, "logprob": None, "seed": None}
             )  # fmt: skip
             for judge, score in sample.scores.items():
-                said = {"score": score.value, "read": score.read and readable(score.read)}
-                scores.append({"problem": row["id"], "sample": index, "judge": readable(judge)} | said)
+                verdict = {"score": score.value, "read": score.read and readable(score.read)}
+                scores.append({"problem": row["id"], "sample": index, "judge": readable(judge)} | verdict)
             count[key] += 1
             row["samples"] += 1
         for sample in own.missing:
@@ -212,9 +212,9 @@ def write(folder: Path, settings: dict, problems: list[dict], records: list[dict
 def summary(folder: Path, settings: dict, problems: list[dict], records: list[dict], scores: list, found: dict) -> dict:
     """What there is now, for machines. `recorded` has for each judge the mean over problems of what the tool itself
     gave them, which is what it prints, and how many answers have a score of their own."""
-    said = {"store": str(folder), "format": settings["format"], "model": settings["name"], "problems": len(problems)}
-    said |= {"answers": len(records), "asked": sum(row["samples"] for row in problems)}
-    said |= {"unknown": settings["unknown"], "without_right_answer": sum(row["answer"] is None for row in problems)}
+    result = {"store": str(folder), "format": settings["format"], "model": settings["name"], "problems": len(problems)}
+    result |= {"answers": len(records), "asked": sum(row["samples"] for row in problems)}
+    result |= {"unknown": settings["unknown"], "without_right_answer": sum(row["answer"] is None for row in problems)}
     of_problems: dict[str, list[float]] = {}
     for own in found.values():
         for judge, values in own.of_problems.items():
@@ -223,7 +223,7 @@ def summary(folder: Path, settings: dict, problems: list[dict], records: list[di
     for row in scores:
         of_answers.setdefault(row["judge"], {}).setdefault(row["problem"], []).append(row["score"])
     recorded = {judge: list(map(mean, own.values())) for judge, own in of_answers.items()} | of_problems
-    said["recorded"] = {
+    result["recorded"] = {
         judge: {
             "mean": mean(values),
             "problems": len(values),
@@ -231,31 +231,31 @@ def summary(folder: Path, settings: dict, problems: list[dict], records: list[di
         }
         for judge, values in recorded.items()
     }
-    return said | {"notes": list(dict.fromkeys(note for own in found.values() for note in own.notes))}
+    return result | {"notes": list(dict.fromkeys(note for own in found.values() for note in own.notes))}
 
 
 def mean(values: list[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def show(said: dict) -> str:
+def show(made: dict) -> str:
     """The summary for reading, with the command that comes next."""
-    missing = f", of {said['asked']} asked for" if said["asked"] > said["answers"] else ""
-    lines = [f"{said['store']}: {said['answers']} answers{missing} to {said['problems']} problems by {said['model']}"]
-    tool, unknown = said["format"], [UNKNOWN[key] for key in said["unknown"]]
+    missing = f", of {made['asked']} asked for" if made["asked"] > made["answers"] else ""
+    lines = [f"{made['store']}: {made['answers']} answers{missing} to {made['problems']} problems by {made['model']}"]
+    tool, unknown = made["format"], [UNKNOWN[key] for key in made["unknown"]]
     if unknown:
         lines.append(f"{tool} does not say of every answer: {', '.join(unknown)}")
-    for judge, own in said["recorded"].items():
+    for judge, own in made["recorded"].items():
         of = f"a verdict on {own['answers']} answers" if own["answers"] else "no verdict on single answers"
         lines.append(f"{judge} of {tool}: {own['mean']:.4f} over {own['problems']} problems, {of}")
-    lines += said["notes"]
-    if said["without_right_answer"]:
-        lines.append(f"{said['without_right_answer']} problems have no right answer here: give --tasks to grade by it")
-    verifiers = ["--verifier math"] if said["without_right_answer"] < said["problems"] else []
-    judges = [judge for judge, own in said["recorded"].items() if own["answers"]]
+    lines += made["notes"]
+    if made["without_right_answer"]:
+        lines.append(f"{made['without_right_answer']} problems have no right answer here: give --tasks to grade by it")
+    verifiers = ["--verifier math"] if made["without_right_answer"] < made["problems"] else []
+    judges = [judge for judge, own in made["recorded"].items() if own["answers"]]
     if judges:
         which = "recorded" if len(judges) == 1 else shlex.quote(f"recorded:{judges[0]}")
         verifiers.append(f"--verifier {which}")
     if verifiers:
-        lines.append(f"next: largek grade {shlex.quote(said['store'])} {', or '.join(verifiers)}")
+        lines.append(f"next: largek grade {shlex.quote(made['store'])} {', or '.join(verifiers)}")
     return "\n".join(lines)

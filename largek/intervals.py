@@ -22,7 +22,7 @@ import numpy as np
 ALPHA = 0.05
 PSEUDO = 0.25  # pseudo-problems a task that are solved, and as many that are not
 BETWEEN = 0.25  # 0 would be Clopper and Pearson's interval, 0.5 Jeffreys'
-WHOLE = 0.3  # pairs, one right and one wrong, that the average size of differences starts from
+PRIOR_PAIRS = 0.3  # pairs, one right and one wrong, that the average size of differences starts from
 
 
 def mean_interval(values: np.ndarray, tasks: np.ndarray) -> np.ndarray:
@@ -88,7 +88,7 @@ def size_of_pairs(values: np.ndarray) -> np.ndarray:
     noise of their answers.
     """
     square = values**2
-    return ((square * np.abs(values)).sum(0) + WHOLE) / (square.sum(0) + WHOLE)
+    return ((square * np.abs(values)).sum(0) + PRIOR_PAIRS) / (square.sum(0) + PRIOR_PAIRS)
 
 
 def differences(values: np.ndarray, tasks: np.ndarray) -> Differences:

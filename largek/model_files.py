@@ -39,8 +39,8 @@ def refuse_missing(model: str, missing: set[str], unexpected: set[str], expected
     if not missing:
         return
     first = min(missing)
-    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-    what = f"{model}: its weights lack the tensor {first!r}{more} of {expected}"
+    others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    what = f"{model}: its weights lack the tensor {first!r}{others} of {expected}"
     prefix = next((name.removesuffix(first) for name in sorted(unexpected) if name.endswith(first)), None)
     if prefix:
         how = "; a compiled model is saved so, its part _orig_mod is not" if "_orig_mod" in prefix else ""

@@ -31,13 +31,13 @@ def device() -> str:
         usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if usable >= max(1, len(named)):
         return "cuda"
-    listed, said = nvidia_driver()
+    listed, driver = nvidia_driver()
     if not named and not wanted and not (listed and torch.version.cuda):
         return "cpu"  # there is none, or this torch is built for CPUs and nobody has asked for more
     asked = f"CUDA_VISIBLE_DEVICES={visible}" if named else f"LARGEK_DEVICE={wanted}" if wanted else "there is one"
     built = f"torch {torch.__version__} is built for CUDA {torch.version.cuda}"
     otherwise = "LARGEK_DEVICE=cpu takes the CPU"
-    raise InputError(f"a GPU was asked for ({asked}) and torch can use {usable}: {said}, {built}; {otherwise}")
+    raise InputError(f"a GPU was asked for ({asked}) and torch can use {usable}: {driver}, {built}; {otherwise}")
 
 
 def nvidia_driver() -> tuple[bool, str]:
@@ -119,14 +119,14 @@ def pretrained(model: str, **options):
     from transformers.utils import logging
 
     refuse_adapter(Path(model))
-    said = logging.get_verbosity()
+    verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # a table of what is missing, which is an error here
     try:
         network, found = AutoModelForCausalLM.from_pretrained(model, output_loading_info=True, **options)
     except Exception as error:  # of files that are cut, empty, or of another form
         raise InputError(cannot_load(model, error)) from None
     finally:
-        logging.set_verbosity(said)
+        logging.set_verbosity(verbosity)
     refuse_missing(model, set(found["missing_keys"]), set(found["unexpected_keys"]), len(network.state_dict()))
     return network
 

@@ -123,12 +123,12 @@ def exact_majk(sizes: tuple[int, ...]) -> list[float]:
     correct, *wrong, silent = sizes
     ways = {(votes, votes, 0, 0): math.comb(correct, votes) for votes in range(correct + 1)}
     for size in wrong:
-        more: Counter = Counter()
+        extended: Counter = Counter()
         for (taken, right, most, level), number in ways.items():
             for votes in range(size + 1):
                 tied = 1 if votes > most else level + (votes == most > 0)
-                more[taken + votes, right, max(most, votes), tied] += number * math.comb(size, votes)
-        ways = more
+                extended[taken + votes, right, max(most, votes), tied] += number * math.comb(size, votes)
+        ways = extended
     won = [0.0] * (sum(sizes) + 1)
     for (taken, right, most, level), number in ways.items():
         if right >= most and right:

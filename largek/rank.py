@@ -153,12 +153,12 @@ def settle(counts: pd.DataFrame, table: pd.DataFrame, k: int) -> tuple[dict | No
     keys = ["task", "split", "problem"]
     sides = [counts[counts["model"] == name].sort_values(keys, ignore_index=True) for name in names]
     advice = advise(*sides, k)
-    said = [sentence(advice, *names, k, len(sides[0]), int(min(side["n"].min() for side in sides)))]
+    sentences = [sentence(advice, *names, k, len(sides[0]), int(min(side["n"].min() for side in sides)))]
     unsure = [name for name, share in zip(names, table["dropped"]) if OPEN < share < 1 - OPEN]
     if unsure:
         who = f"Whether the recipe drops {' or '.join(unsure)} is open too"
-        said.append(f"{who}: that takes more held-out examples, or more problems.")
-    return {"first": names[0], "second": names[1]} | advice._asdict(), said
+        sentences.append(f"{who}: that takes more held-out examples, or more problems.")
+    return {"first": names[0], "second": names[1]} | advice._asdict(), sentences
 
 
 def training_of(model: str) -> tuple[str, int] | None:
@@ -219,9 +219,9 @@ def run(
     """
     asked = {"prompt": prompt, "chat_template": chat_template}
     with quiet(as_json):
-        table, said = ranked(models, tasks, stores, samples, examples, verifier, k, tasks_file, asked, sampling)
+        table, result = ranked(models, tasks, stores, samples, examples, verifier, k, tasks_file, asked, sampling)
     if as_json:
-        print(json.dumps(said))
+        print(json.dumps(result))
     return table
 
 
@@ -278,8 +278,8 @@ def ranked(
         print(f"Left out, since their training failed: {', '.join(failed)}.")
     print(f"Cost: {tokens:,.0f} sampled tokens in all; {clock(time.monotonic() - start)} this time.")
     print(EVIDENCE)
-    said = {"candidates": records(table), "k": k, "verdict": verdict(table, k), "settle": advice, "unlike": marks}
-    return table, made_by() | said | {"failed": failed, "sampled_tokens": int(tokens)}
+    result = {"candidates": records(table), "k": k, "verdict": verdict(table, k), "settle": advice, "unlike": marks}
+    return table, made_by() | result | {"failed": failed, "sampled_tokens": int(tokens)}
 
 
 def of_models(

@@ -96,8 +96,8 @@ def run(stores: list[str], output: str = "report.html", training: list[str] | No
         "samples": table_of_samples(chosen) | {"finish": finish},
     }
     size = write_page(output, summary, shards(texts)) / 1e6
-    said = f"models: {len(models)}, problems: {len(problems):,}, samples: {len(grades):,}"
-    print(f"{output}: {said}, of them with text: {len(chosen):,}; {size:.1f} MB; {address(output)}", flush=True)
+    counted = f"models: {len(models)}, problems: {len(problems):,}, samples: {len(grades):,}"
+    print(f"{output}: {counted}, of them with text: {len(chosen):,}; {size:.1f} MB; {address(output)}", flush=True)
 
 
 def write_page(output: str, summary: dict, texts: Iterable[list]) -> int:
@@ -165,11 +165,11 @@ def choose(grades: pd.DataFrame, problems: dict, models: dict[str, int], most: i
     ordered = grades.sort_values("sample", kind="stable")
     ordered["round"] = ordered.groupby([*COUNT_COLUMNS, "outcome"]).cumcount()
     sizes = ordered["round"].value_counts().sort_index().cumsum()
-    whole = ordered[ordered["round"] < (sizes <= most).sum()]
+    complete = ordered[ordered["round"] < (sizes <= most).sum()]
     last = ordered[ordered["round"] == (sizes <= most).sum()]
     seeds = [derive_seed("report", *row) for row in last[SAMPLE].itertuples(index=False)]
-    last = last.iloc[np.argsort(seeds, kind="stable")[: most - len(whole)]]
-    chosen = pd.concat([whole, last])
+    last = last.iloc[np.argsort(seeds, kind="stable")[: most - len(complete)]]
+    chosen = pd.concat([complete, last])
     place = {key: number for number, key in enumerate(problems)}
     keys = chosen[["task", "split", "problem"]].itertuples(index=False, name=None)
     chosen = chosen.assign(problem_place=[place[key] for key in keys], model_place=chosen["model"].map(models))

@@ -77,17 +77,17 @@ def split(one: pd.DataFrame, two: pd.DataFrame, k: int) -> Parts:
     sides = [(part["n"].to_numpy(), part["correct"].to_numpy()) for part in (one, two)]
     values = np.subtract(*(passk(n, correct, np.array([k]))[:, 0] for n, correct in sides))
     noise = sum(sampling_now(n, correct, k) for n, correct in sides)
-    mean, whole, sampling = 0.0, 0.0, 0.0
+    mean, total, sampling = 0.0, 0.0, 0.0
     strata = (one["task"] + "\x1f" + one["split"]).to_numpy()
     names = np.unique(strata)
     for name in names:
         inside = strata == name
         scale = len(names) ** 2 * inside.sum()
         mean += values[inside].mean() / len(names)
-        whole += values[inside].var(ddof=1) / scale
+        total += values[inside].var(ddof=1) / scale
         sampling += noise[inside].mean() / scale
-    sampling = float(np.clip(sampling, 0, whole))
-    return Parts(float(mean), float(whole - sampling), sampling, len(values), int(min(n.min() for n, _ in sides)))
+    sampling = float(np.clip(sampling, 0, total))
+    return Parts(float(mean), float(total - sampling), sampling, len(values), int(min(n.min() for n, _ in sides)))
 
 
 def later(one: pd.DataFrame, two: pd.DataFrame, k: int, answers: int) -> float:
@@ -102,12 +102,12 @@ def advise(one: pd.DataFrame, two: pd.DataFrame, k: int, difference: float | Non
     """What would tell two candidates apart if they differ by `difference` (default: as was seen)."""
     parts = split(one, two, k)
     difference = parts.difference if difference is None else difference
-    whole = parts.between + parts.sampling
-    share = parts.sampling / whole if whole else 0.0
-    if not difference or not whole:
+    total = parts.between + parts.sampling
+    share = parts.sampling / total if total else 0.0
+    if not difference or not total:
         return Advice(difference, share, None, None)
     allowed = (difference / REACH) ** 2
-    problems = int(np.ceil(parts.problems * whole / allowed)) if whole > allowed else None
+    problems = int(np.ceil(parts.problems * total / allowed)) if total > allowed else None
     answers = None
     if problems is not None and parts.between < allowed:
         size = parts.answers

@@ -113,12 +113,12 @@ class Store:
         """Keep in settings.json what is worth knowing of how samples were made and decides nothing: lists that grow."""
         settings = read_settings(self.folder)
         known = settings.get("info", {})
-        more = {
+        grown = {
             key: [*known.get(key, []), *(each for each in new if each not in known.get(key, []))]
             for key, new in info.items()
         }
-        if known | more != known:
-            write_settings(self.folder, settings | {"info": known | more})
+        if known | grown != known:
+            write_settings(self.folder, settings | {"info": known | grown})
 
 
 @contextlib.contextmanager
@@ -396,8 +396,8 @@ def read_chunks(folder: Path, columns: list[str] | None = None) -> pa.Table:
     arrived = read_arrived(folder)
     table = read_files(folder, columns)
     if arrived:
-        more = pa.Table.from_pylist(arrived, SCHEMA)
-        table = pa.concat_tables([table, more.select(table.column_names)])
+        unfiled = pa.Table.from_pylist(arrived, SCHEMA)
+        table = pa.concat_tables([table, unfiled.select(table.column_names)])
     return table
 
 

@@ -141,14 +141,14 @@ def from_entry(name: str, entry: dict) -> Iterator[Problem]:
     else:
         source = stream_jsonl(entry["file"])
     problem_field, answer_field = entry.get("problem", "problem"), entry.get("answer", "answer")
-    more = {name: entry[name] for name in ("solution", "family") if name in entry}
+    texts = {name: entry[name] for name in ("solution", "family") if name in entry}
     read = left_out = 0
     id_field = entry.get("id")
     for number, row in enumerate(source):
         read += 1
         if number == 0 and "id" not in entry:
             id_field = "id" if "id" in row else None
-        for field in filter(None, (problem_field, answer_field, id_field, *more.values())):
+        for field in filter(None, (problem_field, answer_field, id_field, *texts.values())):
             if field not in row:
                 raise InputError(f"task {name}, row {number}: expected the field {field!r}, found {', '.join(row)}")
         if answer_field and row[answer_field] in (None, ""):
@@ -171,7 +171,7 @@ def from_entry(name: str, entry: dict) -> Iterator[Problem]:
             made |= row  # a verifier of your own may need more than the answer
         made |= {"id": f"{name}/{number if id_field is None else row[id_field]}"}
         made |= {"problem": problem, "answer": answer.strip()}
-        made |= {name: text_of(row[field], "assistant") for name, field in more.items()}
+        made |= {name: text_of(row[field], "assistant") for name, field in texts.items()}
         if "prompt" in entry:
             made["prompt"] = fill(entry["prompt"], problem)
         if "reasoning_gym" in row:
@@ -188,8 +188,8 @@ def from_entry(name: str, entry: dict) -> Iterator[Problem]:
 def text_of(value: object, role: str) -> str:
     """A text; of a chat (a list of messages), what `role` says last."""
     if isinstance(value, list) and value and all(isinstance(message, dict) for message in value):
-        said = [message["content"] for message in value if message.get("role") == role]
-        value = said[-1] if said else ""
+        contents = [message["content"] for message in value if message.get("role") == role]
+        value = contents[-1] if contents else ""
     return str(value)
 
 
