@@ -133,9 +133,9 @@ class Scope:
             if reason:
                 reasons.append(reason)
                 continue
-            whole, without = jackknife(compared, x, reference, y)
+            full, without = jackknife(compared, x, reference, y)
             halved = half_split_r2(x, y, recipes.series, half_splits, base.name)
-            parts.append((whole, without, recipes.names, correlation(x, y) ** 2, *halved))
+            parts.append((full, without, recipes.names, correlation(x, y) ** 2, *halved))
         row = counts | {"base_models": len(parts), "reason": "" if parts else "; ".join(dict.fromkeys(reasons))}
         if not self.bases:
             row["reason"] = "no base model has scores"
@@ -149,10 +149,10 @@ class Scope:
         for place, measure in enumerate(MEASURES):
             there = [part for part in parts if np.isfinite(part[0][place])]
             if there:
-                whole, without, names = zip(*((part[0][place], part[1][place], part[2]) for part in there))
-                row[measure] = float(np.mean(whole))
+                full, without, names = zip(*((part[0][place], part[1][place], part[2]) for part in there))
+                row[measure] = float(np.mean(full))
                 row[f"{measure}_lo"], row[f"{measure}_hi"] = over_bases_and_recipes(
-                    whole, without, names, fisher=measure != "delta"
+                    full, without, names, fisher=measure != "delta"
                 )
         for place, measure in enumerate(("r2", "r2_half", "r2_half_sd"), 3):
             there = [part[place] for part in parts if np.isfinite(part[place])]

@@ -77,16 +77,16 @@ def estimate(models: pd.DataFrame, problems: dict[str, Problems], noise: tuple[f
     rows = scores_of(models)
     rows = rows.assign(expected=np.nan, over_promise=np.nan, lo=np.nan, hi=np.nan, reason="")
     for (base_model, steps), part in rows.groupby(["base_model", "rl_steps"], sort=False):
-        whole = part.dropna(subset=["before", "after"])
+        complete = part.dropna(subset=["before", "after"])
         knots = (
-            whole[is_knot(whole)]
+            complete[is_knot(complete)]
             .groupby("recipe")
             .agg(before=("before", "mean"), after=("after", "mean"), runs=("run", "size"))
             .sort_values("before", kind="stable")
         )
         x, y = curve(knots["before"].to_numpy(), knots["after"].to_numpy())
         for index, run in part.iterrows():
-            if index not in whole.index:
+            if index not in complete.index:
                 rows.loc[index, "reason"] = f"no score {'before' if np.isnan(run['before']) else 'after'} RL"
             elif is_knot(part).loc[index]:
                 rows.loc[index, "reason"] = "on the curve"
@@ -117,8 +117,8 @@ def invert(models: pd.DataFrame, problems: dict[str, Problems], noise: tuple[flo
     rows = scores_of(models).dropna(subset=["before", "after"])
     for (base_model, steps), part in rows.groupby(["base_model", "rl_steps"], sort=False):
         recipes = part.groupby("recipe", sort=False)
-        whole = recipes[["tokens", "before", "after"]].mean().assign(run=recipes["run"].first(), runs=recipes.size())
-        for pair in combinations(whole[whole["tokens"] > 0].itertuples(), 2):
+        means = recipes[["tokens", "before", "after"]].mean().assign(run=recipes["run"].first(), runs=recipes.size())
+        for pair in combinations(means[means["tokens"] > 0].itertuples(), 2):
             first, second = sorted(pair, key=lambda row: -row.before)
             if max(first.tokens, second.tokens) > LIKE * min(first.tokens, second.tokens):
                 continue

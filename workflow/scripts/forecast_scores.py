@@ -83,11 +83,11 @@ def predicted(names: list[str], tables: list[pd.DataFrame]) -> list[pd.Series]:
         design = [np.column_stack([np.ones(len(rows)), rows[names].to_numpy(float)]) for rows in (train, on)]
         return design[1] @ np.linalg.lstsq(design[0], train["score"].to_numpy(), rcond=None)[0]
 
-    whole, least = [table.dropna(subset=names) for table in tables], len(names) + 2
+    complete, least = [table.dropna(subset=names) for table in tables], len(names) + 2
     found = []
-    for place, table in enumerate(whole):
-        if len(whole) > 1:
-            train = pd.concat([other for i, other in enumerate(whole) if i != place])
+    for place, table in enumerate(complete):
+        if len(complete) > 1:
+            train = pd.concat([other for i, other in enumerate(complete) if i != place])
             made = fitted(train, table) if len(train) >= least else np.full(len(table), np.nan)
         elif len(table) > least:
             made = np.concatenate([fitted(table.drop(name), table.loc[[name]]) for name in table.index])

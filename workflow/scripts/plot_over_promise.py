@@ -47,10 +47,10 @@ def draw_steps(axis: plt.Axes, rows: pd.DataFrame, kind: str) -> None:
     """The mean of a kind's recipes against RL steps; runs as well where there is one base model."""
     several = rows["base_model"].nunique() > 1
     recipes = rows.groupby(["base_model", "recipe", "rl_steps"], as_index=False)["over_promise"].mean()
-    whole = recipes.groupby(["base_model", "rl_steps"], as_index=False)["over_promise"].mean()
-    for _, one in whole.groupby("base_model") if several else recipes.groupby("recipe"):
+    means = recipes.groupby(["base_model", "rl_steps"], as_index=False)["over_promise"].mean()
+    for _, one in means.groupby("base_model") if several else recipes.groupby("recipe"):
         axis.plot(one["rl_steps"], one["over_promise"], color=KINDS[kind].color, lw=0.7, alpha=0.35)
-    mean = pooled(whole, "rl_steps", ["over_promise"])
+    mean = pooled(means, "rl_steps", ["over_promise"])
     y, lo, hi = (mean[f"over_promise{end}"] for end in ("", "_lo", "_hi"))
     axis.errorbar(mean.index, y, yerr=bars(y, lo, hi), elinewidth=1.1, lw=1.4, **style(kind))
 

@@ -80,9 +80,9 @@ def draw(data: dict, seed: int, tokenizer: Callable, folder: Path) -> Iterator[t
     taken: set[str] = set()
     shelf = Shelf(folder)
 
-    def read(name: str, **more: str) -> list[int]:
+    def read(name: str, **columns: str) -> list[int]:
         rows = stream_tasks([name], data["tasks_file"])
-        return shuffled([shelf.put(more | row) for row in rows], seed, "data", name)
+        return shuffled([shelf.put(columns | row) for row in rows], seed, "data", name)
 
     def asked(places: Iterable[int]) -> Iterator[dict]:
         for row in map(shelf.get, places):

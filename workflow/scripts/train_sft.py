@@ -63,8 +63,8 @@ def main() -> None:
                     data = pack_dataset(data, recipe.max_length, recipe.packing_strategy)
                 elif recipe.padding_free:
                     recipe.max_length = None  # TRL wants to be sure that none is cut
-                more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
-                trainer = LeanSFTTrainer(model, args=recipe, **more)
+                options = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
+                trainer = LeanSFTTrainer(model, args=recipe, **options)
                 training.train(trainer, start=args.base)
             training.publish()
 

@@ -58,11 +58,18 @@ def longest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["rl_steps"] == rows["rl_steps"].max()]
 
 
-def style(kind: str, again: bool = False, **more) -> dict:
+def style(kind: str, again: bool = False, **keywords) -> dict:
     """How a kind's points are drawn: hollow where treated data were seen `again` and again."""
     look = KINDS[kind]
     face, edge = ("white", look.color) if again else (look.color, "white")
-    return {"color": look.color, "marker": look.marker, "ms": look.size, "mfc": face, "mec": edge, "mew": 0.8} | more
+    return {
+        "color": look.color,
+        "marker": look.marker,
+        "ms": look.size,
+        "mfc": face,
+        "mec": edge,
+        "mew": 0.8,
+    } | keywords
 
 
 def key(kind: str, again: bool = False, label: str = "") -> Line2D:
@@ -92,9 +99,9 @@ def broad(table: pd.DataFrame) -> pd.DataFrame:
 
 def candidates(table: pd.DataFrame) -> str:
     """How many base models and recipes of each stand behind the predictors, in words."""
-    whole = table.loc[table["recipes"].idxmax()]
-    bases = int(whole["base_models"])
-    each = round(whole["recipes"] / bases)
+    largest = table.loc[table["recipes"].idxmax()]
+    bases = int(largest["base_models"])
+    each = round(largest["recipes"] / bases)
     return f"{counted(bases, 'base model')}, {each} recipes{' each' if bases > 1 else ''} (no SFT is one of them)"
 
 

@@ -143,11 +143,11 @@ def read_scores(path: str) -> tuple[dict[str, Scores], int]:
         runs = means[["run", "mix", "epochs"]].first().assign(seeds=means.size())
         numbers = means[["before", "loss_common", *(f"pass@{k}" for k in ks)]].mean()
         needed = numbers[["before", *(f"pass@{k}" for k in ks)]].join(after)
-        whole = needed.index[needed.notna().all(axis=1)]
-        left_out += len(needed) - len(whole)
-        runs, numbers, after = runs.loc[whole], numbers.loc[whole], after.loc[whole].to_numpy().T
+        complete = needed.index[needed.notna().all(axis=1)]
+        left_out += len(needed) - len(complete)
+        runs, numbers, after = runs.loc[complete], numbers.loc[complete], after.loc[complete].to_numpy().T
         passk = {k: numbers[f"pass@{k}"].to_numpy() for k in ks}
-        if len(whole):
+        if len(complete):
             loss = numbers["loss_common"].to_numpy()
             found[base_model] = Scores(runs, steps, numbers["before"].to_numpy(), after, passk, loss)
     return found, left_out
