@@ -49,9 +49,9 @@ def main() -> None:
                 raise InputError(f"{args.checkpoint}: expected a model folder with {needed}")
         model = args.output / "model"
         model.mkdir(parents=True, exist_ok=True)
-        sharded = any(checkpoint.glob("model*.safetensors"))
+        in_usual_format = any(checkpoint.glob("model*.safetensors"))
         for file in sorted(checkpoint.iterdir()):
-            if sharded and fnmatch(file.name, LEFT[0]):
+            if in_usual_format and fnmatch(file.name, LEFT[0]):
                 continue
             (model / file.name).symlink_to(file.resolve())
         record = {"status": "ok", "checkpoint": args.checkpoint, "revision": args.revision}

@@ -44,11 +44,11 @@ def lease(wanted: int, found: list[str], folder: Path) -> dict[str, int]:
     folder.mkdir(parents=True, exist_ok=True)
     names = {device: device.replace("/", "-") for device in found}  # a part of a GPU may be called MIG-GPU-.../7/0
     queue = folder / f"queue-{hashlib.sha256(','.join(sorted(found)).encode()).hexdigest()[:16]}.lock"
-    said = f"waiting for {wanted} of the GPUs {', '.join(found)}"
+    message = f"waiting for {wanted} of the GPUs {', '.join(found)}"
     turn = locked(queue)
     told = turn is None
     if told:
-        print(said, flush=True)
+        print(message, flush=True)
         turn = locked(queue, wait=True)
     while True:
         held: dict[str, int] = {}
@@ -61,7 +61,7 @@ def lease(wanted: int, found: list[str], folder: Path) -> dict[str, int]:
         for file in held.values():
             os.close(file)
         if not told:
-            print(said, flush=True)
+            print(message, flush=True)
             told = True
         time.sleep(PAUSE)
 

@@ -106,11 +106,11 @@ def kernels(device: str) -> str:
                 raise Wrong(
                     f"{name} in {kind}: off by {error:.1e} of the largest value; the GPU or its driver is broken"
                 )
-    said = ", ".join(f"{str(kind).removeprefix('torch.')} to {error:.0e}" for kind, error in worst.items())
+    summary = ", ".join(f"{str(kind).removeprefix('torch.')} to {error:.0e}" for kind, error in worst.items())
     if device == "cuda":  # on a CPU vLLM's own start shows that its compiler works
         y = x.to(device, torch.float32)
         compiled = torch.compile(lambda a: (a.sin() * 2 + a).sum(-1))(y)
         if not torch.allclose(compiled, (y.sin() * 2 + y).sum(-1), atol=1e-3):
             raise Wrong("a compiled function computes something else: remove ~/.triton and try again")
-        said += ", compiled by Triton"
-    return said
+        summary += ", compiled by Triton"
+    return summary
