@@ -90,7 +90,7 @@ def made(rows: list[dict], problems: dict, model: str, scorer: str | None, score
         if tokens is not None:  # what went in is not known, and inspect_ai wants a number
             output["usage"] = {"input_tokens": 0, "output_tokens": tokens, "total_tokens": tokens}
         asked = prompt_of(problem)
-        answer = problem.get("answer")
+        answer = problem["answer"]
         score = scores.get((row["problem"], row["sample"]))
         yield {
             "id": row["problem"],

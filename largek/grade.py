@@ -16,6 +16,7 @@ from largek.checksums import as_written, read_log
 from largek.common import InputError, Progress
 from largek.formats import refuse_newer
 from largek.grade_file import CARRIED, endless, summary, with_verdicts, write_grades, write_table
+from largek.problems import Problem
 from largek.store import digest_of_problems, read_problems, read_samples
 from largek.tasks import read_tasks
 from largek.thoughts import answer_in
@@ -212,7 +213,7 @@ def _write_verdicts(path: Path, known: dict[str, Verdict]) -> None:
     write_table(path, with_verdicts(pa.table({"key": list(known)}), list(known.values())))
 
 
-def _start(name: str, digest: str, row: dict):
+def _start(name: str, digest: str, row: Problem):
     """The part of a key that all answers to a problem share: the verifier, its version and the problem's row, the right
     answer in it. How the problem is put to the model and how many samples were asked for change no verdict."""
     judged = {field: value for field, value in row.items() if field not in ("prompt", "samples", "verifier")}

@@ -29,6 +29,7 @@ from largek.formats import refuse_newer
 from largek.grade_file import endless
 from largek.grades import COUNT_COLUMNS, count, lacking, missing, read_all, read_grades, read_settings, stale, unknown
 from largek.passk import estimate, majority, without_unknown
+from largek.problems import Problem
 from largek.store import each_chunk
 from largek.store import read_problems as store_problems
 from largek.store import read_settings as store_settings
@@ -128,13 +129,13 @@ def read_training(path: str) -> dict:
     return {"name": path, "ks": ks, "rows": rows, "best": kept}
 
 
-def read_problems(stores: list[str], grades: pd.DataFrame) -> dict[tuple[str, str, str], dict]:
+def read_problems(stores: list[str], grades: pd.DataFrame) -> dict[tuple[str, str, str], Problem]:
     """The problems that have answers, by task, split and id, in the order of the stores."""
-    found: dict[tuple[str, str, str], tuple[str, dict]] = {}
+    found: dict[tuple[str, str, str], tuple[str, Problem]] = {}
     for store in stores:
         for row in store_problems(Path(store)):
             first, known = found.setdefault((row["task"], row["split"], row["id"]), (store, row))
-            if any(known.get(field) != row.get(field) for field in ("problem", "answer")):
+            if any(known[field] != row[field] for field in ("problem", "answer")):
                 raise InputError(f"{store}: the problem {row['id']!r} has another text or answer than in {first}")
     answered = set(grades[["task", "split", "problem"]].itertuples(index=False, name=None))
     if strange := answered - found.keys():
@@ -229,7 +230,7 @@ def table_of_problems(problems: dict, counts: pd.DataFrame, models: dict[str, in
         correct[model][problem], n[model][problem] = int(row.correct), int(row.n)
     tasks, splits, ids = zip(*problems)
     texts = [clipped(row["problem"], LONGEST) for row in problems.values()]
-    answers = [clipped(str(row.get("answer", "")), LONGEST) for row in problems.values()]
+    answers = [clipped(str(row["answer"]), LONGEST) for row in problems.values()]
     table = {"id": ids, "task": tasks, "split": splits, "text": texts, "answer": answers}
     return table | {"correct": correct, "n": n}
 
