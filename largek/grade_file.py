@@ -18,7 +18,7 @@ from largek.verify import OUTCOMES, Verdict
 
 # what is carried over from the samples, so that tables are made from grades alone
 CARRIED = ["model", "task", "split", "problem", "sample", "tokens", "entropy"]
-KINDS = dict(zip(Verdict._fields, (pa.string(), pa.string(), pa.bool_(), pa.string())))
+TYPES = dict(zip(Verdict._fields, (pa.string(), pa.string(), pa.bool_(), pa.string())))
 
 
 def write_grades(path: Path, graded: pa.Table, verdicts: list[Verdict], about: dict, keys: list[str] | None = None):
@@ -32,8 +32,8 @@ def write_grades(path: Path, graded: pa.Table, verdicts: list[Verdict], about: d
 
 
 def with_verdicts(table: pa.Table, verdicts: list[Verdict]) -> pa.Table:
-    for place, (name, kind) in enumerate(KINDS.items()):
-        table = table.append_column(name, pa.array([verdict[place] for verdict in verdicts], kind))
+    for place, (name, column_type) in enumerate(TYPES.items()):
+        table = table.append_column(name, pa.array([verdict[place] for verdict in verdicts], column_type))
     return table
 
 

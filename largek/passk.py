@@ -226,8 +226,8 @@ def without_unknown(table: pd.DataFrame, paths: list[str]) -> pd.DataFrame:
     for path in paths:
         if columns := [column for name in unknown(path) for column in UNKNOWN.get(name, [])]:
             of = table["model"].isin(read_grades(path, ["model"])["model"].unique())
-            kinds = {column: "Int64" if column == "finished_problems" else float for column in columns}
-            table = table.assign(**{column: table[column].astype(kind).mask(of) for column, kind in kinds.items()})
+            dtypes = {column: "Int64" if column == "finished_problems" else float for column in columns}
+            table = table.assign(**{column: table[column].astype(kind).mask(of) for column, kind in dtypes.items()})
     return table
 
 

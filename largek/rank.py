@@ -104,7 +104,7 @@ def rank(counts: pd.DataFrame, k: int, losses: dict[str, dict] | None = None, se
         raise InputError("expected at least two problems a task: the spread of one is unknown")
 
     rng, rows = np.random.default_rng(derive_seed("rank losses", seed)), []
-    held_out, curves = np.empty((len(tables), RESAMPLES)), []
+    drawn_losses, curves = np.empty((len(tables), RESAMPLES)), []
     for number, (model, table) in enumerate(tables.items()):
         row = {"model": model}
         curves.append(passk(table["n"].to_numpy(), table["correct"].to_numpy(), np.array([1, k])))
@@ -122,10 +122,10 @@ def rank(counts: pd.DataFrame, k: int, losses: dict[str, dict] | None = None, se
         if not all(math.isfinite(value) for value in (loss.get("per_token", 0.0), loss.get("per_token_se", 0.0))):
             raise InputError(f"{model}: its loss is {loss['per_token']}: it has diverged in training; leave it out")
         row |= {"loss": loss.get("per_token"), "loss_se": loss.get("per_token_se")}
-        held_out[number] = rng.normal(row["loss"] or 0, row["loss_se"] or 0, RESAMPLES)
+        drawn_losses[number] = rng.normal(row["loss"] or 0, row["loss_se"] or 0, RESAMPLES)
         rows.append(row | {"truncated": (table["truncated"] / table["n"]).groupby(strata).mean().mean()})
     accuracy, large = (draw_scores(np.array(curves)[:, :, place], strata, ("rank", seed)) for place in (0, 1))
-    dropped = (accuracy < np.median(accuracy, 0)) & (held_out > np.median(held_out, 0))
+    dropped = (accuracy < np.median(accuracy, 0)) & (drawn_losses > np.median(drawn_losses, 0))
     kept = np.where(dropped, -np.inf, large)
     result = pd.DataFrame(rows).astype({"loss": float, "loss_se": float})
     result["dropped"], result["best"] = dropped.mean(1), (kept == kept.max(0)).mean(1)

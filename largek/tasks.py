@@ -33,8 +33,8 @@ ENTRY = {
     "verifier": "exact, math, reasoning-gym or module:function",
 }
 SOURCES = ("file", "hub", "reasoning_gym")
-KINDS = {"rows": (int, "a number"), "take": (int, "a number"), "answer_boxed": (bool, "true or false")}
-KINDS |= {"parameters": (dict, "names with values")}  # of all other keys: text
+TYPES = {"rows": (int, "a number"), "take": (int, "a number"), "answer_boxed": (bool, "true or false")}
+TYPES |= {"parameters": (dict, "names with values")}  # of all other keys: text
 BATCH = 1000  # rows of a data set that are in memory at once
 NULL = ("id", "answer", "config", "parameters", "verifier")  # may be null
 
@@ -120,7 +120,7 @@ def read_entries(tasks_file: str | None) -> dict[str, dict]:
             if len([key for key in SOURCES if key in entry]) != 1:
                 raise InputError(f"{path}, {name}: expected exactly one of {', '.join(SOURCES)}")
             for key, value in entry.items():
-                kind, expected = KINDS.get(key, (str, "text"))
+                kind, expected = TYPES.get(key, (str, "text"))
                 if type(value) is not kind and not (value is None and key in NULL):
                     raise InputError(f"{path}, {name}, {key}: expected {expected}, got {value!r:.80}")
             if "{problem}" not in entry.get("prompt", "{problem}"):
