@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -92,27 +91,25 @@ def test_a_wrong_key_of_the_file_that_is_extended_is_said_to_stand_there(folder)
 
 
 def test_the_complete_config_is_printed(folder):
-    path = own(folder, sampling={"top_p": 0.5})
-    command = ["env", f"PYTHONPATH={ROOT}{os.pathsep}{ROOT / 'workflow' / 'scripts'}"]
-    done = run(*command, sys.executable, "-m", "quagmires.configs", path, cwd=ROOT)
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "workflow" / "scripts")])
+    command, how = ["python", "-m", "quagmires.configs"], {"env": os.environ | {"PYTHONPATH": paths}}
+    done = run(*command, own(folder, sampling={"top_p": 0.5}), **how)
     assert done.returncode == 0, done.stderr
     smoke = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text())
     assert yaml.safe_load(done.stdout) == smoke | {"study": "own", "sampling": smoke["sampling"] | {"top_p": 0.5}}
-    done = run(*command, sys.executable, "-m", "quagmires.configs", own(folder, colour=1), cwd=ROOT)
+    done = run(*command, own(folder, colour=1), **how)
     assert done.returncode and done.stderr.startswith(f"error: {folder}/own.yaml: unknown key 'colour'")
 
 
 def test_snakemake_plans_a_study_that_extends_another(folder):
     """With what --config says over both, and the complete config in the report."""
     path = own(folder, sampling={"block_size": 16})
-    done = run(
-        "snakemake", "-n", "--printshellcmds", "--configfile", path, "--config", "sampling={greedy: true}", cwd=ROOT
-    )
+    done = run("snakemake", "-n", "--printshellcmds", "--configfile", path, "--config", "study=other")
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-3000:]
-    assert "results/own/report.html" in output and "--samples 0:16" in output and "greedy.parquet" in output
+    assert "results/other/report.html" in output and "results/own/" not in output and "--samples 0:16" in output
     assert '"extends"' not in output and '"block_size": 16' in output and '"pool_share"' in output
-    done = run("snakemake", "-n", "--configfile", own(folder, sampling={"engine": "magic"}), cwd=ROOT)
+    done = run("snakemake", "-n", "--configfile", own(folder, sampling={"engine": "magic"}))
     assert done.returncode and "own.yaml: sampling/engine: 'magic' is not one of" in done.stdout + done.stderr
 
 
