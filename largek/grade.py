@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from largek.checksums import as_written, read_log
-from largek.common import InputError, Progress
+from largek.common import InputError, Progress, digest
 from largek.formats import refuse_newer
 from largek.grade_file import CARRIED, endless, summary, with_verdicts, write_grades, write_table
 from largek.problems import Problem
@@ -57,7 +57,8 @@ def run(
         limit(workers)
     if verifier is not None:
         load_verifier(verifier)  # says what is wrong with it before anything is read
-    of = {}
+    files = [(task, Path(task)) for task in tasks or []]
+    of = {"tasks": [[task, digest(path) if path.is_file() else None] for task, path in files]} if tasks else {}
     if Path(samples).is_dir():
         table, output = read_samples(samples), output or str(Path(samples, "grades.parquet"))
         if not tasks:  # so that it is noticed when the store has changed since
@@ -222,9 +223,9 @@ def _start(name: str, digest: str, row: Problem):
 
 def _key(start, finish: str | None, text: str) -> str:
     """First 64 bits, as hexadecimal digits, of a SHA-256 over all that decides a verdict."""
-    digest = start.copy()
-    digest.update(f"\0{finish}\0{text}".encode())
-    return digest.hexdigest()[:16]
+    hashed = start.copy()
+    hashed.update(f"\0{finish}\0{text}".encode())
+    return hashed.hexdigest()[:16]
 
 
 def _read_verdicts(path: str) -> dict[str, Verdict]:

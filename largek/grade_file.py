@@ -1,6 +1,7 @@
 """Files of grades as they are written, by `largek grade` and from recorded verdicts: a row an answer with the columns
 CARRIED, then a `Verdict`; the metadata `largek` hold JSON with what the samples say of themselves, `verifier` (name and
-version of each) and, of a store, `problems` and `records`, by which it is noticed that the store has changed since.
+version of each), `tasks` (names, and digests of those that are files) where some were given, else, of a store, `problems`
+and `records`, by which it is noticed that the store has changed since.
 """
 
 import json

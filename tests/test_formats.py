@@ -1,6 +1,7 @@
 """What made a file stands in it, newer formats are refused, and what is degenerate is marked."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 from conftest import run
 
 from largek import __version__, grade
-from largek.common import DamagedStore, InputError, write_json
+from largek.common import DamagedStore, InputError, digest, write_json
 from largek.compare import compare
 from largek.demo import run as demo
 from largek.formats import VERSION, made_by, refuse_newer
@@ -43,6 +44,15 @@ def test_grades_say_what_made_them(store):
     about = read_settings(store)
     assert about["format_version"] == VERSION and about["largek_version"] == __version__
     assert about["records"] == 64 * 64 and len(about["problems"]) == 64 and about["verifier"]
+
+
+def test_grades_by_tasks_say_which(store, tmp_path):
+    """A store's own are known by their digest; a problem that has changed is another file."""
+    tasks, output = tmp_path / "problems.jsonl", str(tmp_path / "grades.parquet")
+    tasks.write_bytes(Path(store, "problems.jsonl").read_bytes())
+    grade.run(store, [str(tasks)], output, in_process=True)
+    about = read_settings(output)
+    assert about["tasks"] == [[str(tasks), digest(tasks)]] and "problems" not in about
 
 
 def test_grades_without_a_version_are_read_as_before(store, tmp_path):
