@@ -1,7 +1,7 @@
 """Files of grades as they are written, by `largek grade` and from recorded verdicts: a row an answer with the columns
-CARRIED, then a `Verdict`; the metadata `largek` hold JSON with what the samples say of themselves, `verifier` (name and
-version of each), `tasks` (names, and digests of those that are files) where some were given, else, of a store, `problems`
-and `records`, by which it is noticed that the store has changed since.
+CARRIED, then a `Verdict`. The metadata `largek` hold JSON with what the samples say of themselves, `verifier` (name and
+version of each), what made the file (see `largek.formats`), and either `tasks` (names, and digests of those that are
+files) or, of a store, `problems` and `records`, by which it is noticed that the store has changed since.
 """
 
 import json
