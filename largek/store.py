@@ -423,8 +423,10 @@ def which_is_there_twice(folder: Path) -> str:
             other = first[min(twice)]
             what = f"{len(twice)} of its {len(table)} answers are in {other.name} too"
             return f"{path}: {what}; remove it and sample again: what only it holds is lost"
+        if len(keys) < len(table):
+            return f"{path}: holds an answer twice; remove it and sample again: the answers in it are lost"
         first |= dict.fromkeys(keys, path)
-    return f"{folder}/samples: an answer is there twice in one file"
+    return f"{folder / ARRIVED}: holds an answer twice; remove one of its lines"
 
 
 def read_samples(path: str | Path) -> pa.Table:

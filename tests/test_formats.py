@@ -1,6 +1,7 @@
 """What made a file stands in it, newer formats are refused, and what is degenerate is marked."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from largek.grades import read_grades, read_settings
 from largek.passk import estimate, show
 from largek.problems import as_example, as_problem, as_stored
 from largek.rank import stored_loss
-from largek.store import read_problems
+from largek.store import open_store, read_problems, read_samples
+from largek.store import read_settings as read_store_settings
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +184,21 @@ def test_recorded_verdicts_say_what_made_them(tmp_path):
         read_recorded(tmp_path)
     pq.write_table(pa.table(table.columns, schema=SCHEMA), tmp_path / RECORDED)
     assert len(read_recorded(tmp_path)) == 0
+
+
+def test_an_answer_that_arrived_twice_is_said_with_what_to_do(store, tmp_path):
+    """Found by tests/test_damage.py: a line of the log that is there twice is whole, and was without advice."""
+    folder = Path(shutil.copytree(store, tmp_path / "store"))
+    with open_store(folder, {k: v for k, v in read_store_settings(folder).items() if k != "info"}, []) as opened:
+        row = read_samples(folder).slice(0, 1).to_pylist()[0]
+        opened.add(row | {"sample": 64})
+        line = (folder / "arrived.log").read_bytes()
+        opened.log.write(line)
+        opened.log.flush()
+        with pytest.raises(DamagedStore, match=r"arrived.log: holds an answer twice; remove one of its lines"):
+            read_samples(folder)
+        opened.arrived *= 2
+    with pytest.raises(
+        DamagedStore, match=r"samples/000001.parquet: holds an answer twice; remove it and sample again"
+    ):
+        read_samples(folder)

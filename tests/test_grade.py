@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from largek import grade, gym_answers, workers
 from largek.checksums import listed_file
 from largek.common import InputError, write_jsonl
+from largek.formats import made_by
 from largek.gym_answers import entry, extract, gym, harmless, problems
 from largek.math_answers import start_workers
 from largek.store import SCHEMA, open_store
@@ -85,7 +86,7 @@ def test_a_store_is_graded_into_itself(store, capsys):
     ]
     about = json.loads(table.schema.metadata[b"largek"])
     of = {"problems": about["problems"], "records": 6}
-    assert about == SETTINGS | {"asked": [["sums", "all", 6]], "verifier": {"math": version("math")}} | of
+    assert about == SETTINGS | {"asked": [["sums", "all", 6]], "verifier": {"math": version("math")}} | of | made_by()
     assert "m: 6 answers: 3 correct, 1 wrong, 1 no answer, 1 truncated, 0 gave up\n" in capsys.readouterr().out
     log = Path(store, "checksums.log")  # which grows
     assert log.read_bytes().startswith(before.pop(log))
