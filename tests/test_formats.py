@@ -198,7 +198,5 @@ def test_an_answer_that_arrived_twice_is_said_with_what_to_do(store, tmp_path):
         with pytest.raises(DamagedStore, match=r"arrived.log: holds an answer twice; remove one of its lines"):
             read_samples(folder)
         opened.arrived *= 2
-    with pytest.raises(
-        DamagedStore, match=r"samples/000001.parquet: holds an answer twice; remove it and sample again"
-    ):
+    with pytest.raises(DamagedStore, match=r"samples/000001.parquet: holds an answer twice; remove it and sample"):
         read_samples(folder)

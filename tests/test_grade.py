@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from largek import grade, gym_answers, workers
 from largek.checksums import listed_file
-from largek.common import InputError, write_jsonl
+from largek.common import InputError, digest, write_jsonl
 from largek.formats import made_by
 from largek.gym_answers import entry, extract, gym, harmless, problems
 from largek.math_answers import start_workers
@@ -281,7 +281,11 @@ def test_a_file_needs_its_tasks_and_an_output(store, tmp_path):
     assert not Path(output).exists()
     table = grade.run(samples, [str(tmp_path / "p.jsonl")], output, "exact")
     assert table["outcome"].to_pylist() == ["correct", "correct"]
-    assert json.loads(table.schema.metadata[b"largek"]) == {"verifier": {"exact": version("exact")}}
+    about = {
+        "verifier": {"exact": version("exact")},
+        "tasks": [[str(tmp_path / "p.jsonl"), digest(tmp_path / "p.jsonl")]],
+    }
+    assert json.loads(table.schema.metadata[b"largek"]) == about | made_by()
 
 
 def test_a_verifier_of_ones_own_may_lie_in_the_working_directory(tmp_path):
