@@ -63,11 +63,11 @@ def draw_rates(
     seed: object,
     sweeps: int = SWEEPS,
     burn: int = BURN,
-    progress: Callable[[int], None] = lambda done: None,
+    said: Callable[[int], None] = lambda done: None,
 ) -> Draws:
     """Draws of the true rates of both models from their posterior; `n` and `correct` are (2, problems), base first.
 
-    `progress` is told how many sweeps are done.
+    `said` is told how many sweeps are done.
     """
     rng = np.random.default_rng(derive_seed("coverage", seed))
     rates = grid_for(int(n.max()))
@@ -88,7 +88,7 @@ def draw_rates(
         shares = np.array([rng.dirichlet(prior + row) for row in seen])
         if sweep >= 0:
             kept[:, sweep] = base, checkpoint
-        progress(sweep + burn + 1)
+        said(sweep + burn + 1)
     return Draws(rates, *kept)
 
 
@@ -201,7 +201,7 @@ def coverage(
         grid = grid_of(model, split, pd.Series(n.min(0)), ks or [1 << i for i in range(smallest.bit_length())])
         sweeps = min(sweeps, max(FEWEST, CELLS // n.shape[1]))
         progress = Progress(f"{model}, {split}", sweeps + BURN, "sweeps", every=10)
-        draws = draw_rates(n, correct, (seed, split), sweeps, progress=progress.update)
+        draws = draw_rates(n, correct, (seed, split), sweeps, said=progress.update)
         head = {"model": model, "reference": reference}
         tasks = rows["task"].to_numpy()
         sets = {task: tasks == task for task in sorted(set(tasks))} | {"mean": np.ones(len(tasks), bool)}

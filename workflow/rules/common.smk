@@ -16,7 +16,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import DeploymentMethod
 
 from quagmires.check_start import check_start
-from quagmires.study import read_runs, recipe_files, validate_study, verifier_files
+from quagmires.study import StudyError, read_runs, recipe_files, validate_study, verifier_files
 
 
 envvars:
