@@ -4,6 +4,7 @@ vLLM lives in an environment of its own, .venv-vllm (`make .venv-vllm/ready`), s
 """
 
 import json
+import math
 import os
 import signal
 import socket
@@ -16,8 +17,9 @@ import pytest
 from conftest import ROOT, made_once, run
 from smollm import make
 
+from largek.asking import Asking
 from largek.common import write_jsonl
-from largek.models import load, prompt_ids
+from largek.models import load
 from largek.store import read_samples
 from largek.tasks import read_tasks
 
@@ -27,6 +29,7 @@ DATA = ROOT.parent / "shared" / "data" / "gsm8k_test.jsonl"
 TOLERANCE = 2e-3  # nats over a whole answer of up to 48 tokens, float32 on both sides; measured: up to about 1e-4
 # vLLM compiles a model at each start, which takes longer than all its answers here: once is enough (`greedy`).
 UNCOMPILED = {"TORCH_COMPILE_DISABLE": "1"}
+SYSTEM = "You are a careful pupil."
 SAMPLING = ["--max-tokens", "48", "--batch-size", "32", "--name", "smollm"]
 
 
@@ -94,10 +97,14 @@ def test_log_probabilities_of_the_same_sequences_agree(greedy):
 
 
 def test_sampled_answers_of_vllm_have_the_model_s_log_probabilities_and_survive_a_kill(smollm, gsm8k, tmp_path):
-    """Killed once when some chunks are stored; then every answer once, and each scored anew with transformers."""
+    """Killed once when some chunks are stored; then every answer once, and each scored anew with transformers. With all
+    options of sampling, whose names vLLM must know: each token is one that they leave."""
     import torch
+    from transformers import RepetitionPenaltyLogitsProcessor
 
-    command = vllm(*same(smollm, gsm8k, tmp_path / "s", 12, 1.0), "--engine", "vllm")
+    options = ["--top-k", "40", "--min-p", "0.02", "--top-p", "0.95", "--repetition-penalty", "1.05"]
+    options += ["--stop", "\n\n\n", "--system", SYSTEM]
+    command = vllm(*same(smollm, gsm8k, tmp_path / "s", 12, 1.0), *options, "--engine", "vllm")
     how = {"cwd": ROOT, "env": os.environ | UNCOMPILED}
     first = subprocess.Popen(command, **how, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
     while first.poll() is None and not list((tmp_path / "s").glob("samples/[0-9]*.parquet")):
@@ -114,7 +121,8 @@ def test_sampled_answers_of_vllm_have_the_model_s_log_probabilities_and_survive_
         assert len({row["text"] for row in rows if row["problem"] == str(problem)}) > 8  # not one answer n times
 
     network, tokenizer = load(str(smollm))
-    prompts = {row["id"]: prompt_ids(tokenizer, row["problem"], True) for row in read_tasks([str(gsm8k)])}
+    asking, penalized = Asking(system=SYSTEM), RepetitionPenaltyLogitsProcessor(1.05)
+    prompts = {row["id"]: asking.ids(tokenizer, row, True) for row in read_tasks([str(gsm8k)])}
     differences = []
     for row in rows[::2]:
         answer = tokenizer(row["text"], add_special_tokens=False)["input_ids"]
@@ -126,6 +134,10 @@ def test_sampled_answers_of_vllm_have_the_model_s_log_probabilities_and_survive_
             logits = network(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
         logprob = logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None]).sum().item()
         differences.append(abs(logprob - row["logprob"]))
+        if differences[-1] < TOLERANCE:
+            for place, token in enumerate(answer):
+                scores = penalized(torch.tensor([prompt + answer[:place]]), logits[place : place + 1].clone())[0]
+                assert (scores > scores[token]).sum() < 40 and scores.max() - scores[token] < math.log(1 / 0.02) + 1e-3
     close = [difference for difference in differences if difference < TOLERANCE]
     print(f"{len(differences)} sampled answers scored anew, {len(close)} within {max(close):.2e} nats")
     # other tokens of the same number remain, and are off by far more than rounding

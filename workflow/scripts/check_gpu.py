@@ -159,7 +159,7 @@ def sample(model: Path, rows: Path, sampling: dict, output: Path, device: str) -
     output.mkdir()
     batch, longest, share = (sampling[key] for key in ("batch_size", "max_tokens", "gpu_memory"))
     if device == "cpu":
-        batch, longest, share = 64, 16, 0.05
+        batch, longest, share = 64, 16, 0.1
     problems = len(rows.read_text().splitlines())
     given = ["--model", model, "--tasks", rows, "--samples", max(1, batch // problems), "--chat-template", "no"]
     given += ["--engine", "vllm", "--gpu-memory", share, "--batch-size", batch, "--max-tokens", longest]
