@@ -40,6 +40,7 @@ CALCULUS = re.compile(
     r"\\(?:int|sum|lim|prod)(?![A-Za-z])"
     r"|\\frac ?\{ ?(?:d|\\partial) ?(?:\^ ?\{?\d\}? ?)?[A-Za-z]? ?\} ?\{ ?(?:d|\\partial) ?[a-z]"
 )
+SETS = Several | Expression
 EMPTY = Expression(r"\emptyset")
 LESS, MORE = ("<", "\\le"), (">", "\\ge")
 
@@ -56,9 +57,13 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             return leaf(gold, Expression(answer.letter)) if answer.rest is None else same(gold, answer.rest, leaf)
         return False if answer.rest is None or isinstance(gold, Text) else same(gold, answer.rest, leaf)
     if isinstance(gold, Choice):
-        if isinstance(answer, Expression | Text):
-            return gold.rest is None and gold.letter == letters(answer).upper()
-        return isinstance(answer, Choice) and gold.letter == answer.letter and gold.rest in (None, answer.rest)
+        if isinstance(answer, Expression | Text) and gold.letter == letters(answer).upper():
+            return True
+        if not isinstance(answer, Choice):
+            return gold.rest is not None and same(gold.rest, answer, leaf)
+        if gold.letter != answer.letter or None in (gold.rest, answer.rest):
+            return gold.letter == answer.letter
+        return same(gold.rest, answer.rest, leaf)
     if isinstance(gold, Quantity) or isinstance(answer, Quantity):
         return quantities(gold, answer, leaf)
     if isinstance(gold, Relation) or isinstance(answer, Relation):
@@ -72,6 +77,9 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     if letters_chosen(gold) and letters_chosen(gold) == letters_chosen(answer):
         return True
     if isinstance(gold, Several) and isinstance(answer, Several):
+        for one, two in ((gold, answer), (answer, gold)):  # {(1,2)} is (1,2)
+            if one.opening == "\\{" and len(one.items) == 1 and two.opening in ("(", "[") and one.items[0] != EMPTY:
+                return same(one.items[0], answer, leaf) if one is gold else same(gold, one.items[0], leaf)
         return sequences(gold, answer, leaf)
     if (
         isinstance(gold, Union)
@@ -83,7 +91,7 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     if isinstance(gold, Union) and isinstance(answer, Union):
         return unordered(gold.items, answer.items, leaf) or leaf(gold, answer)
     if isinstance(gold, Union) or isinstance(answer, Union):
-        return leaf(gold, answer) if isinstance(gold, Several) or isinstance(answer, Several) else False
+        return leaf(gold, answer) if isinstance(answer if isinstance(gold, Union) else gold, SETS) else False
     if isinstance(gold, Matrix) != isinstance(answer, Matrix):
         gold, answer = in_rows(gold, answer), in_rows(answer, gold)
     if isinstance(gold, Matrix) and isinstance(answer, Matrix):
@@ -109,7 +117,7 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             return every(same(gold, item, leaf) for item in answer.items)
         return leaf_of_sets(gold, answer, leaf)
     if isinstance(gold, Text) and isinstance(answer, Text):
-        return re.sub("[ -]", "", gold.words) == re.sub("[ -]", "", answer.words)
+        return joined(gold.words) == joined(answer.words)
     if isinstance(gold, Text) or isinstance(answer, Text):
         return letters(gold) == letters(answer) != ""
     return False
@@ -387,12 +395,16 @@ def quantities(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     """A unit may be left out, but not contradict; one that may be the letters of a formula is tried as that too."""
     if isinstance(gold, Quantity) and isinstance(answer, Quantity):
         units = unit(gold.unit), unit(answer.unit)
+        if {gold.unit, answer.unit} & {"gbp"} and {gold.unit, answer.unit} & {"pound", "pounds"}:
+            return same(gold.value, answer.value, leaf)
         if None not in units and units[0] != units[1]:
             if units[0][0] != units[1][0]:
                 return False
             scale = units[1][1] / units[0][1]
             value = answer.value
             return leaf(gold.value, scaled(value, scale)) if isinstance(gold.value, Number | Expression) else False
+        if opposed(gold.unit, answer.unit):
+            return False
         if units == (None, None) and POWER.findall(gold.unit) != POWER.findall(answer.unit):
             return False
         return same(gold.value, answer.value, leaf)
@@ -411,6 +423,36 @@ def quantities(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
 
 
 POWER = re.compile(r"\^ ?\{? ?(-?\d)")
+# words beside numbers that say opposite things, each with others that say the same
+SIDES = [
+    [set(words.split()) for words in sides.split("/")]
+    for sides in (
+        "north northward northern/south southward southern/east eastward eastern/west westward western",
+        "left leftward leftwards/right rightward rightwards",
+        "up upward upwards/down downward downwards",
+        "inward inwards/outward outwards",
+        "forward forwards/backward backwards",
+        "above/below",
+        "clockwise/counterclockwise anticlockwise",
+        "increase increased rise growth/decrease decreased fall decline",
+        "profit gain gained/loss lost",
+        "earlier before ago/later after",
+        "ahead fast/behind slow",
+        "many much more/few fewer little less",
+        "bc bce/ad ce",
+        "positive/negative",
+    )
+]
+
+
+def opposed(one: str, two: str) -> bool:
+    """Whether what is said beside two numbers differs in direction, as in 20 % profit, 20 % loss."""
+    words = [set(re.findall("[a-z]+", name.lower())) for name in (one, two)]
+    for sides in SIDES:
+        first, second = ([bool(side & said) for side in sides] for said in words)
+        if any(first) and any(second) and first != second:
+            return True
+    return False
 
 
 def scaled(value: tuple, scale: Fraction) -> tuple:
@@ -446,7 +488,10 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             two = renamed(one[0], two)
             first = same(called(one[0]), called(two[0]), leaf)
             second = same(one[-1], two[-1], leaf)
-            if (found := every([first, second])) or not (is_variable(one[0]) and is_variable(two[0])):
+            turned = (
+                len(two) == 2 and is_name(two[-1]) and every([same(one[0], two[-1], leaf), same(one[-1], two[0], leaf)])
+            )
+            if (found := turned or every([first, second])) or not (is_variable(one[0]) and is_variable(two[0])):
                 return found
             return leaf(Relation((one[0], one[-1]), ("=",)), Relation((two[0], two[-1]), ("=",)))
         return leaf(gold, answer)
@@ -551,6 +596,11 @@ def based(gold: tuple, answer: tuple) -> bool:
     )
 
 
+def joined(words: str) -> str:
+    """Words without what separates them; numbers stay apart, so that pages 1-2 are not page 12."""
+    return re.sub(r"(?<!\d)[ -]|[ -](?!\d)", "", words)
+
+
 def leaf_of_sets(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     """An expression may be a set, such as an intersection."""
     other = answer if isinstance(gold, Several) else gold
@@ -585,5 +635,7 @@ def plainly(gold: tuple, answer: tuple) -> bool | None:
 
 
 def spelled(latex: str) -> str:
-    """Words and formulas without spaces and the marks around words."""
-    return re.sub(r"\\text|[{}\s.$]", "", latex).lower()
+    """Words and formulas without spaces and the marks around words; numbers, and what is in braces, stay apart."""
+    text = re.sub(r"\\text ?\{([^{}]*)\}", r" \1 ", latex)
+    text = re.sub(r"\$|(?<!\d)\.|\.(?!\d)|(?<!\d)\s+|\s+(?!\d)", "", re.sub(r"\{ ?(\w) ?\}", r"\1", text))
+    return text.lower()

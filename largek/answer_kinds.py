@@ -10,9 +10,9 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from largek.answer_numbers import DECIMAL, GROUPED, Number, in_words, number
+from largek.answer_numbers import COUNTED, DECIMAL, GROUPED, Number, in_words, number
 from largek.answer_text import tidy
-from largek.answer_units import unit, unit_at_end
+from largek.answer_units import unit, unit_at_end, words_of
 
 DEEPEST = 30  # brackets in brackets
 
@@ -93,10 +93,6 @@ class Text(NamedTuple):
     words: str
 
 
-def words_of(text: str) -> set[str]:
-    return set(text.split())
-
-
 IN_WORDS = re.compile(r"(?:\\text ?\{ ?)?([A-Za-z -]{3,80}?) ?\}?")
 BASE = re.compile(
     r"(-?) ?(?:\\text ?\{ ?([0-9A-Za-z]+) ?\}|\(?((?:[0-9]+[A-Fa-f]|[0-9A-Z])+(?:\.[0-9A-Z]+)?)\)?) ?"
@@ -118,6 +114,16 @@ CHOICE = re.compile(
 AND = r"(?:,? ?\\text ?\{ ?,? ?(?:and|or|AND|OR)(?: also)? ?\}|,? ?(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))"
 SEPARATOR = re.compile(rf"{AND}|\\text ?\{{ ?[,;] ?\}}|[,;]|\\?&")
 COLON = re.compile(":")
+MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
+DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+DATE = re.compile(
+    rf"(?:\\text ?\{{ ?)?(?:on )?(?P<month>{MONTHS}) {DAY}(?:,? (?P<year>\d{{4}}))?\.? ?\}}?", re.IGNORECASE
+)
+DAY_FIRST = re.compile(
+    rf"(?:\\text ?\{{ ?)?(?:on |the )*{DAY} (?:of )?(?P<month>{MONTHS})(?:,? (?P<year>\d{{4}}))?\.? ?\}}?",
+    re.IGNORECASE,
+)
+TRANSPOSED = re.compile(r"([(\[].*,.*[)\]]) ?\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top)", re.DOTALL)
 RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|to|equiv|mid)(?![A-Za-z])|(?<![\\<>!])=|[<>]")
 MEMBER = re.compile(r"([A-Za-z]|\\[a-z]+|\([A-Za-z, ]+\)) ?\\in(?![A-Za-z])([^=<>]*\\cup[^=<>]*)")
 UNION = re.compile(r"\\cup(?![A-Za-z])")
@@ -134,13 +140,23 @@ CHANGING = words_of(
     " minus negative over divided less more least most than not no never or and between to from except without of pi"
     " percent point base choose either neither maybe respectively fewer"
     " by above below under within greater smaller larger higher lower bigger exceeds"
+    " tens hundreds thousands millions billions dozens thousandths millionths billionths trillion"
+    " lakh crore bn mn mil mille millones milliard millionen tausend"
 )
+# with which a number is not said to be the answer
+DENIED = re.compile(
+    r"\b(?:is|was|are|be) (?:wrong|incorrect|impossible|invalid|false)\b|\bcannot\b|n['’]t\b"
+    r"|^\W*(?:wrong|incorrect|impossible|invalid|false)\W*$"
+)
+# of what stands beside a counter in Chinese: not, or, to, above, times, powers, parts
+CHINESE = re.compile("[不非没或与到至余几折和]|次方|[平立]方$|以[上下内外]|分之|[十百千万萬亿億]")
 ENVIRONMENT = re.compile(
     r"\\begin ?\{((?:[bpB]|small)?matrix|array)\}(?: ?\{[lcr| ]*\})?((?:(?!\\begin|\\end).)*)\\end ?\{\1\}", re.DOTALL
 )
 OPENING = {"(": ")", "[": "]", "\\{": "\\}", "\\langle": "\\rangle"}
 CURRENCY = re.compile(
-    r"^(-?) ?(?:\\\$|\$|€|£|¥|₹|(?:USD|EUR|GBP|Rs\.?)(?= ?\d)) ?(?=[-\d.\\])|(?<=[\d}]) ?(?:\\\$|\$|€|£|¥|₹)$"
+    r"^(-?) ?(?:(?:US|CA?|AU?|NZ|HK|S)? ?\\?\$|€|£|¥|₹|(?:USD|EUR|GBP|Rs\.?)(?= ?\d)) ?(?=[-\d.\\])"
+    r"|(?<=[\d}]) ?(?:\\\$|\$|€|£|¥|₹)$"
 )
 MONEY = {"$": "dollar", "€": "euro", "£": "gbp", "¥": "yen", "₹": "rupee"}
 BUILDER = re.compile(r"([a-z])(?: ?\\in ?\\mathbb ?\{ ?R ?\})? ?(?:\\mid|\||:)(?![a-z])(.*)", re.DOTALL)
@@ -199,6 +215,10 @@ def kind(text: str) -> tuple:
         return SETS[name]
     if found := CHOICE.fullmatch(text):
         return choice(found)
+    if (found := DATE.fullmatch(text)) or (found := DAY_FIRST.fullmatch(text)):
+        return Text(" ".join(part.lower() for part in (found["month"], found["day"], found["year"]) if part))
+    if text[0] in "([" and (found := TRANSPOSED.fullmatch(text)) and isinstance(inner := brackets(found[1]), Several):
+        return inner
     if found := TIME.fullmatch(text):
         return Clock(
             tuple(int(part) for part in found.groups()[:3] if part), f"{found[4]}m".lower() if found[4] else ""
@@ -267,7 +287,9 @@ def cases(text: str) -> tuple:
 
 
 def choice(found: re.Match) -> Choice | tuple:
-    letter, rest = found[1] or found[2], found[4].strip(" .}")
+    letter, rest = found[1] or found[2], found[4].lstrip(" .}").rstrip(" .")
+    if rest.count("}") > rest.count("{"):
+        rest = rest.removesuffix("}").rstrip(" .")
     if not rest:
         return Choice(letter)
     another = re.search(r"(?:,|\bor\b|\band\b)[ }]*\(?[A-J](?:[).:]|$)", rest)
@@ -399,10 +421,12 @@ def brackets(text: str) -> tuple | None:
 
 def quantity(text: str) -> tuple | None:
     """A number or an expression with what is counted or measured after it; several where more than one follows."""
-    if (found := CURRENCY.search(text)) and (
-        inner := kind(tidy(text[: found.start()] + (found[1] or "") + text[found.end() :]))
-    ):
+    if found := CURRENCY.search(text):
+        amount = EACH.sub("", text[: found.start()] + (found[1] or "") + text[found.end() :])
         sign = next((name for mark, name in MONEY.items() if mark in found[0]), "dollar")
+        if (large := LARGE.fullmatch(amount)) and (inner := number(large[1])):  # $3.5K
+            return Quantity(Number(inner.value * MAGNITUDES[large[2].lower()]), sign)
+        inner = kind(tidy(amount))
         if isinstance(inner, Number | Expression):
             return Quantity(inner, sign)
         return inner
@@ -412,11 +436,11 @@ def quantity(text: str) -> tuple | None:
         r"(.*[\d})]) ?(?:\\text ?\{ ?)?\\degree ?(?:\\text ?\{ ?)?([CF])(?:elsius|ahrenheit)? ?\}?", text
     ):
         return measured(found[1], f"degree {found[2]}")
-    if found := re.fullmatch(r"(.*[\d})]) ?((?:\\mu|[kM])? ?\\Omega)", text):
-        return measured(found[1], found[2])
+    if (found := RESISTANCE.fullmatch(text)) and (inner := measured(found[1], found[2])):
+        return inner._replace(latex=text)
     if "\u3040" <= text[-1] <= "\ud7af":  # a counter, as in 5 with \u4e2a after it
-        value = text[: next(place for place, letter in enumerate(text) if "\u3040" <= letter <= "\ud7af")]
-        return measured(value, text[len(value) :])
+        found = re.match("([^\u3040-\ud7af]*[百千万萬亿億]*)(.+)", text, re.DOTALL)
+        return None if not found or CHINESE.search(found[2]) else measured(found[1], found[2])
     if "\\text" in text and (found := TEXTS.search(text)):
         return worded(text)
     if (found := re.fullmatch(r"(.*\d) \(([A-Za-z ]{3,})\)", text)) and not CHANGING & words_of(found[2].lower()):
@@ -427,14 +451,18 @@ def quantity(text: str) -> tuple | None:
         and all(unit(name) or len(name) > 3 for _, name in pairs)
         and "".join(value + name for value, name in pairs) == text.replace(" ", "")
     ):
-        return several([f"{value} {name}" for value, name in pairs], [","] * (len(pairs) - 1))
+        if pairs[0][1] in HOURS and pairs[1][1] == "m":
+            pairs[1] = (pairs[1][0], "min")
+        items = [measured(*pair) for pair in pairs]
+        return total(items) or Several(tuple(items))
     if (found := unit_at_end(text)) and (inner := measured(*found)):
         return inner._replace(latex=text)
-    if found := re.fullmatch(r"(.*?[\d})]) (?:more )?([a-z][a-z-]+(?: [a-z-]+){0,3})", text, re.DOTALL):
+    if found := BARE.fullmatch(text):
         words = found[2].split()
-        plain = not CHANGING & set(words) and not FUNCTIONS & set(words)
+        plain = not DENIED.search(found[2]) and not CHANGING & set(words) and not FUNCTIONS & set(words)
         word = words[0] if len(words) == 1 else max(words, key=len)
-        if plain and len(words[0]) > 2 and len(word) > 3 and re.search("[aeiou]", word) and number(found[1]):
+        counts = len(words[0]) > 2 and len(word) > 3 and re.search("[aeiou]", word)
+        if plain and (counts or (words[0] in ("per", "a", "each") and len(words) > 1)) and number(found[1]):
             return measured(found[1], found[2])
     return None
 
@@ -488,18 +516,32 @@ def worded(text: str) -> tuple | None:
     return total(items) or Several(tuple(items))
 
 
+SCALES = "|".join(COUNTED)
+BARE = re.compile(
+    rf"(.*?[\d}})](?: (?:{SCALES})(?![a-z]))?) (?:more )?((?:[a-z][a-z-]+|a(?= ))(?: [a-z-]+){{0,3}})", re.DOTALL
+)
+MAGNITUDES = {"k": 10**3, "m": 10**6, "mn": 10**6, "b": 10**9, "bn": 10**9}
+LARGE = re.compile(r"(.*\d) ?(?:\\text ?\{ ?)?([kK]|M|B|mn|bn) ?\}?")
+RESISTANCE = re.compile(r"(.*[\d})]) ?((?:\\mu|[kM])? ?\\Omega)")
+HOURS = words_of("h hr hrs hour hours")
+EACH = re.compile(r" ?/ ?(?:\\text ?\{ ?[a-z ]+\}|[a-z ]{3,})$")  # \$4/hour
 PER = re.compile(r"/ ?\( ?(\\text ?\{[^{}]*\}(?: ?(?:\\cdot)? ?\\text ?\{[^{}]*\})*) ?\)")
+GROUND = re.compile(r"\babove (?:the )?(?:ground|floor|water|sea level|horizontal)\b")
 REMARK = re.compile(r"\((?:[A-Za-z ,]*)\)")
 LINKS = words_of("to of from by in under within")  # in `ways to arrange them` they change nothing
 
 
 def changes(name: str) -> bool:
     """Whether the words after a number make it another number or a bound."""
+    if DENIED.search(name.lower()) or name.strip() == "k":
+        return True
+    name = GROUND.sub("", name)
     words = re.findall("[a-z]+", name.lower())
-    words += [word.removesuffix("s") for word in words]  # in thousands
-    if REMARK.fullmatch(name) or (len(words) > 2 and words[0] not in CHANGING and not re.search(r"\d|\b[b-z]\b", name)):
+    size = len(words)
+    words += [word.removesuffix("s") for word in words if word.removesuffix("s") in COUNTED]  # in thousands
+    if REMARK.fullmatch(name) or (size > 1 and words[0] not in CHANGING and not re.search(r"\d|\b[b-z]\b", name)):
         return bool((CHANGING - LINKS) & set(words))
-    if len(words) > 4 and words[0] == "of" and not re.search(r"\d|\b[b-z]\b", name):  # of the class
+    if size > 2 and words[0] == "of" and not re.search(r"\d|\b[b-z]\b", name):  # of the class
         return bool((CHANGING - LINKS) & set(words))
     return bool(CHANGING & set(words))
 
@@ -509,9 +551,13 @@ def words_or_expression(text: str) -> tuple:
     if re.search("[\u3040-\ud7af]", text):
         return Text(plain.strip(" ."))
     if "\\text" in text or WORDS.fullmatch(text):
-        words = " ".join(re.sub(r"[.,;:!?()'\"]", " ", plain).split()).lower()
+        words = " ".join(re.sub(r"[;!?()'\"]|[.,:](?!\d)|(?<!\d)[.,:]", " ", plain).split()).lower()
+        if (found := words.rpartition(" ")) and unit(found[2]) and (worth := in_words(found[0])) is not None:
+            return Quantity(Number(worth), found[2])
         if WORDS.fullmatch(words) and ("\\" not in plain) and (len(text) > 3 or "\\text" in text):
-            words = re.sub(r"^(?:(?:an?|the|it is|on) )+(?=.)", "", re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", words))
+            words = re.sub(
+                r"^(?:(?:an?|the|it is|there (?:is|are)|on) )+(?=.)", "", re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", words)
+            )
             return SETS.get(words) or Text(words.removesuffix("s") if words.startswith("no ") else words)
         if "\\text" in text:
             named = re.fullmatch(r"\\text ?\{ ?([A-Za-z]{1,2}) ?\}", text)

@@ -26,7 +26,7 @@ GROUPED = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,]\d|\d)")
 SPACED_GROUPS = re.compile(r"(?<![\d.,/^_{] )(?<![\d.,/^_{])([1-9]\d{0,2}(?: \d{3})+)(?! ?\d(?!\d*/)|/)")
 PLAIN = re.compile(rf"([-+]?) ?({DECIMAL})")
 SCIENTIFIC = re.compile(
-    rf"([-+]?) ?(?:({DECIMAL}) ?(?:[eE] ?\^?\{{?([-+]?\d+)\}}?|\\text ?\{{[eE]\}} ?([-+]?\d+))"
+    rf"([-+]?) ?(?:({DECIMAL}) ?(?:[eE] ?([-+]?\d+)|\\text ?\{{[eE]\}} ?([-+]?\d+))"
     rf"|(?:({DECIMAL}) ?(?:\\times|\\cdot) ?)?10 ?\^ ?(?:\{{ ?([-+]? ?\d+) ?\}}|([-+]?\d)))"
 )
 SIMPLE = rf"\{{? ?([-+]?) ?({DECIMAL}) ?\}}?"
@@ -34,10 +34,12 @@ FRACTION = re.compile(
     rf"([-+]?) ?(?:\\frac ?\{{ ?([-+]?) ?({DECIMAL}) ?\}} ?\{{ ?([-+]?) ?({DECIMAL}) ?\}}|{SIMPLE} ?/ ?{SIMPLE})"
 )
 MIXED = re.compile(r"([-+]?) ?(\d+)(?: ?\\frac ?\{ ?(\d+) ?\} ?\{ ?(\d+) ?\}| (\d+) ?/ ?(\d+))")
-REPEATING = re.compile(r"(-?) ?(\d*)\.(\d*) ?\\(?:overline|bar|dot) ?\{ ?(\d+) ?\}")
+REPEATING = re.compile(r"(-?) ?(\d*)\.(\d*) ?\\(?:overline|bar|dot) ?\{ ?(\d+) ?\}|(-?) ?(0?)\.()\((\d+)\)")
 UNENDING = re.compile(r"(-?) ?(\d*)\.(\d+) ?\\dots")
 PERIOD = re.compile(r"(\d*?)(?:(\d)\2\2+|(\d{2,6})\3+)")
 COUNTED = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+COUNTED |= {"lakh": 10**5, "crore": 10**7}
+IN_CHINESE = {"百": 2, "千": 3, "万": 4, "萬": 4, "亿": 8, "億": 8}  # powers of ten
 COUNT = re.compile(rf"(.*\S)\s+(?:\\text ?\{{ ?)?({'|'.join(COUNTED)}) ?\}}?")
 
 
@@ -57,11 +59,11 @@ def number(text: str) -> Number | None:
         top, bottom = (Fraction(value) for value in values if value)
         minus = sum(sign == "-" for sign in signs) % 2
         return Number((-top if minus else top) / bottom) if bottom else None
-    if found := REPEATING.fullmatch(text):  # 0.1666... with a line over the 6
-        before, again = found[3] or "", found[4]
-        whole = int(f"{found[2] or 0}{before}{again}") - int(f"{found[2] or 0}{before}")
+    if found := REPEATING.fullmatch(text):  # 0.1666... with a line over the 6, or brackets around it
+        sign, first, before, again = (part or "" for part in found.groups()[4 if found[4] is None else 0 :][:4])
+        whole = int(f"{first or 0}{before}{again}") - int(f"{first or 0}{before}")
         value = Fraction(whole, 10 ** len(before) * (10 ** len(again) - 1))
-        return Number(-value if found[1] else value)
+        return Number(-value if sign else value)
     if found := UNENDING.fullmatch(text):  # 0.1666... says by itself how it goes on, or is cut off
         if period := PERIOD.fullmatch(found[3]):
             return number(rf"{found[1]}{found[2]}.{period[1]}\overline{{{period[2] or period[3]}}}")
@@ -78,6 +80,9 @@ def number(text: str) -> Number | None:
         factor = found[2] or found[5]
         base = decimal(factor, found[1]) if factor else Number(Fraction(-1 if found[1] == "-" else 1))
         return Number(base.value * Fraction(10) ** power)
+    scale = text.lstrip("-+0123456789. ")
+    if scale and all(letter in IN_CHINESE for letter in scale) and (inner := number(text[: -len(scale)].rstrip())):
+        return Number(inner.value * 10 ** sum(IN_CHINESE[letter] for letter in scale))
     if (found := COUNT.fullmatch(text)) and (inner := number(found[1])) and not inner.percent:
         return Number(inner.value * COUNTED[found[2]])
     return None

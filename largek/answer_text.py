@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 
 # Signs that are written as one character, in LaTeX.
 SIGNS = {
-    "−–—‒―﹣": "-", "×✕": r"\times ", "·⋅∙•": r"\cdot ", "÷": "/", "⁄∕": "/", "≤⩽": r"\le ", "≥⩾": r"\ge ",
+    "−–—‒―﹣‐‑": "-", "×✕": r"\times ", "·⋅∙•": r"\cdot ", "÷": "/", "⁄∕": "/", "≤⩽": r"\le ", "≥⩾": r"\ge ",
     "≠": r"\ne ", "≈≅": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ",
     "∈": r"\in ", "°º˚": r"\degree ", "∅": r"\emptyset ", "∖": r"\setminus ", "≡": r"\equiv ", "∠": r"\angle ",
     "ℝ": r"\mathbb{R}", "、，": ",", "；": ";", "。": ".", "′’‘": "'", "⟨": r"\langle ", "⟩": r"\rangle ",
@@ -25,15 +25,17 @@ SIGNS = {
     "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f": "", "\u00a0\u2002\u2003\u2009\u200a\u202f\u3000": " ",
 }  # fmt: skip
 TABLE = str.maketrans({sign: latex for signs, latex in SIGNS.items() for sign in signs})
-SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n"))
-SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789"))
+SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿˣʸᵏᵐᵗ⁽⁾", "0123456789+-nxykmt()"))
+SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙₖₘᵢⱼₓ", "0123456789+-nkmijx"))
 RAISED, LOWERED = re.compile(f"[{''.join(SUPERSCRIPTS)}]+"), re.compile(f"[{''.join(SUBSCRIPTS)}]+")
 SQUARED = re.compile(r"(?<=\d)\s?([ckdm]?m)([²³])")  # no power of a variable: those are set as formulas
+EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\ufe0f\U0001f000-\U0001faff]")
+DEGREES_OF_ROOTS = re.compile(f"([{''.join(SUPERSCRIPTS)}]+)√")
 ROOTS = {"√": "", "∛": "[3]", "∜": "[4]"}
-ROOT = re.compile(r"([√∛∜])\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+|\([^()]*\)|\{[^{}]*\})")
+ROOT = re.compile(r"([√∛∜])(?:\[(\w+)\])?\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+|\([^()]*\)|\{[^{}]*\})")
 
 FONTS = (
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc)?|mbox|math(?:rm|bf|it|sf|tt|normal)|operatorname\*?|boldsymbol|bm"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal|sc)?|[mh]box|math(?:rm|bf|it|sf|tt|normal)|operatorname\*?|boldsymbol|bm"
     r"|emph|underline|textup)(?![A-Za-z])\s*"
 )
 BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm|pmb|underline)\s*(?=\{)")
@@ -48,14 +50,21 @@ REPLACED = [
     (r"\\text\s*\{\s*\\textdollar\s*\}|\\textdollar(?![A-Za-z])", r"\\$"),
     (r"\\text\s*\{\s*(\\?[$€£¥₹])\s*\}", r"\1"),
     (r"\\(?:left|right|mleft|mright|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
-    (r",\s*\\!\s*|\{\s*,\s*\}|\\,?\{,\}", r"\\thousands "),  # these commas are never those of a list
+    (
+        r",\s*\\!\s*|\{\s*,\s*\}|\\,?\{,\}|(?<=\d)\\text\{,\}(?=\d{3}(?!\d))|(?<=\d)'(?=\d{3}(?!\d))",
+        r"\\thousands ",
+    ),  # these commas are never those of a list
     (r"\\!", ""),
     (r"(?<!\\)\\[,;:>/ ]|~|\\q?quad(?![A-Za-z])|\\(?:thin|med|thick|en)space(?![A-Za-z])", " "),
     (r"\\hspace\*?\{[^{}]*\}", " "),
     (r"\\(?:display|text|script|scriptscript)style(?![A-Za-z])|\\limits(?![A-Za-z])", " "),
     (r"\\cr(?![A-Za-z])", r"\\\\ "),
+    (r"(?<=\d)\s*''(?!')", '"'),  # inches
+    (r"\\var(phi|epsilon|theta|kappa|sigma|pi)(?![A-Za-z])", r"\\\1"),
     (r"\\(?:d|t|c|nice|s)frac(?![A-Za-z])", r"\\frac"),
     (r"\{\s*\{", "{{"),
+    # no product of numbers
+    (r"(?<=\})\s*\\times(?=\s*\\(?:mathbf|boldsymbol|bm|vec)\s*\{\s*[A-Za-z]\s*\})", r" \\otimes "),
     (r"\\(?:mathbf|mathit|boldsymbol|bm)\s*\{\s*([A-Za-z])\s*\}", r" \1 "),  # vectors, which no unit is set like
     (r"\\mathrm\s*\{\s*([ei])\s*\}(?!\s*[-+]?\d)", r" \1 "),
     (FONTS + r"\{", r"\\text{"),
@@ -151,19 +160,23 @@ LEAD = re.compile(
 MATH = re.compile(r"(?<!\\)\$\$?((?:[^$\\]|\\.)+)\$\$?|\\\(((?:[^\\]|\\[^()])*)\\\)|\\\[((?:[^\\]|\\[^\[\]])*)\\\]")
 MONEY = re.compile(r"\\\$|\$")
 WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+STARS = re.compile(r"\*\*(.*)|(?!\*)(.*)\*\*|\*(.*)\*", re.DOTALL)
+QUOTES = ("'", '"', "\u201d")
+QUOTED = re.compile(r"[\"'`“”]{1,2}([^\"'`“”]+)[\"'“”]{1,2}")
 PLAIN = re.compile(r"-?\d+(?:\.\d*)?|[A-Za-z]", re.ASCII)  # nothing to do
 BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
 
 
 def unicode_to_latex(text: str) -> str:
     """The text in ASCII where there is LaTeX for it: minus signs, fractions, powers, roots, digits of any script."""
-    text = SQUARED.sub(r"\\text{ \1}\2", text)
+    text = SQUARED.sub(r"\\text{ \1}\2", EMOJI.sub("", text))
+    text = DEGREES_OF_ROOTS.sub(lambda found: f"√[{''.join(SUPERSCRIPTS[sign] for sign in found[1])}]", text)
     text = RAISED.sub(lambda found: "^{" + "".join(SUPERSCRIPTS[sign] for sign in found[0]) + "}", text)
     text = LOWERED.sub(lambda found: "_{" + "".join(SUBSCRIPTS[sign] for sign in found[0]) + "}", text)
     text = text.translate(TABLE)
     if text.isascii():
         return text
-    text = ROOT.sub(lambda found: rf"\sqrt{ROOTS[found[1]]}{{{found[2].strip('(){}')}}}", text)
+    text = ROOT.sub(root, text)
     letters = []
     for letter in text:
         if letter.isascii():
@@ -172,12 +185,19 @@ def unicode_to_latex(text: str) -> str:
             letters.append(chr(ord(letter) - 0xFEE0))
         elif (digit := unicodedata.decimal(letter, None)) is not None:
             letters.append(str(digit))
+        elif 0x1D400 <= ord(letter) <= 0x1D7FF:  # letters of formulas, in their fonts
+            letters.append(unicodedata.normalize("NFKC", letter).translate(TABLE))
         elif unicodedata.decomposition(letter).startswith("<fraction>"):
             top, _, bottom = unicodedata.normalize("NFKC", letter).partition("⁄")
             letters.append(rf"\frac{{{top}}}{{{bottom}}}")
         else:
             letters.append(letter)
     return "".join(letters)
+
+
+def root(found: re.Match) -> str:
+    degree = f"[{found[2]}]" if found[2] else ROOTS[found[1]]
+    return rf"\sqrt{degree}{{{found[3].strip('(){}')}}}"
 
 
 def without_math_signs(text: str) -> str:
@@ -219,7 +239,11 @@ def tidy(text: str) -> str:
     if found := BOX.match(text.strip()):
         inner, rest = inside(text.strip()[found.end() - 1 :])
         text = inner if inner is not None and not rest.strip(" .$") else text
-    text = without_math_signs(text).strip().strip("*")
+    text = without_math_signs(text).strip()
+    while "*" in text and (found := STARS.fullmatch(text)):
+        text = (found[1] or found[2] or found[3] or "").strip()
+    if text[-1:] in QUOTES and (found := QUOTED.fullmatch(text)):
+        text = found[1]
     if PLAIN.fullmatch(text):
         return text.rstrip(".")
     text = without_bold(text)

@@ -12,7 +12,7 @@ import re
 from collections import deque
 from itertools import pairwise
 
-from largek.answer_kinds import CHANGING, FUNCTIONS
+from largek.answer_kinds import CHANGING, DENIED, FUNCTIONS
 from largek.answer_units import unit
 from largek.thoughts import answer_in
 
@@ -28,7 +28,8 @@ BETWEEN_BOXES = re.compile(
     r"|[A-Za-z](?:_\{?\d\}?)?\s*=)*"
 )
 ANNOUNCED = re.compile(
-    r"(?:####|答案\s*(?:是|为|[:：])|^[^\S\n]*A:|\banswers?(?:[*_\s]{0,4}:|[^\S\n]+(?:is|are|=)\b(?![^\S\n]+(?:incorrect|wrong)\b)"
+    r"(?:####|答案\s*(?:是|为|[:：])|^[^\S\n]*A:|\bcorrect (?:option|choice) is\b"
+    r"|\banswers?(?:[*_\s]{0,4}:|[^\S\n]+(?:is|are|=)\b(?![^\S\n]+(?:incorrect|wrong)\b)"
     r"|\s{0,2}\*\*\s{0,2}(?=\n))|\bfinal answer\b(?=[*_\s]*\n))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -38,6 +39,7 @@ FORMULA = re.compile(
     r"|\\begin\{(?:equation|align|gather|displaymath)\*?\}((?:[^\\]|\\(?!begin|end))+)\\end\{"
     r"|(?<![\\$])\$(?!\s*[\d.,]+\s+(?:[a-z]{2}|a\b))(?![\s\d.,]+(?:$|[;:]))((?:[^$\n\\]|\\.)+)\$(?!\d)"
 )
+TAGS = re.compile(r"<(/)?answer>", re.IGNORECASE)
 CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's notes to itself
 # words beside a formula with which it is not the answer by itself
 OTHERWISE_BEFORE = re.compile(
@@ -49,26 +51,36 @@ OTHERWISE_BEHIND = re.compile(
 STATED = re.compile(r"\s+(?:is|are)\s+(?:the|a|an|how|what|our)\b")
 REASON = re.compile(
     r"[,;]?\s+(?:because|since|where|when|which|as|so|given|if|for|whereas|although|but|I hope)\b"
-    r"|[,;]?\s+(?:i\.e\.|e\.g\.)|,\s+not\b|\s+or so\b|\s*\(?\bI hope\b",
+    r"|[,;]?\s+(?:i\.e\.|e\.g\.)|,?\s+(?:and|but) not\b|,\s+not\b|\s+rather than\b|\s+or so\b|\s*\(?\bI hope\b"
+    r"|[,;]?\s+or (?:about|approximately|roughly|around)\b|,?\s+and (?:so )?we\b",
     re.IGNORECASE,
 )
 SENTENCE = re.compile(r"(?<![.\d\s])[.!?](?=\s+[A-Z(\\$*]|\s*$)|(?<=\d)\.(?=\s|$)|\.\s*I hope|(?<=[.\d\s])\.\s*$")
 LETTER = re.compile(
     r"(?:the\s+)?(?:correct\s+)?(?:option|choice|answer|letter)?\s*[*_]*\(?\s*[*_]*([A-J])[*_]*\s*"
-    r"(?:[).:]|$|(?=[,;]\s)|(?=\s+(?:because|since|as)\b))[*_]*(.*)",
+    r"(?:[).:]|$|(?=[,;]\s)|(?=\s+(?:because|since|as|and not|rather than)\b))[*_]*(.*)",
     re.DOTALL,
 )
 REMARK = re.compile(
     r"(?<=\S)\s+\((?:(?:since|because|as|see|which|where|check)\b[^()]*|([^()]*[A-Za-z]{3}[^()]*))\)\s*$"
 )
+AGAIN = re.compile(r"(-?[\d.,/]+ ?%?) \((?:or |= ?)?(-?[-+*×÷\d.,/ ]+%?)\)")
+# words after which a number is not what is said to be the answer
+NOT = re.compile(r"(?:n['’]t|\bnot|\bcannot|\bnever)(?:\s+(?:be|equals?|to))*[\s*_$(]*$", re.IGNORECASE)
 # words with which a number can be given without another thing being said of it
 LEADING = re.compile(
-    r"(?:that|it|there|is|are|was|were|will|be|the|total|sum|value|number|result|approximately|about|roughly|around|equal"
-    r"|equals|to|therefore|thus|hence|then|simply|just|exactly|only|final|a|an|we|have|get|has|he|she|they|you|of|[:=]|,)\s+",
+    r"(?:(?:score|price|cost|amount|length|distance|area|volume|profit|average|perimeter|weight|height|speed)"
+    r" of(?=\s+[\d$])"
+    r"|that|it|there|is|are|was|were|will|be|the|total|sum|value|number|result|approximately|about|roughly|around|equal"
+    r"|equals|to|therefore|thus|hence|then|simply|just|exactly|only|final|(?-i:an?)|a(?=\s+total\b)"
+    r"|we|have|get|has|he|she|they|you|of|[:=]|,)\s+",
     re.IGNORECASE,
 )
 DECIMAL = r"(?:\d{1,3}(?: \d{3})+(?![\d,.])|\d+(?:,\d+)*(?:\.\d+)?|\.\d+)"
-MINUS = r"(?:(?<![\w)\]}])(?:[-+–—]|−\s?)(?=[\d.])|\b(?:negative|minus)\s+(?=[\d.]))?"
+MINUS = (
+    r"(?:(?<![\w)\]}])(?:[-+–—]|−\s?)(?=[\d.])|(?:(?<== )|(?<=\bis )|(?<=equals ))[-–—] (?=[\d.])"
+    r"|\b(?:negative|minus)\s+(?=[\d.]))?"
+)
 ONE = rf"{DECIMAL}(?:[eE][-+]?\d+(?![A-Za-z]))?(?: \d+/\d+)?"
 # a sum, product or quotient counts as a whole, so that 4/9 is not read from 11 + 4/9
 TERM = rf"{ONE}(?:\s?(?:[-+*/×·÷−]|\\times|\\cdot)\s?{ONE})*"
@@ -78,6 +90,7 @@ LAST_NUMBER = re.compile(
 )
 BRACKETS = re.compile(r"[\[(](?=[^()\[\]\n]*,)[^()\[\]\n]{1,80}[\])]")
 STUCK = re.compile(r"[A-Za-z^_!√π∞²³{\\(]")  # right after a number: it is a part of something else
+AT_LEAST = re.compile(r"\bat (?:a )?(?:minimum|maximum)\b|n['’]t\b|\bcannot\b", re.IGNORECASE)
 SCALE = re.compile(r" (?:hundred|thousand|million|billion|trillion|dozen|squared|cubed|factorial)\b")
 BARE_FRACTION = re.compile(r"-?\s?\\[dtc]?frac\s?\{[^{}]*\}\s?\{[^{}]*\}")
 
@@ -136,7 +149,7 @@ def extract(text: str) -> str | None:
     said = answer_in(text)
     if said is None:
         return None
-    text = CALCULATOR.sub("", said)
+    text = TAGS.sub(lambda found: "\n" if found[1] else "\nAnswer: ", CALCULATOR.sub("", said))
     if BOX.search(text):
         if found := boxed(text):
             return found
@@ -151,7 +164,9 @@ def extract(text: str) -> str | None:
     if (
         len(text) <= 100
         and "\n" not in text.strip()
-        and not re.search(r"[A-Za-z]{2}|[\u3040-\ud7af]", re.sub(r"\\[A-Za-z]+|\band\b|\bor\b", "", text))
+        and not re.search(
+            r"[A-Za-z]{2}|[\u00c0-\u024f\u0400-\u0fff\u3040-\ud7af]", re.sub(r"\\[A-Za-z]+|\band\b|\bor\b", "", text)
+        )
     ):
         return text.strip() or None  # nothing but an answer
     return last(text[-20_000:])
@@ -168,7 +183,7 @@ def after(text: str) -> str | None:
     if found := LETTER.fullmatch(SENTENCE.split(line)[0].strip().rstrip(".")) or re.fullmatch(
         r"[*_]*\(([A-J])\)[*_]*(.*)", line, re.DOTALL
     ):
-        rest = found[2].strip(" .*_")
+        rest = "" if REASON.match(found[2]) else found[2].strip(" .*_")
         return f"({found[1]}) {rest}" if rest else found[1]
     formulas = list(FORMULA.finditer(line))
     if formulas:
@@ -233,6 +248,8 @@ def plain(line: str) -> str | None:
     whole = sentence
     while found := LEADING.match(sentence):
         sentence = sentence[found.end() :]
+    if found := AGAIN.fullmatch(sentence):
+        return f"{found[1]} or {found[2]}"  # 0.5 (1/2)
     numbers = [found for found in LAST_NUMBER.finditer(sentence) if found[0].strip()]
     if len(numbers) != 1:
         return sentence or whole or None
@@ -246,6 +263,8 @@ def stripped(sentence: str, found: re.Match) -> str:
         return sentence
     if STUCK.match(behind) or not re.fullmatch(r"[A-Za-z ,:;'\".)$€£¥*_-]*", behind):
         return sentence
+    if AT_LEAST.search(before) or DENIED.search(behind):
+        return sentence
     words = re.findall("[a-z]+", f"{before} {behind}".lower())
     if set(words) & (CHANGING | FUNCTIONS) or any(len(word) == 1 and word not in "a" for word in words):
         return sentence
@@ -256,6 +275,11 @@ def stripped(sentence: str, found: re.Match) -> str:
     return found[0].strip()
 
 
+def denied(text: str, number: re.Match) -> bool:
+    """Whether it is said that the number is not the answer: `6, not 5`."""
+    return bool(NOT.search(text, max(0, number.start() - 30), number.start()))
+
+
 def last(text: str) -> str | None:
     """The last formula or number of a text that announces nothing."""
     formulas = list(deque(FORMULA.finditer(text), 10))
@@ -263,7 +287,10 @@ def last(text: str) -> str | None:
     for fraction in BARE_FRACTION.finditer(text):
         if formula is None or fraction.start() >= formula.end():
             formula = fraction
-    number = next(iter(deque(LAST_NUMBER.finditer(text), 1)), None)
+    numbers = deque(LAST_NUMBER.finditer(text), 5)
+    if numbers and denied(text, numbers[-1]):
+        return next((found[0] for found in reversed(numbers) if not denied(text, found)), None)
+    number = numbers[-1] if numbers else None
     if formula and (number is None or number.start() < formula.end()):
         if len(chain := chained(text, formulas, r",?\s+(?:and|or)\s+") if formula.lastindex else []) > 1:
             return ", ".join(chain)

@@ -28,7 +28,9 @@ __all__ = ["boxed", "canonical", "compare", "extract", "load", "math", "number",
 
 LONGEST = 400  # characters of an answer that is still compared as mathematics
 SECONDS = 5.0  # for one comparison
-POINT, COMMA = re.compile(r"-?\d+\.\d+"), re.compile(r"-?\d+,(?:\d{1,2}|\d{4,})|-?0,\d+")
+POINT, COMMA = (
+    re.compile(rf"{number}(?: ?\\?%)?") for number in (r"-?\d+\.\d+", r"(?:-?\d+,(?:\d{1,2}|\d{4,})|-?0,\d+)")
+)
 
 # what stands for any integer may have any letter
 PARAMETER = re.compile(r"[\s,;({]([a-z])\s*\\in\s*\\mathbb\s*\{?\s*[ZN]")

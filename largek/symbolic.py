@@ -30,7 +30,18 @@ from largek.answer_votes import spelling
 PRECISION = 120  # digits to which numbers are evaluated
 # After these a fraction is a factor; the reader takes both for one mixed number.
 PRODUCT = re.compile(
-    r"(?:(?<![\w^.])\d+(?:\.\d+)?|\)) ?(?=\( ?\\frac)|\\binom ?\{[^{}]*\} ?\{[^{}]*\}(?= ?(?:\\frac|\d))"
+    r"(?:(?<![\w^.])\d+(?:\.\d+)?|\)) ?(?=\( ?(?:\\frac|\d+ ?/))|\\binom ?\{[^{}]*\} ?\{[^{}]*\}(?= ?(?:\\frac|\d))"
+)
+# What the reader leaves out, or takes for (n!)!: marks of derivatives, the subscript of a number
+UNREAD = re.compile(r"'|\\prime|!!|(?<![\w^.{])\d+(?:\.\d+)? ?_|(?<![A-Za-z\\])[fghy] ?\^ ?\{ ?\( ?\w+ ?\) ?\}")
+# What it takes for other things: a derivative of a name for 0, an inverse function for a quotient, \Omega for \omega
+RATIO = re.compile(
+    r"\\frac ?\{ ?(d|\\partial) ?(?:\^ ?\{? ?(\d) ?\}?)? ?([A-Za-z]|\\[a-z]+) ?\}"
+    r" ?\{ ?(?:d|\\partial) ?([A-Za-z]|\\[a-z]+) ?(?:\^ ?\{? ?\d ?\}?)? ?\}"
+)
+INVERSE = re.compile(r"(?<![A-Za-z\\])([fghFGH]) ?\^ ?\{ ?-1 ?\}(?= ?\()")
+CAPITAL = re.compile(
+    r"\\(Omega|Delta|Gamma|Phi|Psi|Sigma|Theta|Lambda|Xi|Upsilon)(?![A-Za-z])(?: ?_ ?(?:\{ ?(\w+) ?\}|(\w)))?"
 )
 # Where expressions are tried, shifted for every variable: positive, negative, and with signs that alternate.
 POINTS = ((2, 7, 1), (3, 5, None), (13, 11, 1), (17, 3, -1), (29, 8, 1), (-5, 2, -1))
@@ -51,13 +62,15 @@ def load(*_) -> None:
 def parsed(latex: str):
     """The sympy object that a LaTeX text says, decimals as exact numbers; None where it cannot be read."""
     from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig
     from math_verify.grader import should_treat_as_complex
     from sympy import Float, I, Pow, Rational, nan, zoo
 
     normal = NormalizationConfig(basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none")
-    if "'" in latex or "\\prime" in latex or "!!" in latex:  # which the reader leaves out, or takes for (n!)!
+    if UNREAD.search(latex):
         return None
-    latex = re.sub(r"\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top|\\intercal)(?![A-Za-z])", "^{T_{0}}", latex)
+    latex = re.sub(r"\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|(?:\\top|\\intercal)(?![A-Za-z]))", "^{T_{0}} ", latex)
+    latex = INVERSE.sub(r"\1_{-1}", CAPITAL.sub(named, RATIO.sub(named, latex)))
     if TRIGONOMETRIC.search(latex):
         latex = re.sub(r"(\d+(?:\.\d+)?) ?\\degree", r"(\\frac{\1 \\cdot \\pi}{180})", latex)
     latex = re.sub(r"\\gamma(?![A-Za-z])", r"\\varrho ", latex)  # which is read as a function or Euler's constant
@@ -65,7 +78,11 @@ def parsed(latex: str):
     text = normalize_latex(latex.replace("\\degree", ""), normal)
     try:
         found = latex2sympy(
-            text, is_real=not should_treat_as_complex(text), convert_degrees=False, normalization_config=None
+            text,
+            is_real=not should_treat_as_complex(text),
+            convert_degrees=False,
+            normalization_config=None,
+            conversion_config=ConversionConfig(lowercase_symbols=False),
         )
     except Exception:  # the reader raises Exception itself
         return None
@@ -78,6 +95,12 @@ def parsed(latex: str):
     if hasattr(found, "atoms") and (powers := found.atoms(Pow)):
         found = found.xreplace({power: root for power in powers if (root := real_root(power)) is not None})
     return found
+
+
+def named(found: re.Match) -> str:
+    """A name of its own for a capital, or for what is derived, by what, and how often."""
+    name = "".join(part.strip("\\") for part in found.groups() if part)
+    return rf" {{D_{{{name}}}}} "
 
 
 def real_root(power):
