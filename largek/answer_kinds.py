@@ -217,7 +217,7 @@ def kind(text: str) -> tuple:
         return choice(found)
     if (found := DATE.fullmatch(text)) or (found := DAY_FIRST.fullmatch(text)):
         return Text(" ".join(part.lower() for part in (found["month"], found["day"], found["year"]) if part))
-    if (found := TRANSPOSED.fullmatch(text)) and isinstance(inner := brackets(found[1]), Several):
+    if text[0] in "([" and (found := TRANSPOSED.fullmatch(text)) and isinstance(inner := brackets(found[1]), Several):
         return inner
     if found := TIME.fullmatch(text):
         return Clock(

@@ -34,7 +34,7 @@ FRACTION = re.compile(
     rf"([-+]?) ?(?:\\frac ?\{{ ?([-+]?) ?({DECIMAL}) ?\}} ?\{{ ?([-+]?) ?({DECIMAL}) ?\}}|{SIMPLE} ?/ ?{SIMPLE})"
 )
 MIXED = re.compile(r"([-+]?) ?(\d+)(?: ?\\frac ?\{ ?(\d+) ?\} ?\{ ?(\d+) ?\}| (\d+) ?/ ?(\d+))")
-REPEATING = re.compile(r"(-?) ?(\d*)\.(\d*) ?\\(?:overline|bar|dot) ?\{ ?(\d+) ?\}|(-?) ?(0?)\.(\d*)\((\d+)\)")
+REPEATING = re.compile(r"(-?) ?(\d*)\.(\d*) ?\\(?:overline|bar|dot) ?\{ ?(\d+) ?\}|(-?) ?(0?)\.()\((\d+)\)")
 UNENDING = re.compile(r"(-?) ?(\d*)\.(\d+) ?\\dots")
 PERIOD = re.compile(r"(\d*?)(?:(\d)\2\2+|(\d{2,6})\3+)")
 COUNTED = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}

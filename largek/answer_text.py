@@ -29,7 +29,7 @@ SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿˣʸᵏᵐᵗ⁽⁾
 SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ₙₖₘᵢⱼₓ", "0123456789+-nkmijx"))
 RAISED, LOWERED = re.compile(f"[{''.join(SUPERSCRIPTS)}]+"), re.compile(f"[{''.join(SUBSCRIPTS)}]+")
 SQUARED = re.compile(r"(?<=\d)\s?([ckdm]?m)([²³])")  # no power of a variable: those are set as formulas
-EMOJI = re.compile("[\u2600-\u2712\u2714-\u27bf\u2b00-\u2bff\ufe0f\U0001f000-\U0001faff]")
+EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\ufe0f\U0001f000-\U0001faff]")
 DEGREES_OF_ROOTS = re.compile(f"([{''.join(SUPERSCRIPTS)}]+)√")
 ROOTS = {"√": "", "∛": "[3]", "∜": "[4]"}
 ROOT = re.compile(r"([√∛∜])(?:\[(\w+)\])?\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+|\([^()]*\)|\{[^{}]*\})")
@@ -161,6 +161,7 @@ MATH = re.compile(r"(?<!\\)\$\$?((?:[^$\\]|\\.)+)\$\$?|\\\(((?:[^\\]|\\[^()])*)\
 MONEY = re.compile(r"\\\$|\$")
 WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 STARS = re.compile(r"\*\*(.*)|(?!\*)(.*)\*\*|\*(.*)\*", re.DOTALL)
+QUOTES = ("'", '"', "\u201d")
 QUOTED = re.compile(r"[\"'`“”]{1,2}([^\"'`“”]+)[\"'“”]{1,2}")
 PLAIN = re.compile(r"-?\d+(?:\.\d*)?|[A-Za-z]", re.ASCII)  # nothing to do
 BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
@@ -239,9 +240,9 @@ def tidy(text: str) -> str:
         inner, rest = inside(text.strip()[found.end() - 1 :])
         text = inner if inner is not None and not rest.strip(" .$") else text
     text = without_math_signs(text).strip()
-    while (found := STARS.fullmatch(text)) and found[0]:
+    while "*" in text and (found := STARS.fullmatch(text)):
         text = (found[1] or found[2] or found[3] or "").strip()
-    if found := QUOTED.fullmatch(text):
+    if text[-1:] in QUOTES and (found := QUOTED.fullmatch(text)):
         text = found[1]
     if PLAIN.fullmatch(text):
         return text.rstrip(".")
