@@ -18,7 +18,8 @@ import math
 import random
 from pathlib import Path
 
-from largek.common import InputError, derive_seed, exit_on_bad_input, quick_exit, quick_imports, read_jsonl
+from largek.common import InputError, derive_seed, exit_on_bad_input, read_jsonl
+from largek.quick import quick_exit, quick_imports
 from largek.verify import load_verifier
 
 
