@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from largek.intervals import BETWEEN, PSEUDO, WHOLE, differences, mean_interval
+from largek.intervals import BETWEEN, PSEUDO, PRIOR_PAIRS, differences, mean_interval
 from largek.passk import passk
 
 N = 64
@@ -89,7 +89,7 @@ def test_differences_equal_their_definition():
     parts = {"a": rng.uniform(-1, 1, 5), "b": rng.uniform(-0.2, 0.4, 12)}
     variance = 0.0
     for values in parts.values():
-        unlike = (sum(abs(values) ** 3) + WHOLE) / (sum(values**2) + WHOLE)
+        unlike = (sum(abs(values) ** 3) + PRIOR_PAIRS) / (sum(values**2) + PRIOR_PAIRS)
         variance += np.var([*values, unlike, -unlike]) / len(values) / 4
     found = differences(np.concatenate(list(parts.values()))[:, None], np.array(["a"] * 5 + ["b"] * 12))
     assert found.mean[0] == pytest.approx((parts["a"].mean() + parts["b"].mean()) / 2)

@@ -20,7 +20,7 @@ from quote_results import BLOCKS, filled
 PUBLISHED = ROOT / "results" / "published"
 STUDIES = sorted(path.name for path in PUBLISHED.iterdir() if path.is_dir())
 EARLIER = ("reference", "second")
-PLANS = {"mislead": "plan.md"} | dict.fromkeys(EARLIER, "plans/reference.md")
+PLANS = dict.fromkeys(("mislead", "long", "map"), "plan.md") | dict.fromkeys(EARLIER, "plans/reference.md")
 
 
 @pytest.fixture(scope="module")

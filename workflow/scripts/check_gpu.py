@@ -90,10 +90,8 @@ def make_model(base: dict, folder: Path) -> None:
 def make_rows(folder: Path, number: int, length: int) -> Path:
     """Problems of two words with worked examples of `length` words."""
     words = [f"w{2 + number % 500}" for number in range(length)]
-    rows = [
-        {"id": str(i), "problem": f"w{2 + i % 500} w3", "answer": "", "solution": " ".join(words)}
-        for i in range(number)
-    ]
+    row = {"answer": "", "solution": " ".join(words)}
+    rows = [{"id": str(i), "problem": f"w{2 + i % 500} w3"} | row for i in range(number)]
     write_jsonl(folder / "rows.jsonl", rows)
     return folder / "rows.jsonl"
 
@@ -209,11 +207,49 @@ def compared(device: str, seen: float, job: Job) -> str:
         return f"{seen:.1f} GB of the machine; what a GPU will need is not told by a CPU"
     (memory,) = (int(row[0]) * 2**20 / GB for row in query("memory.total")[:1])
     if job.memory > memory:
-        raise Wrong(
-            f"the study needs {job.memory:.0f} GB by estimate, the GPU has {memory:.0f}: docs/gpus.md, Less memory"
-        )
+        needs = f"the study needs {job.memory:.0f} GB by estimate"
+        raise Wrong(f"{needs}, the GPU has {memory:.0f}: docs/gpus.md, Less memory")
     more = "; more than estimated, leave that much room" if seen > 1.1 * job.memory else ""
     return f"{seen:.0f} GB seen, {job.memory:.0f} estimated of {memory:.0f} ({job.rests}){more}"
+
+
+def check_programs(check: Checks, config: dict, recipes: dict, jobs: dict[str, Job], folder: Path, device: str) -> None:
+    """The study's own programs, one after another, on models made on the spot."""
+    make_model(SMALL, folder / "small")
+    make_model(config["base_model"] if device == "cuda" else SMALL, folder / "model")
+    sft = shortened(recipes["sft"], device)
+    batch = sft["per_device_train_batch_size"] * sft.get("gradient_accumulation_steps", 1)
+    rows = make_rows(folder, 2 * batch, config["data"]["max_tokens"] - 8 if device == "cuda" else 24)
+
+    def two_of_sft() -> str:
+        given = ("--base", folder / "model", "--mix", rows, "--epochs", 1)
+        steps, seen = train("train_sft.py", sft, folder / "sft", device, *given)
+        losses = f"loss {steps[0]['loss']:.2f} and {steps[1]['loss']:.2f}"
+        return f"two steps, {losses}; {compared(device, seen, jobs['train_sft'])}"
+
+    def two_of_rl() -> str:
+        given = ("--start", folder / "model", "--problems", rows, "--verifier", "exact", "--reward", "coin")
+        recipe = shortened(recipes["grpo"], device, max_steps=2)
+        steps, seen = train("train_rl.py", recipe, folder / "grpo", device, *given)
+        seconds = f"{steps[1]['seconds']:.0f} s a step with answers up to the cap"
+        return f"two steps, {seconds}; {compared(device, seen, jobs['train_rl'])}"
+
+    def a_loss() -> str:
+        (folder / "loss").mkdir()
+        given = ["--model", folder / "model", "--examples", rows, "--output", folder / "loss" / "loss.json"]
+        seen = watched(["-m", "largek", "loss", *given], folder / "loss", device)
+        found = json.loads((folder / "loss" / "loss.json").read_text())["losses"]["rows"]
+        return f"{found['per_token']:.2f} nats a token; {compared(device, seen, jobs['measure_loss'])}"
+
+    def answers() -> str:
+        tokens, seconds, seen = sample(folder / "model", rows, config["sampling"], folder / "sample", device)
+        return f"{tokens:,} tokens in {seconds:.0f} s, with the start; {compared(device, seen, jobs['sample'])}"
+
+    check("push", lambda: push(folder / "small", rows, recipes["grpo"], folder, device))
+    check("SFT", two_of_sft)
+    check(recipes["grpo"].get("trainer", "GRPO"), two_of_rl)
+    check("loss", a_loss)
+    check("sampling", answers)
 
 
 def main() -> None:
@@ -242,7 +278,7 @@ def main() -> None:
         jobs = {job.kind: job for job in reversed(estimate(config, rates, 0.5))}
 
     folder, check, device = Path(tempfile.mkdtemp(prefix="check-gpu-")), Checks(), args.device
-    start, real = time.monotonic(), config["base_model"] if args.device == "cuda" else SMALL
+    start = time.monotonic()
     print(f"{args.config} on {'a GPU' if device == 'cuda' else 'a CPU'}, logs in {folder}", flush=True)
     if device == "cuda":
         take_first()
@@ -252,41 +288,7 @@ def main() -> None:
     check("headers", headers)
     check("compiler", lambda: compiler(folder))
     if not check.failed and check("kernels", lambda: kernels(device)):
-        make_model(SMALL, folder / "small")
-        make_model(real, folder / "model")
-        sft = shortened(recipes["sft"], device)
-        batch = sft["per_device_train_batch_size"] * sft.get("gradient_accumulation_steps", 1)
-        rows = make_rows(folder, 2 * batch, config["data"]["max_tokens"] - 8 if device == "cuda" else 24)
-
-        def two_of_sft() -> str:
-            given = ("--base", folder / "model", "--mix", rows, "--epochs", 1)
-            steps, seen = train("train_sft.py", sft, folder / "sft", device, *given)
-            losses = f"loss {steps[0]['loss']:.2f} and {steps[1]['loss']:.2f}"
-            return f"two steps, {losses}; {compared(device, seen, jobs['train_sft'])}"
-
-        def two_of_rl() -> str:
-            given = ("--start", folder / "model", "--problems", rows, "--verifier", "exact", "--reward", "coin")
-            recipe = shortened(recipes["grpo"], device, max_steps=2)
-            steps, seen = train("train_rl.py", recipe, folder / "grpo", device, *given)
-            seconds = f"{steps[1]['seconds']:.0f} s a step with answers up to the cap"
-            return f"two steps, {seconds}; {compared(device, seen, jobs['train_rl'])}"
-
-        def a_loss() -> str:
-            (folder / "loss").mkdir()
-            given = ["--model", folder / "model", "--examples", rows, "--output", folder / "loss" / "loss.json"]
-            seen = watched(["-m", "largek", "loss", *given], folder / "loss", device)
-            found = json.loads((folder / "loss" / "loss.json").read_text())["losses"]["rows"]
-            return f"{found['per_token']:.2f} nats a token; {compared(device, seen, jobs['measure_loss'])}"
-
-        def answers() -> str:
-            tokens, seconds, seen = sample(folder / "model", rows, config["sampling"], folder / "sample", device)
-            return f"{tokens:,} tokens in {seconds:.0f} s, with the start; {compared(device, seen, jobs['sample'])}"
-
-        check("push", lambda: push(folder / "small", rows, recipes["grpo"], folder, device))
-        check("SFT", two_of_sft)
-        check(recipes["grpo"].get("trainer", "GRPO"), two_of_rl)
-        check("loss", a_loss)
-        check("sampling", answers)
+        check_programs(check, config, recipes, jobs, folder, device)
     if check.failed:
         print(f"{check.failed} of the checks failed: a study would not run here")
         sys.exit(1)
