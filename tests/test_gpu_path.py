@@ -120,8 +120,7 @@ def study(tmp_path_factory) -> Path:
     make_model(folder / "model", made_once(tmp_path_factory, "smollm", make), config["data"]["prompt"])
     project = copy_of_the_project(folder / "project")
     command = [VLLM / "snakemake", "--cores", "2", "--configfile", CONFIG, overlay]
-    # One process for a start of vLLM, not three that import it each: with those it runs in test_engines.py.
-    environment = os.environ | UNCOMPILED | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+    environment = os.environ | UNCOMPILED
     environment |= {"PYTHONPATH": str(project), "PATH": f"{VLLM}:{os.environ['PATH']}"}
     done = subprocess.run(list(map(str, command)), cwd=project, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
