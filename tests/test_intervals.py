@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from largek.intervals import BETWEEN, PSEUDO, PRIOR_PAIRS, differences, mean_interval
+from largek.intervals import BETWEEN, PRIOR_PAIRS, PSEUDO, differences, mean_interval
 from largek.passk import passk
 
 N = 64
