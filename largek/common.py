@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from largek.quick import quick_exit, quick_imports  # noqa: F401  programs may look for them here
-
 INTERRUPTED = 130  # exit status after Ctrl-C
 
 

@@ -288,7 +288,7 @@ def test_help_is_quick_and_imports_no_torch():
 def test_a_quick_exit_keeps_output_status_and_what_libraries_do_at_exit(end, status):
     code = f"""
 import atexit, sys
-from largek.common import quick_exit
+from largek.quick import quick_exit
 class Left:
     def __del__(self): print("taken apart")
 with quick_exit():

@@ -32,11 +32,10 @@ import yaml
 
 from largek.common import InputError, exit_on_bad_input, write_jsonl
 from quagmires.check_machine import Wrong, compiler, driver, headers, kernels, packages, query, toolkit
-from quagmires.configs import read_study
+from quagmires.configs import load, read_study
 from quagmires.cost_formulas import GB, Job, estimate
 from quagmires.gpus import devices
 from quagmires.model_sizes import missing, with_sizes
-from quagmires.study import StudyError
 
 SCRIPTS = Path(__file__).parent
 SMALL = {"hidden_size": 64, "intermediate_size": 128, "layers": 2, "key_value_heads": 2, "head_dim": 32}
@@ -259,12 +258,7 @@ def main() -> None:
     parser.add_argument("--throughputs", type=Path, default=Path("config/throughputs.yaml"))
     args = parser.parse_args()
     with exit_on_bad_input("check_gpu"):
-        try:
-            config, rates = read_study(args.config), yaml.safe_load(args.throughputs.read_text())
-        except OSError as error:
-            raise InputError(f"{error.filename}: {error.strerror}") from None
-        except StudyError as error:
-            raise InputError(str(error)) from None
+        config, rates = read_study(args.config), load(args.throughputs)
         if "base_model" not in config:
             raise InputError(f"{args.config}: missing key 'base_model'")
         config = with_sizes(config)

@@ -12,14 +12,12 @@ The formulas are those of cost_formulas.py.
 import argparse
 from pathlib import Path
 
-import yaml
-
 from largek.common import InputError, exit_on_bad_input
-from quagmires.configs import read_study
+from quagmires.configs import load, read_study
 from quagmires.cost_formulas import ANSWER, GB, Job, disk, estimate
 from quagmires.cost_totals import by_kind, chain, too_large
 from quagmires.model_sizes import with_sizes
-from quagmires.study import StudyError, recipe_of
+from quagmires.study import recipe_of
 
 
 def caps(config: dict) -> str:
@@ -64,12 +62,7 @@ def main() -> None:
     parser.add_argument("--fill", type=float, default=0.5, help="mean length of texts, as a share of the longest")
     args = parser.parse_args()
     with exit_on_bad_input("estimate_cost"):
-        try:
-            config, rates = read_study(args.config), yaml.safe_load(args.throughputs.read_text())
-        except OSError as error:
-            raise InputError(f"{error.filename}: {error.strerror}") from None
-        except StudyError as error:
-            raise InputError(str(error)) from None
+        config, rates = read_study(args.config), load(args.throughputs)
         rates["memory"] = config.get("gpu_gigabytes", rates["memory"])
         if "base_model" not in config:
             raise InputError(f"{args.config}: the lab's studies need no GPU; the README says how long they take")

@@ -21,7 +21,7 @@ Files = dict[str, dict]  # what stands in each file of a study, those that are e
 
 
 def load(path: Path) -> dict:
-    """A file of a study as it stands. Raises StudyError."""
+    """A YAML file of keys as it stands. Raises StudyError."""
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -113,7 +113,8 @@ def main() -> None:
     try:
         config = read_study(parser.parse_args().config)
     except StudyError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(as_yaml(config), end="")
 
 

@@ -14,6 +14,7 @@ import jsonschema
 import pandas as pd
 import yaml
 
+from largek.common import InputError
 from largek.verify import NAMED, sources
 from quagmires.mixes import MIXES
 
@@ -22,7 +23,7 @@ COLUMNS = ["run", "mix", "unique", "epochs", "budget_tokens", "sft_seed", "serie
 OPTIONAL = ["grpo_seeds", "average_of"]
 
 
-class StudyError(Exception):
+class StudyError(InputError):
     """A config or a sheet that the study cannot be made from."""
 
 
