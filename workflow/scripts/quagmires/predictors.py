@@ -169,12 +169,10 @@ def entry_of(name: str) -> tuple[Predictor, int | None]:
 
 
 def called(name: str, where: str = "label") -> str:
-    """What a predictor is called in figures, or `where` else: `words` or `text`. Its own name where it has no other."""
-    try:
-        entry, k = entry_of(name)
-    except KeyError:  # of two together, such as pass@1+pass@64
-        return name.replace("+", " and ")
-    return getattr(entry, where).format(k=k) or name
+    """What a predictor, or several as pass@1+pass@64, is called in figures, or `where` else: `words` or `text`. Its own
+    name where it has no other."""
+    entries = [(each, *entry_of(each)) for each in name.split("+")]
+    return " and ".join(getattr(entry, where).format(k=k) or each for each, entry, k in entries)
 
 
 def value_of(name: str, seen: Measured) -> np.ndarray:

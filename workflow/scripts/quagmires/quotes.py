@@ -78,13 +78,18 @@ def practice() -> str:
     return summary.practice(PUBLISHED / STUDY / "tables")
 
 
+def chance(p: float) -> str:
+    """A p value, none of which is 0."""
+    return "< 0.001" if p < 0.0005 else number(p, 3)
+
+
 def verdicts() -> str:
     rows = []
     found = table(STUDY, "verdicts").set_index("hypothesis")
     for name, words in HYPOTHESES.items():
         if name in found.index:
             row = found.loc[name]
-            cells = [words, ranged(row["effect"], row["lo"], row["hi"]), number(row["p"], 3), number(row["p_holm"], 3)]
+            cells = [words, ranged(row["effect"], row["lo"], row["hi"]), chance(row["p"]), chance(row["p_holm"])]
             rows.append([*cells, number(row["power"]), f"**{row['verdict']}**: {row['reason']}"])
     return markdown(["hypothesis", "effect", "p", "Holm", "power promised", "verdict"], rows)
 
@@ -145,8 +150,11 @@ def predictors() -> str:
 def forecasts() -> str:
     rows = table(STUDY, "forecast")
     rows = rows[rows["rl_steps"] == rows["rl_steps"].max()]
+    words = {"mean": "nothing: the mean of what it is fitted on"}
+    words["rates"] = "shares of problems with rates of 0, to ⅛, to ½, to ⅞"
     made = [
-        [row["forecast"], interval(row, "rmse", 1), interval(row, "delta", 1), interval(row, "regret", 1)]
+        [words.get(row["forecast"]) or called(row["forecast"], "words")]
+        + [interval(row, column, 1) for column in ("rmse", "delta", "regret")]
         for _, row in rows.iterrows()
     ]
     return markdown(
