@@ -44,7 +44,7 @@ from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 
-from largek.common import write_json, write_jsonl
+from largek.common import to_json, write_json, write_jsonl
 from largek.compiled import library
 from quagmires.callbacks import Keep, TrainingFailed, Watch, wait_for_all
 from quagmires.model_card import card
@@ -85,7 +85,7 @@ class Training:
             "compiled": library() is not None,  # sampling by the compiled step: other roundings than torch's
             "versions": installed(),
         }
-        self.recipe = json.loads(json.dumps(self.recipe, default=str))
+        self.recipe = json.loads(to_json(self.recipe, default=str))
         torch.set_num_threads(threads)
         transformers_logging.disable_progress_bar()
         disable_progress_bars()
