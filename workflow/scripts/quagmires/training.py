@@ -58,7 +58,7 @@ OUTPUTS = ("model", "run.json", "metrics.jsonl")
 WORTH_KEEPING = 1.0
 
 
-def starters() -> list[int]:
+def ancestors() -> list[int]:
     """The processes that started this one: in the workflow, a shell and Snakemake."""
     return [process.pid for process in psutil.Process().parents()[:2]]
 
@@ -109,7 +109,7 @@ class Training:
 
     def prepare(self) -> None:
         """Lock the folder and take away what was made under another recipe."""
-        self.starters, self.environment = starters(), environment()
+        self.ancestors, self.environment = ancestors(), environment()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = (self.folder / "training.lock").open("a+")
         try:
@@ -124,7 +124,7 @@ class Training:
         self.lock.truncate()
         self.lock.write(f"{os.getpid()}\n")
         self.lock.flush()
-        shutil.rmtree(self.leaving, ignore_errors=True)
+        shutil.rmtree(self.to_remove, ignore_errors=True)
         stored = self.checkpoints / "recipe.json"
         before = json.loads(stored.read_text()) if stored.exists() else {}
         if before != self.recipe:
@@ -152,7 +152,7 @@ class Training:
             self.lock.close()
 
     @property
-    def leaving(self) -> Path:
+    def to_remove(self) -> Path:
         """Where checkpoints go to be removed, so that a kill in the middle leaves nothing that looks whole."""
         return self.folder / ".checkpoints-to-remove"
 
@@ -289,6 +289,6 @@ class Training:
             else:
                 shutil.copy(source, temporary)
             os.replace(temporary, target)
-        if starters() == self.starters:
-            os.replace(self.checkpoints, self.leaving)
-            shutil.rmtree(self.leaving)
+        if ancestors() == self.ancestors:
+            os.replace(self.checkpoints, self.to_remove)
+            shutil.rmtree(self.to_remove)
