@@ -16,7 +16,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import DeploymentMethod
 
 from quagmires.check_start import check_start
-from quagmires.study import function_files, read_runs, recipe_files, reward_files, validate_study
+from quagmires.study import function_files, grpo_seeds, read_runs, recipe_files, reward_files, validate_study
 
 
 envvars:
@@ -116,9 +116,7 @@ IMPORTED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["checkpoint"] != ""])) o
 AVERAGED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["average_of"] != ""])) or NO_RUN
 
 SFT = [f"sft/{run}" for run in RUNS.index]
-SEEDS = {"base": config["grpo_seeds"]} | {
-    row.run: row.grpo_seeds.split(",") if row.grpo_seeds else config["grpo_seeds"] for row in RUNS.itertuples()
-}
+SEEDS = grpo_seeds(config, RUNS)
 GRPO = [f"grpo/{run}/seed-{seed}" for run, seeds in SEEDS.items() for seed in seeds]
 # The same trainings after fewer steps, and trainings by a coin flip.
 GRPO_STEPS = config.get("grpo_steps", [])

@@ -148,6 +148,9 @@ def train(script: str, recipe: dict, output: Path, device: str, *options: object
     (output / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     given = ["--recipe", output / "recipe.yaml", "--seed", 1, "--threads", 1, "--output", output, *options]
     peak = watched([SCRIPTS / script, *given], output, device)
+    failed = output / "model" / "failed.json"  # a training that gives up ends well, for the sake of the others
+    if failed.exists():
+        raise Wrong(f"{script}: {json.loads(failed.read_text())['reason']}")
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()], peak
 
 
