@@ -76,7 +76,7 @@ mislead-rest:       ## the same without the base models that are published alrea
 	done
 	$(MAKE) mislead
 
-explore: setup      ## a map of base models that know more or less, and RL of 1280 steps: three hours
+explore: setup      ## a map of base models that know more or less, and RL of 1280 steps: two to three hours
 	snakemake --cores $(CORES) --configfile config/map.yaml
 	snakemake --cores $(CORES) --configfile config/long.yaml
 	@$(call say,map); $(call say,long)

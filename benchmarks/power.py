@@ -25,7 +25,7 @@ from scipy.stats import nct, norm
 from scipy.stats import t as student
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
-from judge_hypotheses import holm, over_bases
+from judge_hypotheses import holm, t_test_over_bases
 from quagmires.hypotheses import Scores, statistics
 
 # mix, epochs, tokens seen, pass@1 and pass@64 before RL in percent: the means of two pilots, or read between them
@@ -172,7 +172,7 @@ def told(sd: float, bases: int, level: float, power: float = 0.8) -> float:
 
 def judged(found: dict[str, np.ndarray], truth: dict[str, float] | None = None) -> pd.DataFrame:
     """One row a hypothesis: mean and sd over base models, found at 5 % with and without Holm, covered, told."""
-    tests = {name: over_bases(found[name]) for name in [*PRIMARY, *SECONDARY]}
+    tests = {name: t_test_over_bases(found[name]) for name in [*PRIMARY, *SECONDARY]}
     corrected = dict(zip(PRIMARY, np.moveaxis(holm(np.stack([tests[name][3] for name in PRIMARY], -1)), -1, 0)))
     rows = {}
     for name, (mean, lo, hi, p) in tests.items():

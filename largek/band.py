@@ -18,7 +18,6 @@ A row of the output is the problem as the task has it, with `prompt` (what the m
     inside         the posterior chance that the rate lies in the band
 """
 
-import json
 import math
 import random
 from pathlib import Path
@@ -26,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from largek.common import InputError, derive_seed, quiet, write_jsonl
+from largek.common import InputError, derive_seed, quiet, to_json, write_jsonl
 from largek.coverage import BASE_PRIOR, grid_for, likelihood
 from largek.grades import count, missing, read_all
 from largek.passk import passk_where_enough
@@ -122,7 +121,7 @@ def run(
     sets = {"kept": kept, "random": other, "all": table}
     summary |= {"expected_mixed": {name: float(part["expected"].mean()) for name, part in sets.items()}}
     summary |= {"inside": {name: float(part["inside"].mean()) for name, part in sets.items()}}
-    print(json.dumps(summary) if as_json else show(summary, output, random_set))
+    print(to_json(summary) if as_json else show(summary, output, random_set))
     return table
 
 

@@ -75,9 +75,26 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def to_json(value: object, **options) -> str:
+    """As `json.dumps`, with null in place of infinity and NaN: JSON has neither, and other programs refuse them."""
+    try:
+        return json.dumps(value, allow_nan=False, **options)
+    except ValueError:
+        return json.dumps(finite(value), allow_nan=False, **options)
+
+
+def finite(value: object) -> object:
+    """The value with None in place of numbers that are not finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: finite(each) for key, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def write_json(path: str | Path, value: object) -> None:
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_text(to_json(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_csv(path: str | Path, table, digits: int | None = 6) -> None:
@@ -89,16 +106,13 @@ def write_csv(path: str | Path, table, digits: int | None = 6) -> None:
 
 def records(table) -> list[dict]:
     """Rows of a DataFrame for JSON, which has neither infinity nor NaN: null stands for both."""
-    return [
-        {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
-        for row in table.to_dict("records")
-    ]
+    return finite(table.to_dict("records"))
 
 
 def write_jsonl(path: str | Path, rows: Iterable[dict]) -> None:
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(row) + "\n")
+            file.write(to_json(row) + "\n")
 
 
 def read_jsonl(path: str | Path, fields: Iterable[str] = ()) -> list[dict]:

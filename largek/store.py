@@ -32,7 +32,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from largek.checksums import LOG, Known, as_written, listed_file, pardon, read_log, sealed, unsealed
-from largek.common import DamagedStore, InputError, damaged, read_jsonl, readable
+from largek.common import DamagedStore, InputError, damaged, read_jsonl, readable, to_json
 from largek.problems import Problem, as_stored, prompt_of
 
 FILED = 256  # answers that came one by one, after which a file is made of them,
@@ -230,12 +230,12 @@ def _add_problems(folder: Path, problems: list[Problem]) -> None:
     if known == before and PROBLEMS in read_log(folder):
         return
     with listed_file(folder, PROBLEMS) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in known.values())
+        file.writelines(to_json(row) + "\n" for row in known.values())
 
 
 def write_settings(folder: Path, settings: dict) -> None:
     with listed_file(folder, SETTINGS) as temporary:
-        temporary.write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_text(to_json(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_settings(folder: Path) -> dict:

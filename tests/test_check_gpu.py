@@ -3,10 +3,14 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from test_engines import VLLM
+
+import check_gpu
+from largek.common import write_json, write_jsonl
 
 SCRIPT = "workflow/scripts/check_gpu.py"
 
@@ -60,6 +64,19 @@ def test_a_config_that_the_check_cannot_stand_for_is_refused():
     for config, message in (("config/smoke.yaml", "missing key"), ("config/paper.yaml", "take 8 GPUs")):
         done = checked(sys.executable, "--config", config)
         assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_training_that_diverged_is_not_ok(tmp_path, monkeypatch):
+    """It ends with status 0, since other lineages go on without it."""
+
+    def diverged(program: list, output: Path, device: str) -> float:
+        write_json(output / "model" / "failed.json", {"reason": "diverged at step 2: loss nan"})
+        write_jsonl(output / "metrics.jsonl", [{"step": 1, "loss": 9.5}, {"step": 2, "loss": float("nan")}])
+        return 1.0
+
+    monkeypatch.setattr(check_gpu, "watched", diverged)
+    with pytest.raises(check_gpu.Wrong, match=r"^train_sft.py: diverged at step 2: loss nan$"):
+        check_gpu.train("train_sft.py", {}, tmp_path / "sft", "cpu")
 
 
 @pytest.mark.long

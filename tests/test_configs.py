@@ -9,7 +9,7 @@ import pytest
 import yaml
 from conftest import ROOT, run
 
-from quagmires.configs import load, merged, read_config, read_study
+from quagmires.configs import load, merged, read_config, read_study, without_other_model
 from quagmires.study import StudyError
 
 OVERLAYS = [path for path in sorted((ROOT / "config").glob("*.yaml")) if "extends" in load(path)]
@@ -19,6 +19,7 @@ BEFORE = {
     "map": "06ad3be6f658f619",
     "paper-mistral": "938f94485eba9467",
     "paper-qwen": "ec15d308546fc650",
+    "second": "d9532ee53f82f172",
     "workstation-1.7b": "39e550af66562009",
 }
 
@@ -40,7 +41,7 @@ def test_nothing_is_said_twice(path):
         return same + [f"{key}/{inner}" for key in both for inner in repeated(own[key], base[key])]
 
     own = load(path)
-    assert repeated(own, load(path.parent / own["extends"])) == []
+    assert repeated(own, without_other_model(load(path.parent / own["extends"]), own)) == []
 
 
 def test_sections_are_merged_emptied_and_keys_taken_away():
@@ -61,6 +62,34 @@ def folder(tmp_path, monkeypatch) -> Path:
 def own(folder: Path, **keys) -> Path:
     (folder / "own.yaml").write_text(yaml.safe_dump({"extends": "base.yaml", "study": "own"} | keys))
     return folder / "own.yaml"
+
+
+OTHER = {"name": "Qwen/Qwen3-8B-Base", "revision": "0" * 40}
+
+
+@pytest.mark.parametrize(
+    "model, kept",
+    [
+        (OTHER, {}),
+        (OTHER | {"layers": 36}, {}),
+        ({"name": "models/mine"}, {}),  # a folder, which has no commit
+        ({"revision": "0" * 40}, "all"),  # another commit of the same model
+        ({"name": "Qwen/Qwen3-0.6B-Base", "layers": 12}, "all"),
+    ],
+)
+def test_another_base_model_has_nothing_of_the_one_that_is_extended(folder, model, kept):
+    """Neither its sizes nor its commit: name and commit are all that a third base model takes."""
+    base = load(ROOT / "config" / "workstation.yaml")
+    (folder / "base.yaml").write_text(yaml.safe_dump(base, sort_keys=False))
+    found = read_study(own(folder, study="third", base_model=model))
+    assert found["base_model"] == (base["base_model"] if kept else {}) | model
+    assert list(found) == list(base) and found["data"] == base["data"]
+
+
+def test_a_base_model_that_is_no_section_is_named(folder):
+    (folder / "base.yaml").write_text((ROOT / "config" / "workstation.yaml").read_text())
+    with pytest.raises(StudyError, match=r"own\.yaml: base_model: 'Qwen/Qwen3-8B-Base' is not of type 'object'"):
+        read_study(own(folder, base_model="Qwen/Qwen3-8B-Base"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from conftest import run
 
 from largek import __version__, grade
-from largek.common import DamagedStore, InputError, digest, write_json
+from largek.common import DamagedStore, InputError, digest, records, to_json, write_json, write_jsonl
 from largek.compare import compare
 from largek.demo import run as demo
 from largek.formats import VERSION, made_by, refuse_newer
@@ -76,6 +76,27 @@ def test_newer_grades_are_not_written_over(store, tmp_path):
     with pytest.raises(InputError, match="its format has version 2"):
         grade.run(store, output=new, in_process=True)
     assert (tmp_path / "grades.parquet").read_bytes() == before
+
+
+def test_what_is_no_number_is_null_in_json(tmp_path):
+    """Infinity and NaN are no JSON: jq, browsers and pyarrow do not read a file with them."""
+
+    def refused(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    nan, inf = float("nan"), float("inf")
+    row = {"loss": nan, "list": [1.5, (inf, "é")], "in": {"norm": np.float64(-inf), "none": None, "n": 2}, "yes": True}
+    clean = {"loss": None, "list": [1.5, [None, "é"]], "in": {"norm": None, "none": None, "n": 2}, "yes": True}
+    write_json(tmp_path / "x.json", row)
+    write_jsonl(tmp_path / "x.jsonl", [row, clean])
+    lines = [(tmp_path / "x.json").read_text(), *(tmp_path / "x.jsonl").read_text().splitlines(), to_json([row])[1:-1]]
+    assert [json.loads(line, parse_constant=refused) for line in lines] == [clean] * 4
+    assert to_json(clean, sort_keys=True) == json.dumps(clean, sort_keys=True) and row["in"]["norm"] == -inf
+    assert records(pd.DataFrame({"a": [1.0, nan, inf], "b": ["x", "y", None]})) == [
+        {"a": 1.0, "b": "x"},
+        {"a": None, "b": "y"},
+        {"a": None, "b": None},
+    ]
 
 
 @pytest.mark.parametrize("version", ["1", 1.5, None, True])

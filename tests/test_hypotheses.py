@@ -12,11 +12,11 @@ from scipy import stats
 
 import judge_hypotheses
 from analyze_paper import promise, read_points
-from estimate_over_promise import Problems, estimate, invert
-from judge_hypotheses import freedman_lane, holm, judge, judge_all, over_bases, signflip
+from estimate_over_promise import ProblemRates, estimate, invert
+from judge_hypotheses import freedman_lane, holm, judge, judge_all, signflip, t_test_over_bases
 from largek.common import InputError
 from quagmires.hypotheses import CLAIMS, Scores, partial, read_scores, slope, statistics
-from quagmires.promises import curve, expected, over_promise, read_models
+from quagmires.promises import curve, expected, over_promise, read_ok_models
 
 sys.path.append(str(ROOT / "benchmarks"))
 import power
@@ -141,14 +141,14 @@ def made(recipes=RECIPES, bases=("5",), seeds=1, noise=0.0, problems=40, rng=Non
 
 def read(tmp_path, models):
     models.to_csv(tmp_path / "models.csv", index=False)
-    return read_models(tmp_path / "models.csv")
+    return read_ok_models(tmp_path / "models.csv")
 
 
 @pytest.fixture
 def study(tmp_path):
     models, counts = made()
     models = read(tmp_path, models)
-    return models, {base: Problems(rows, models) for base, rows in counts.items()}
+    return models, {base: ProblemRates(rows, models) for base, rows in counts.items()}
 
 
 def test_over_promises_of_a_made_study(study):
@@ -203,7 +203,7 @@ def test_a_run_that_diverged_a_coin_and_a_failed_knot(tmp_path):
     models.loc[models["model"] == "grpo/random-s/seed-1", "status"] = "failed"  # after 80 steps only
     coin = models[models["model"] == "grpo/longest/seed-1"].assign(model="grpo/longest/coin-1", reward="coin")
     models = read(tmp_path, pd.concat([models, coin.assign(**{"pass@1": 0.0})]))
-    table = estimate(models, {"5": Problems(counts["5"], models)}, NOISE).set_index(["run", "rl_steps"])
+    table = estimate(models, {"5": ProblemRates(counts["5"], models)}, NOISE).set_index(["run", "rl_steps"])
     assert table.loc[("simple", 80), "reason"] == table.loc[("random-s", 80), "reason"] == "no score after RL"
     assert table.loc[("longest", 80), "reason"] == "outside the curve"  # below the base model, its lowest knot by now
     assert table.loc[("longest", 40), "reason"] == "" and table.loc[("longest", 40), "after"] > 30
@@ -212,14 +212,14 @@ def test_a_run_that_diverged_a_coin_and_a_failed_knot(tmp_path):
 def test_seeds_of_a_recipe_are_one_knot(tmp_path):
     models, counts = made(seeds=3, noise=2)
     models = read(tmp_path, models)
-    table = estimate(models, {"5": Problems(counts["5"], models)}, NOISE).query("rl_steps == 80").set_index("run")
+    table = estimate(models, {"5": ProblemRates(counts["5"], models)}, NOISE).query("rl_steps == 80").set_index("run")
     assert len(table) == 19 and (table.filter(like="random-", axis=0)["reason"] == "on the curve").all()
     knots = table.drop(index="base").groupby(lambda run: run[:-2])[["before", "after"]].mean()
     knots = pd.concat([knots.loc[["random-s", "random-l"]], table.loc[["base"], ["before", "after"]]])
     due = expected(curve(*knots.to_numpy().T), table["before"].to_numpy())
     inside = table["reason"] == ""
     assert inside.sum() >= 6 and np.allclose(table["expected"][inside], due[inside])
-    assert invert(models, {"5": Problems(counts["5"], models)}, NOISE)["leader"].str.endswith("-1").all()
+    assert invert(models, {"5": ProblemRates(counts["5"], models)}, NOISE)["leader"].str.endswith("-1").all()
 
 
 def test_inversions_of_a_made_study(study):
@@ -246,7 +246,7 @@ def test_without_effect_there_are_as_many_inversions_as_chance_says(tmp_path):
     recipes = {name: recipes[name] for name in ("base", "random-s", "random-l", "a", "b", "c", "d")}
     models, counts = made(recipes, bases=[str(n) for n in range(60)], noise=2, kept=0.2)
     models = read(tmp_path, models)
-    problems = {base: Problems(rows, models[models["base_model"] == base]) for base, rows in counts.items()}
+    problems = {base: ProblemRates(rows, models[models["base_model"] == base]) for base, rows in counts.items()}
     pairs = invert(models, problems, (2, 2))
     alike = pairs[(pairs["leader"].str.len() == 1) & (pairs["trailer"].str.len() == 1)]
     assert len(alike) == 60 * 6 * 2 and alike["leads"].mean() == pytest.approx(0.05, abs=0.035)
@@ -266,7 +266,7 @@ def test_slopes_holm_and_signs_by_brute_force():
     row = values[0]
     flips = [abs(np.dot(row, signs)) >= abs(row.sum()) - 1e-12 for signs in product((1, -1), repeat=5)]
     assert signflip(row) == np.mean(flips) and signflip(np.arange(1.0, 9)) == 2 / 2**8
-    found = over_bases(values)
+    found = t_test_over_bases(values)
     for row, mean, lo, hi, p in zip(values, *found):
         test = stats.ttest_1samp(row, 0)
         assert (mean, p) == pytest.approx((row.mean(), test.pvalue))
@@ -484,7 +484,7 @@ def test_the_power_is_that_of_the_plan():
         assert 0.93 <= found.loc[name, "covers"] <= 0.97, name
     sd = found.loc["simple", "sd"]
     values = np.random.default_rng(8).normal(found.loc["simple", "told"], sd, (4000, 8))
-    assert (over_bases(values)[3] <= 0.05 / 7).mean() == pytest.approx(0.8, abs=0.02)
+    assert (t_test_over_bases(values)[3] <= 0.05 / 7).mean() == pytest.approx(0.8, abs=0.02)
 
 
 def test_simulated_and_single_base_models_have_the_same_statistics():
@@ -532,4 +532,4 @@ def test_a_table_without_the_columns_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"models\.csv: missing column 'tokens_seen', expected base_model, model"):
         read(tmp_path, models.drop(columns="tokens_seen"))
     with pytest.raises(InputError, match=r"counts.parquet: no counts of sft/simple, which has a score in models\.csv"):
-        Problems(counts["5"][counts["5"]["model"] != "sft/simple"], models.assign(recipe=models["run"]))
+        ProblemRates(counts["5"][counts["5"]["model"] != "sft/simple"], models.assign(recipe=models["run"]))

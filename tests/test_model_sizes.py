@@ -14,6 +14,7 @@ from quagmires.check_start import GROUPS, check_memory
 from quagmires.cost_formulas import ANSWER
 from quagmires.model_sizes import SIZES, missing, with_sizes
 from quagmires.rl_trainers import CONFIGS, TRAINERS
+from quagmires.study import StudyError
 
 REVISION = "da87bfb608c14b7cf20ba1ce41287e8de496c0cd"
 # Qwen/Qwen3-0.6B-Base, as its card and config.json say.
@@ -74,6 +75,8 @@ def test_sizes_of_another_model_are_refused(workstation, tmp_path):
     workstation["base_model"]["name"] = str(tmp_path)
     with pytest.raises(InputError, match=r"base_model: hidden_size: 1024, but .*config.json says 2,048; leave the key"):
         with_sizes(workstation)
+    with pytest.raises(StudyError, match=r"^x\.yaml: base_model: hidden_size: 1024, but .*config.json says 2,048"):
+        check_memory(workstation, "x.yaml", here=False)
 
 
 def test_a_model_that_is_not_here_is_one_line(workstation, tmp_path, monkeypatch, capsys):

@@ -16,7 +16,7 @@ from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import DeploymentMethod
 
 from quagmires.check_start import check_start
-from quagmires.study import function_files, read_runs, recipe_files, reward_files, validate_study
+from quagmires.study import function_files, grpo_seeds, read_runs, recipe_files, reward_files, validate_study
 
 
 envvars:
@@ -27,14 +27,14 @@ envvars:
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.update(PYTHONPATH=os.pathsep.join([workflow.basedir, *filter(None, [os.getenv("PYTHONPATH")])]))
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-# Threads that wait for each other sleep instead of turning: beside other work on the same cores, two that turn train
+# Threads that wait for each other sleep instead of spinning: beside other work on the same cores, two that spin train
 # twenty times slower than two that sleep.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def look_again(scheduler, delay):
-    """In place of Snakemake's of 9.27: it starts one more timer for every job that ends while others are ready, and each
-    looks at all ready jobs every second. After 200 jobs that took a third of a core; one timer is enough."""
+    """In place of the method of Snakemake 9.27, which starts one more timer for every job that ends while others are
+    ready; each looks at all ready jobs every second. After 200 jobs that took a third of a core; one is enough."""
     timer = getattr(scheduler, "timer", None)
     if timer is None or not timer.is_alive():
         scheduler.timer = threading.Timer(delay, scheduler._open_jobs.release)
@@ -102,7 +102,7 @@ GPUS = config["gpus"]
 if not any(GPUS.values()):
     os.environ.update(CUDA_VISIBLE_DEVICES="")  # jobs of a study without GPUs see none
 LORA = ["--lora", config["recipes"]["lora"]] if "lora" in config["recipes"] else []
-MORE_RECIPES = {stage: recipe_files(config, stage) for stage in ("sft", "grpo")}
+NAMED_BY_RECIPE = {stage: recipe_files(config, stage) for stage in ("sft", "grpo")}
 CHAT_TEMPLATE = "no" if LAB or not config["data"]["chat_template"] else "yes"
 
 ENGINE = ["--engine", config["sampling"]["engine"]]
@@ -116,9 +116,7 @@ IMPORTED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["checkpoint"] != ""])) o
 AVERAGED_RUNS = "|".join(map(re.escape, RUNS.index[RUNS["average_of"] != ""])) or NO_RUN
 
 SFT = [f"sft/{run}" for run in RUNS.index]
-SEEDS = {"base": config["grpo_seeds"]} | {
-    row.run: row.grpo_seeds.split(",") if row.grpo_seeds else config["grpo_seeds"] for row in RUNS.itertuples()
-}
+SEEDS = grpo_seeds(config, RUNS)
 GRPO = [f"grpo/{run}/seed-{seed}" for run, seeds in SEEDS.items() for seed in seeds]
 # The same trainings after fewer steps, and trainings by a coin flip.
 GRPO_STEPS = config.get("grpo_steps", [])

@@ -92,7 +92,7 @@ rule select_mix:
         mix=cell("mix"),
         size=cell("size"),
         seed=cell("sft_seed"),
-        family=config.get("homogeneous_family", "none"),  # of a study that no run has a family in
+        family=config.get("homogeneous_family", "none"),  # where no run draws from one
         pool_share=config["pool_share"],
         held_out=config["held_out"],
         folder=subpath(output.examples, parent=True),

@@ -5,7 +5,7 @@ out: <results>/grades/{model}/block-{block}.parquet
      <results>/passk/{model}.csv
      <results>/tables/{counts.parquet, records.parquet, metrics.parquet, guessing.csv}
 
-The largek files that a command really uses are its inputs; largek/cli.py only reads the command line and is not. The verifier of the
+The largek files that a command really uses are its inputs; largek/cli.py, which only reads the command line, is none. The verifier of the
 lab is a module in workflow/scripts.
 """
 

@@ -54,7 +54,7 @@ rule report:
     """The main figure and what was found; figures and tables with captions, run times, the graph (Snakemake's report)."""
     input:
         script="workflow/scripts/report.py",
-        shared=modules("configs", "kinds", "mixes", "predictors", "study", "summary"),
+        shared=modules("bases", "configs", "kinds", "mixes", "predictors", "study", "summary"),
         largek="largek/common.py",
         captions=CAPTIONS,
         stylesheet="workflow/report/report.css",

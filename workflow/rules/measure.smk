@@ -4,7 +4,7 @@ in:  <results>/models/{model}/model, <results>/problems/, <results>/mixes/{run}/
 out: <results>/losses/{model}.json
      <results>/samples/{model}/block-{block}.parquet   while it grows: block-{block}.parquet.partial/
 
-The largek files that a command really uses are its inputs; largek/cli.py only reads the command line and is not.
+The largek files that a command really uses are its inputs; largek/cli.py, which only reads the command line, is none.
 """
 
 

@@ -82,7 +82,7 @@ rule train_sft:
         base="<results>/models/base/model",
         mix="<results>/mixes/{run}/examples.jsonl",
         recipe=config["recipes"]["sft"],
-        more=MORE_RECIPES["sft"],
+        named_by_recipe=NAMED_BY_RECIPE["sft"],
     output:
         model=directory("<results>/models/sft/{run}/model"),
         record="<results>/models/sft/{run}/run.json",
@@ -176,7 +176,7 @@ rule train_rl:
         start="<results>/models/sft/{run}/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
-        more=MORE_RECIPES["grpo"],
+        named_by_recipe=NAMED_BY_RECIPE["grpo"],
     output:
         model=directory("<results>/models/grpo/{run}/seed-{seed}/model"),
         record="<results>/models/grpo/{run}/seed-{seed}/run.json",
@@ -227,7 +227,7 @@ use rule train_rl as train_rl_from_base with:
         start="<results>/models/base/model",
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
-        more=MORE_RECIPES["grpo"],
+        named_by_recipe=NAMED_BY_RECIPE["grpo"],
     wildcard_constraints:
         run="base",
 
@@ -241,7 +241,7 @@ use rule train_rl as train_rl_by_coin with:
         start=start_of_run,
         problems="<results>/problems/rl.jsonl",
         recipe=config["recipes"]["grpo"],
-        more=MORE_RECIPES["grpo"],
+        named_by_recipe=NAMED_BY_RECIPE["grpo"],
     output:
         model=directory("<results>/models/grpo/{run}/coin-{seed}/model"),
         record="<results>/models/grpo/{run}/coin-{seed}/run.json",

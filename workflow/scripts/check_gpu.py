@@ -53,13 +53,13 @@ class Checks:
     def __call__(self, name: str, check: Callable[[], str]) -> bool:
         start = time.monotonic()
         try:
-            said, good = check(), True
+            message, good = check(), True
         except Wrong as error:
-            said, good = str(error), False
+            message, good = str(error), False
         except Exception as error:  # of a library or of the machine: the line says which
-            said, good = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}", False
+            message, good = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}", False
         self.failed += not good
-        print(f"{'ok' if good else 'WRONG':<6} {name:<11} {said} ({time.monotonic() - start:.0f} s)", flush=True)
+        print(f"{'ok' if good else 'WRONG':<6} {name:<11} {message} ({time.monotonic() - start:.0f} s)", flush=True)
         return good
 
 
@@ -95,7 +95,7 @@ def make_rows(folder: Path, number: int, length: int) -> Path:
     return folder / "rows.jsonl"
 
 
-class Watch:
+class MemoryWatch:
     """The most memory that a process and its children had, in GB: of the GPU beside what was used before, or of the
     machine."""
 
@@ -127,7 +127,7 @@ def watched(program: list[object], output: Path, device: str) -> float:
     name = next(Path(str(word)).name for word in program if word not in ("-m", "largek"))
     with (output / "log").open("w") as log:
         process = subprocess.Popen([sys.executable, *map(str, program)], env=environment, stdout=log, stderr=log)
-        watch = Watch(device, process)
+        watch = MemoryWatch(device, process)
         try:
             status = process.wait(LIMIT[device])
         except subprocess.TimeoutExpired:
@@ -142,12 +142,15 @@ def watched(program: list[object], output: Path, device: str) -> float:
     return watch.peak
 
 
-def train(script: str, recipe: dict, output: Path, device: str, *more: object) -> tuple[list[dict], float]:
+def train(script: str, recipe: dict, output: Path, device: str, *options: object) -> tuple[list[dict], float]:
     """(metrics of every step, peak GB) of a training by one of the study's scripts."""
     output.mkdir(parents=True)
     (output / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    given = ["--recipe", output / "recipe.yaml", "--seed", 1, "--threads", 1, "--output", output, *more]
+    given = ["--recipe", output / "recipe.yaml", "--seed", 1, "--threads", 1, "--output", output, *options]
     peak = watched([SCRIPTS / script, *given], output, device)
+    failed = output / "model" / "failed.json"  # a training that gives up ends well, for the sake of the others
+    if failed.exists():
+        raise Wrong(f"{script}: {json.loads(failed.read_text())['reason']}")
     return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()], peak
 
 
@@ -165,9 +168,9 @@ def sample(model: Path, rows: Path, sampling: dict, output: Path, device: str) -
     return sum(table["tokens"].to_pylist()), float(table.schema.metadata[b"seconds"]), peak
 
 
-def shortened(recipe: dict, device: str, **more) -> dict:
+def shortened(recipe: dict, device: str, **fields) -> dict:
     """A recipe of two steps (of SFT, its data decide); on a CPU with small batches and short texts too."""
-    recipe = recipe | {"save_steps": 2, "warmup_steps": 0} | more
+    recipe = recipe | {"save_steps": 2, "warmup_steps": 0} | fields
     if device == "cpu":
         recipe |= {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 2, "dataloader_pin_memory": False}
         if "max_steps" in recipe:
@@ -208,8 +211,8 @@ def compared(device: str, seen: float, job: Job) -> str:
     if job.memory > memory:
         needs = f"the study needs {job.memory:.0f} GB by estimate"
         raise Wrong(f"{needs}, the GPU has {memory:.0f}: docs/gpus.md, Less memory")
-    more = "; more than estimated, leave that much room" if seen > 1.1 * job.memory else ""
-    return f"{seen:.0f} GB seen, {job.memory:.0f} estimated of {memory:.0f} ({job.rests}){more}"
+    excess = "; more than estimated, leave that much room" if seen > 1.1 * job.memory else ""
+    return f"{seen:.0f} GB seen, {job.memory:.0f} estimated of {memory:.0f} ({job.rests}){excess}"
 
 
 def check_programs(check: Checks, config: dict, recipes: dict, jobs: dict[str, Job], folder: Path, device: str) -> None:

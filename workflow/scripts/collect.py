@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from largek.common import exit_on_bad_input, whole_file
+from largek.common import exit_on_bad_input, to_json, whole_file
 from largek.grades import COUNT_COLUMNS, count, read_grades
 
 GROUP = 8  # mixed_groups looks at a problem's first 8 samples, as many as a GRPO group holds
@@ -76,7 +76,7 @@ def read_records(results: Path, models: list[str]) -> pd.DataFrame:
         losses = results / "losses" / f"{model}.json"
         measured = json.loads(losses.read_text())["losses"] if losses.exists() else {}
         record = json.loads((results / "models" / model / "run.json").read_text())
-        rows.append((model, json.dumps(record), json.dumps(measured)))
+        rows.append((model, to_json(record), to_json(measured)))
     return pd.DataFrame(rows, columns=["model", "record", "losses"])
 
 

@@ -34,18 +34,17 @@ import pandas as pd
 from scipy.stats import norm
 
 from largek.common import InputError, exit_on_bad_input, write_csv
-from quagmires.bases import add_bases, read_bases
-from quagmires.promises import curve, is_knot, read_models, scores_of, weights
+from quagmires.bases import LIKE, add_bases, read_bases
+from quagmires.promises import curve, is_knot, read_ok_models, scores_of, weights
 
 OVER_PROMISE = ["base_model", "run", "mix", "unique", "epochs", "tokens", "rl_steps", "before", "after", "expected"]
 OVER_PROMISE += ["over_promise", "lo", "hi", "reason"]
 INVERSIONS = ["base_model", "rl_steps", "leader", "trailer", "leader_tokens", "trailer_tokens", "before", "before_se"]
 INVERSIONS += ["after", "after_se", "leads", "inverted", "chance"]
-LIKE = 1.25  # tokens seen of two candidates of like budget differ by at most this factor
 Z = norm.ppf(0.975)
 
 
-class Problems:
+class ProblemRates:
     """Rates of right answers of one base model's runs, in percent: of a recipe before RL and after some steps."""
 
     def __init__(self, counts: pd.DataFrame, models: pd.DataFrame, where: object = "counts.parquet"):
@@ -72,7 +71,7 @@ class Problems:
         return float((squares / np.maximum(sizes - 1, 1) / sizes).sum() / len(sizes) ** 2)
 
 
-def estimate(models: pd.DataFrame, problems: dict[str, Problems], noise: tuple[float, float]) -> pd.DataFrame:
+def estimate(models: pd.DataFrame, problems: dict[str, ProblemRates], noise: tuple[float, float]) -> pd.DataFrame:
     """over_promise.csv."""
     rows = scores_of(models)
     rows = rows.assign(expected=np.nan, over_promise=np.nan, lo=np.nan, hi=np.nan, reason="")
@@ -111,7 +110,7 @@ def estimate(models: pd.DataFrame, problems: dict[str, Problems], noise: tuple[f
     return rows[OVER_PROMISE]
 
 
-def invert(models: pd.DataFrame, problems: dict[str, Problems], noise: tuple[float, float]) -> pd.DataFrame:
+def invert(models: pd.DataFrame, problems: dict[str, ProblemRates], noise: tuple[float, float]) -> pd.DataFrame:
     """inversions.csv. Candidates are recipes: runs that differ in their seed alone count once, by their mean."""
     table = []
     rows = scores_of(models).dropna(subset=["before", "after"])
@@ -152,12 +151,12 @@ def main() -> None:
     parser.add_argument("--inversions", required=True, type=Path)
     args = parser.parse_args()
     with exit_on_bad_input("estimate_over_promise"):
-        models, problems = read_models(args.models), {}
+        models, problems = read_ok_models(args.models), {}
         counts = dict(list(read_bases(args.bases, "counts").groupby("base_model")))
         for base_model, part in models.groupby("base_model"):
             if base_model not in counts:
                 raise InputError(f"--bases: the base model {base_model!r} of {args.models} is missing")
-            problems[base_model] = Problems(counts[base_model], part, f"counts.parquet of base model {base_model}")
+            problems[base_model] = ProblemRates(counts[base_model], part, f"counts.parquet of base model {base_model}")
         write_csv(args.over_promise, estimate(models, problems, tuple(args.noise)))
         pairs = invert(models, problems, tuple(args.noise))
         write_csv(args.inversions, pairs)

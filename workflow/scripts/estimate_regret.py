@@ -128,8 +128,8 @@ def curves(
             fewest, runs = min(fewest or size, size), runs + size
         row = {"scope": scope, "predictor": name, "runs": runs, "rl_steps": steps, "base_models": len(found)}
         if not found:
-            rows.append(row | {"reason": "fewer than 3 recipes" if any(np.isfinite(v[name]).any() for v in measured)
-                               else "not measured"})  # fmt: skip
+            known_somewhere = any(np.isfinite(values[name]).any() for values in measured)
+            rows.append(row | {"reason": "fewer than 3 recipes" if known_somewhere else "not measured"})
             continue
         for m in range(fewest):
             means = [draws[:, m].mean() for draws in found]

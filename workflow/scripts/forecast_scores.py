@@ -30,7 +30,7 @@ import pandas as pd
 
 from largek.common import exit_on_bad_input, write_csv
 from largek.passk import passk
-from quagmires.bases import add_bases, read_bases, read_models
+from quagmires.bases import LIKE, add_bases, read_bases, read_models
 from quagmires.lineages import Base, Noise, even, expectations, noise_of_runs, read_lineages, regret, steps_of
 from quagmires.predictors import large_k
 from quagmires.rank_statistics import over_bases, over_bases_and_recipes
@@ -38,7 +38,6 @@ from quagmires.rank_statistics import over_bases, over_bases_and_recipes
 COLUMNS = ["forecast", "rl_steps", "base_models", "recipes", "fitted_on", "rmse", "rmse_lo", "rmse_hi"]
 COLUMNS += ["delta", "delta_lo", "delta_hi", "bias", "choices", "regret", "regret_lo", "regret_hi"]
 COLUMNS += ["noise", "noise_from", "reason"]
-LIKE = 1.25  # tokens seen by candidates of like budget differ by this factor at most
 EDGES = [0, 1 / 8, 1 / 2, 7 / 8]  # of `rates`
 
 

@@ -63,7 +63,8 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from largek.common import InputError, exit_on_bad_input, write_csv
-from quagmires.hypotheses import CLAIMS, FEWEST, LARGE, SECONDARY, TREATED, Scores, partial, read_scores, statistics
+from quagmires.bases import FEWEST_BASES
+from quagmires.hypotheses import CLAIMS, LARGE, SECONDARY, TREATED, Scores, partial, read_scores, statistics
 from quagmires.lineages import with_ties
 
 COLUMNS = ["hypothesis", "verdict", "reason", "effect", "lo", "hi", "p", "p_holm", "base_models", "runs", "power"]
@@ -72,7 +73,7 @@ LEVEL, Z = 0.05, norm.ppf(0.975)
 DRAWS = 1999
 
 
-def over_bases(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def t_test_over_bases(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean, 95 % t interval and two-sided p of the t test over the base models, the last axis."""
     n, values = values.shape[-1], with_ties(values)
     mean, se = values.mean(-1), values.std(-1, ddof=1) / n**0.5
@@ -106,10 +107,10 @@ def judge(
     """The verdict from the base models' values, what is wrong with the premise (or "") and the corrected p; and why."""
     if premise:
         return "premise absent", premise
-    if len(values) < FEWEST:
-        few = f"{len(values)} base models are too few, expected {FEWEST}"
+    if len(values) < FEWEST_BASES:
+        few = f"{len(values)} base models are too few, expected {FEWEST_BASES}"
         return "undetermined", ("no base model has what it needs", "one base model cannot tell", few, few)[len(values)]
-    mean, lo, hi, _ = over_bases(values)
+    mean, lo, hi, _ = t_test_over_bases(values)
     if np.isnan(lo):
         return "undetermined", "all base models have the same value, so that nothing is known about others"
     claimed = mean * CLAIMS[name] > 0
@@ -144,7 +145,7 @@ def judge_all(
     found = {base: statistics(scores, noise[1]) for base, scores in bases.items()}
     having = {name: [base for base in found if np.isfinite(found[base][name])] for name in hypotheses}
     values = {name: np.array([found[base][name] for base in having[name]], float) for name in hypotheses}
-    tests = {name: over_bases(values[name]) for name in hypotheses if len(values[name]) > 1}
+    tests = {name: t_test_over_bases(values[name]) for name in hypotheses if len(values[name]) > 1}
     primary = [name for name, test in tests.items() if name not in SECONDARY and np.isfinite(test[3])]
     corrected = dict(zip(primary, holm(np.array([tests[name][3] for name in primary]))))
     table = []

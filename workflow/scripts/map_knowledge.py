@@ -21,11 +21,10 @@ import numpy as np
 import pandas as pd
 
 from largek.common import InputError, exit_on_bad_input, write_csv
-from quagmires.hypotheses import FEWEST, LARGE, Scores, mean_of, read_scores
+from quagmires.hypotheses import LARGE, Scores, mean_of, read_scores
+from quagmires.kinds import JUDGED
 from quagmires.lineages import with_ties
-from quagmires.rank_statistics import spearman
-
-KINDS = ("simple", "repeated", "homogeneous")
+from quagmires.rank_statistics import FEWEST_RECIPES, spearman
 
 
 def rows_of(scores: Scores) -> list[dict]:
@@ -39,9 +38,9 @@ def rows_of(scores: Scores) -> list[dict]:
         row = {"rl_steps": steps, "recipes": len(scores.runs), "base_score": mean_of(scores.before, base)}
         row |= {"spread_before": scores.before.std(ddof=1), "spread": after[place].std(ddof=1)}
         for name, values in metrics.items():
-            ranked = len(values) >= FEWEST
+            ranked = len(values) >= FEWEST_RECIPES
             row[name] = spearman(with_ties(values), with_ties(after[place])) if ranked else np.nan
-        rows.append(row | {name: mean_of(over[place], scores.kind(name)) for name in KINDS})
+        rows.append(row | {name: mean_of(over[place], scores.kind(name)) for name in JUDGED})
     return rows
 
 

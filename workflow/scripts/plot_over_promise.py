@@ -32,7 +32,7 @@ from quagmires.figures import (
     style,
 )
 from quagmires.kinds import KINDS, NOT_TREATED, in_order
-from quagmires.promises import read_models
+from quagmires.promises import read_ok_models
 
 
 def draw_budgets(axis: plt.Axes, rows: pd.DataFrame, means: pd.DataFrame, kind: str) -> None:
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--verdicts", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    models = read_models(args.models)
+    models = read_ok_models(args.models)
     rows = read_promises(args.over_promise, models).dropna(subset="over_promise")
     rows = rows[~rows["kind"].isin(NOT_TREATED)]
     if rows.empty:

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from quagmires.figures import WIDTH, counted, key, longest, pooled, read_promises, save, style
 from quagmires.kinds import KINDS, NOT_TREATED, in_order, kind_of
-from quagmires.promises import curve, read_models
+from quagmires.promises import curve, read_ok_models
 
 KIND_OF = {"none": "base", "shortest": "simple", "nemotron": "own checkpoint"}
 HOLLOW = {"Mistral-12B": False, "Qwen3-4B": True, "Llama3-8B": False}
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--over-promise", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    points, models = read_paper(args.paper), read_models(args.models)
+    points, models = read_paper(args.paper), read_ok_models(args.models)
     rows = longest(read_promises(args.over_promise, models)).dropna(subset=["before", "after"])
     runs = pooled(rows, ["kind", "again", "recipe"], ["before", "after", "over_promise"]).reset_index()
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from quagmires.figures import AFTER, BEFORE, WIDTH, counted, log2_axis, pooled, samples, save, say_empty
 from quagmires.kinds import KINDS, in_order, kind_of
-from quagmires.promises import read_models
+from quagmires.promises import read_ok_models
 
 STAGES = {"before RL": (BEFORE, "-"), "after RL": (AFTER, "--")}
 COLUMNS = 3
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--models", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    models = read_models(args.models)
+    models = read_ok_models(args.models)
     curves = read_curves(args.passk, models)
     if curves.empty:
         return say_empty(args.output, "no run has a score before and after RL")

@@ -15,7 +15,7 @@ import pandas as pd
 
 from quagmires.figures import WIDTH, bars, counted, pooled, samples, save, say_empty, short
 from quagmires.kinds import KINDS, in_order, kind_of
-from quagmires.promises import read_models
+from quagmires.promises import read_ok_models
 
 BEFORE_RL = ["score", "loss_common", "loss_own"]
 MOST = 16  # recipes of a row of panels, about
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--models", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    models = read_models(args.models)
+    models = read_ok_models(args.models)
     recipes = read_scores(models)
     if recipes.empty:
         return say_empty(args.output, "no run has a score before and after RL")

@@ -30,7 +30,7 @@ from quagmires.figures import (
     style,
 )
 from quagmires.kinds import KINDS, NOT_TREATED, in_order
-from quagmires.promises import curve, read_models
+from quagmires.promises import curve, read_ok_models
 
 
 def draw_curve(axis: plt.Axes, rows: pd.DataFrame, means: pd.DataFrame) -> None:
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--over-promise", required=True)
     parser.add_argument("--output", required=True)
     args = parser.parse_args()
-    models = read_models(args.models)
+    models = read_ok_models(args.models)
     rows = longest(read_promises(args.over_promise, models)).dropna(subset=["before", "after"])
     if rows.empty:
         return say_empty(args.output, "no run has a score before and after RL")

@@ -28,7 +28,7 @@ from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 
-from largek.common import InputError, derive_seed, exit_on_bad_input, whole_file
+from largek.common import InputError, derive_seed, exit_on_bad_input, to_json, whole_file
 from largek.models import load_tokenizer
 from largek.tasks import fill, stream_tasks
 
@@ -127,7 +127,7 @@ def main() -> None:
         for name, rows in draw(args.data, args.seed, load_tokenizer(args.tokenizer), args.output):
             path = files.enter_context(whole_file(args.output / f"{name}.jsonl"))
             with path.open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(row) + "\n" for row in rows)
+                file.writelines(to_json(row) + "\n" for row in rows)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Reinforcement learning from one model with TRL's trainers, GRPO's where the recipe does not say; the reward is the
-grader's own verdict, or what --reward says (see rewards.py).
+"""Reinforcement learning from one model with one of TRL's trainers, GRPO's unless the recipe names another. The
+reward is the grader's own verdict, or what --reward names (see rewards.py).
 
 Reads a model folder and problems (JSONL of {problem, answer}); writes into --output
     model/          the model after RL
@@ -153,8 +153,8 @@ def main() -> None:
                 if training.first:
                     kept = training.checkpoints / "rollouts.jsonl"
                     rewards = keep_some(rewards, kept, recipe.max_steps, ordered, ends)
-                more = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
-                training.train(TRAINERS[algorithm](model, rewards, args=recipe, **more))
+                options = {"train_dataset": data, "processing_class": tokenizer, "peft_config": lora}
+                training.train(TRAINERS[algorithm](model, rewards, args=recipe, **options))
             training.publish()
 
 

@@ -12,6 +12,8 @@ import pandas as pd
 from largek.common import InputError
 
 RECIPE = ["mix", "unique", "epochs", "budget_tokens"]  # runs that agree in these differ in their seed alone
+LIKE = 1.25  # tokens seen of candidates of like budget differ by at most this factor
+FEWEST_BASES = 4  # base models from which hypotheses are judged (judge_hypotheses.py says why)
 
 
 def add_bases(parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,5 @@
 """What is done after the steps of a training: metrics and progress, marks on checkpoints, models kept on the way."""
 
-import json
 import math
 import os
 import shutil
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import TrainerCallback
 
-from largek.common import Progress
+from largek.common import Progress, to_json
 from quagmires.weights import gathered, save
 
 
@@ -45,7 +44,7 @@ class Watch(TrainerCallback):
         self.clock = now
         if state.is_world_process_zero:
             with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(to_json(row) + "\n")
         if any(not math.isfinite(logs.get(key, 0.0)) for key in ("loss", "grad_norm")):
             norm = logs.get("grad_norm")
             raise TrainingFailed(f"diverged at step {state.global_step}: loss {logs['loss']}, gradient norm {norm}")

@@ -28,8 +28,8 @@ def query(*fields: str) -> list[list[str]]:
     command += [f"--id={named}"] if named and not named.startswith("MIG") else []
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     if done.returncode:
-        said = next(iter((done.stdout.strip() or done.stderr.strip()).splitlines()), "nothing")
-        raise Wrong(f"nvidia-smi says {said!r}: is NVIDIA's driver loaded, and are there GPUs?")
+        printed = next(iter((done.stdout.strip() or done.stderr.strip()).splitlines()), "nothing")
+        raise Wrong(f"nvidia-smi says {printed!r}: is NVIDIA's driver loaded, and are there GPUs?")
     return [[cell.strip() for cell in line.split(",")] for line in done.stdout.strip().splitlines()]
 
 
@@ -100,18 +100,18 @@ def kernels(device: str) -> str:
     torch.manual_seed(1)
     x = torch.randn(1, 4, 128, 64, dtype=torch.float64)
     right, worst = (x @ x.mT, attention(x, x, x, is_causal=True)), {}
-    for kind, tolerance in ((torch.float32, 1e-3), (torch.bfloat16, 3e-2), (torch.float16, 1e-2)):
-        y = x.to(device, kind)
+    for dtype, tolerance in ((torch.float32, 1e-3), (torch.bfloat16, 3e-2), (torch.float16, 1e-2)):
+        y = x.to(device, dtype)
         for name, expected, found in zip(
             ("product", "attention"), right, (y @ y.mT, attention(y, y, y, is_causal=True))
         ):
             error = ((found.double().cpu() - expected).abs().max() / expected.abs().max()).item()
-            worst[kind] = max(worst.get(kind, 0.0), error)
+            worst[dtype] = max(worst.get(dtype, 0.0), error)
             if not error < tolerance:
                 raise Wrong(
-                    f"{name} in {kind}: off by {error:.1e} of the largest value; the GPU or its driver is broken"
+                    f"{name} in {dtype}: off by {error:.1e} of the largest value; the GPU or its driver is broken"
                 )
-    summary = ", ".join(f"{str(kind).removeprefix('torch.')} to {error:.0e}" for kind, error in worst.items())
+    summary = ", ".join(f"{str(dtype).removeprefix('torch.')} to {error:.0e}" for dtype, error in worst.items())
     if device == "cuda":  # on a CPU vLLM's own start shows that its compiler works
         y = x.to(device, torch.float32)
         compiled = torch.compile(lambda a: (a.sin() * 2 + a).sum(-1))(y)

@@ -161,7 +161,7 @@ def check_memory(config: dict, where: str, here: bool) -> None:
     if not by_vllm or "base_model" not in config:
         return
     try:
-        config = with_sizes(config) if missing(config["base_model"]) else config
+        config = with_sizes(config)
     except InputError as error:
         raise StudyError(f"{where}: {error}") from None
     if lacking := missing(config["base_model"]):
@@ -184,7 +184,7 @@ def memory_of_gpus() -> float | None:
         return None
     query = ["nvidia-smi", f"--id={','.join(which)}", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout.split()
-        return min(round(int(mebibytes) * 2**20 / 1e9, 1) for mebibytes in said)
+        printed = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True).stdout
+        return min(round(int(mebibytes) * 2**20 / 1e9, 1) for mebibytes in printed.split())
     except (OSError, ValueError, subprocess.SubprocessError):
         return None

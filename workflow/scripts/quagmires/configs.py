@@ -2,7 +2,8 @@
 folder, holds only what differs from that complete one.
 
 Sections are merged key by key, however deep, as Snakemake merges several files; `{}` empties a section and `null` takes
-a key away. What comes out is complete, as if it stood in one file, and is printed by
+a key away. A `base_model` of another name replaces the whole section: commit, licence and sizes are those of one model.
+What comes out is complete, as if it stood in one file, and is printed by
 
     make show-config CONFIG=config/map.yaml
 """
@@ -43,8 +44,7 @@ def merged(base: dict, own: dict) -> dict:
 
 
 def complete(config: dict, paths: list[Path]) -> tuple[dict, Files]:
-    """The complete config, from that of the files `paths`, over which more may have been said on the command line.
-    Raises StudyError."""
+    """The complete config, from that of the files `paths`, which --config may have changed. Raises StudyError."""
     files = {str(path): load(path) for path in paths}
     extending = [path for path in paths if EXTENDS in files[str(path)]]
     if EXTENDS not in config or not extending:
@@ -60,7 +60,16 @@ def complete(config: dict, paths: list[Path]) -> tuple[dict, Files]:
     below = load(base)
     if EXTENDS in below:
         raise StudyError(f"{path}: {EXTENDS}: expected a complete file, and {base} extends {below[EXTENDS]} itself")
-    return merged(below, {key: value for key, value in config.items() if key != EXTENDS}), {str(base): below} | files
+    own = {key: value for key, value in config.items() if key != EXTENDS}
+    return merged(without_other_model(below, own), own), {str(base): below} | files
+
+
+def without_other_model(base: dict, own: dict) -> dict:
+    """`base` with nothing of its base model, if `own` names another."""
+    before, now = base.get("base_model"), own.get("base_model")
+    if isinstance(before, dict) and isinstance(now, dict) and now.get("name", before.get("name")) != before.get("name"):
+        return base | {"base_model": {}}
+    return base
 
 
 def read_config(path: Path) -> dict:

@@ -28,7 +28,7 @@ from largek.common import InputError
 from largek.loss import TOKENS, memory
 from largek.tasks import is_file, read_entries
 from quagmires.model_sizes import missing
-from quagmires.study import read_runs, recipe_files, recipe_of
+from quagmires.study import grpo_seeds, read_runs, recipe_files, recipe_of
 
 GB = 1e9
 TEXT = 4  # bytes of text a token, halved by compression
@@ -255,9 +255,7 @@ def estimate(config: dict, rates: dict, fill: float) -> list[Job]:
         raise InputError(lacking)
     recipes = {stage: recipe_of(config, stage) for stage in ("sft", "grpo")}
     sheet = read_runs(config)
-    seeds = {"base": config["grpo_seeds"]} | {
-        row.run: row.grpo_seeds.split(",") if row.grpo_seeds else config["grpo_seeds"] for row in sheet.itertuples()
-    }
+    seeds = grpo_seeds(config, sheet)
     trained, coins = sum(map(len, seeds.values())), sum(len(seeds[run]) for run in config.get("coin_runs", []))
     held_out = (config["held_out"] + data["held_out"]) * data["max_tokens"] * fill
     hours = START + hours_of_training(held_out / 3, base["parameters"], {}, max(1, gpus["sample"]), rates)

@@ -7,20 +7,19 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from largek.common import derive_seed
-from quagmires.kinds import MANY
+from quagmires.kinds import JUDGED, MANY
 from quagmires.lineages import with_ties
 from quagmires.mixes import MIXES
-from quagmires.promises import curve, over_promise, read_models, scores_of
-from quagmires.rank_statistics import correlation, spearman
+from quagmires.promises import curve, over_promise, read_ok_models, scores_of
+from quagmires.rank_statistics import FEWEST_RECIPES, correlation, spearman
 
 CLAIMS = {  # the sign of the effect that is claimed
     **{"simple": -1, "repeated": -1, "homogeneous": -1, "large_k": 1, "loss": 1, "best_k_grows": 1},
     **{"over_promise_grows": -1, "large_k_adds": 1, "argmax_k_grows": 1},
 }
 SECONDARY = ("large_k_adds", "argmax_k_grows")
-TREATED = ("simple", "repeated", "homogeneous", "over_promise_grows")
+TREATED = (*JUDGED, "over_promise_grows")
 LARGE = 64  # the large k
-FEWEST = 4  # base models that are judged, and recipes of one that are ranked
 
 
 @dataclass
@@ -105,7 +104,7 @@ def statistics(scores: Scores, noise: float = 0.0) -> dict[str, np.ndarray]:
     last = after[..., -1, :]
     with np.errstate(invalid="ignore", divide="ignore"):
         out["share"] = 1 - noise**2 * (1 / scores.runs["seeds"]).mean() / last.var(-1, ddof=1)
-    if recipes < FEWEST:
+    if recipes < FEWEST_RECIPES:
         return out | {name: np.full(last.shape[:-1], np.nan) for name in CLAIMS if name not in TREATED}
     rho = np.stack([spearman(with_ties(scores.passk[k])[..., None, :], after) for k in ks], -1)  # (..., steps, ks)
     out["loss"] = spearman(with_ties(-scores.loss), last) - rho[..., -1, 0]
@@ -128,7 +127,7 @@ def statistics(scores: Scores, noise: float = 0.0) -> dict[str, np.ndarray]:
 
 def read_scores(path: str) -> tuple[dict[str, Scores], int]:
     """Scores of each base model from models.csv, and how many recipes lack one; seeds of a recipe are averaged."""
-    models = read_models(path)
+    models = read_ok_models(path)
     ks = sorted(int(name.split("@")[1]) for name in models if name.startswith("pass@") and name.split("@")[1].isdigit())
     rows = scores_of(models)
     steps = sorted(rows["rl_steps"].unique())

@@ -50,6 +50,7 @@ KINDS = Kinds(
 SPARE = zip(cycle(("#5b8c2a", "#c2185b", "#00838f", "#8d6e63", "#5e35b1")), cycle("<>8Hd"))
 KINDS.update({mix: Kind(mix, *look) for mix, look in zip((mix for mix in MIXES if mix not in KINDS), SPARE)})
 NOT_TREATED = ("base", "random")  # the reference curve goes through these
+JUDGED = ("simple", "repeated", "homogeneous")  # a hypothesis is about each of these
 
 
 def kind_of(run: str, mix: str, epochs: float) -> str:

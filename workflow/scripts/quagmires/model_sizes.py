@@ -63,11 +63,11 @@ def config_file(base: dict) -> Path | None:
 def sizes_of(file: Path) -> dict[str, int]:
     """Those sizes that a config.json says, of a model with images the ones of its language model."""
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-        said = said.get("text_config") or said
-        heads = said.get("num_attention_heads")
-        derived = {"num_key_value_heads": heads, "head_dim": heads and said["hidden_size"] // heads}
-        found = {key: said.get(name) or derived.get(name) for key, name in NAMES.items()}
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        fields = fields.get("text_config") or fields
+        heads = fields.get("num_attention_heads")
+        derived = {"num_key_value_heads": heads, "head_dim": heads and fields["hidden_size"] // heads}
+        found = {key: fields.get(name) or derived.get(name) for key, name in NAMES.items()}
         return {key: int(value) for key, value in found.items() if value}
     except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise InputError(f"{file}: expected the sizes of a model ({type(error).__name__}: {error})") from None

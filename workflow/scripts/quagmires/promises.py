@@ -71,7 +71,7 @@ def over_promise(knots: tuple[np.ndarray, np.ndarray], before: np.ndarray, after
     return after - expected(knots, before)
 
 
-def read_models(path: str | Path) -> pd.DataFrame:
+def read_ok_models(path: str | Path) -> pd.DataFrame:
     """models.csv with `recipe`, which is equal where runs differ in their seed alone, and `score` in points.
 
     Models that failed and models trained with a coin-flip reward are left out.

@@ -7,10 +7,12 @@ import yaml
 
 from largek.common import InputError
 from quagmires import summary
+from quagmires.bases import FEWEST_BASES
+from quagmires.kinds import JUDGED
 from quagmires.mixes import MIXES
 from quagmires.predictors import PREDICTORS, called
 from quagmires.rank_statistics import over_bases
-from quagmires.summary import FEWEST, number, paragraph, ranged, ranks_of_scores
+from quagmires.summary import number, paragraph, ranged, ranks_of_scores
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED = ROOT / "results/published"
@@ -61,7 +63,7 @@ def progress() -> str:
     made = table(STUDY, "models")["base_model"].nunique()
     if made == planned:
         return f"All {planned} base models of the plan are in."
-    few = f", and no hypothesis is judged before there are {FEWEST}" if made < FEWEST else ""
+    few = f", and no hypothesis is judged before there are {FEWEST_BASES}" if made < FEWEST_BASES else ""
     return (
         f"**Under way: {made} of the {planned} base models of the plan are in{few}.** The figures and tables show "
         "these; what is written here may change with the others."
@@ -233,7 +235,7 @@ def rejudged() -> str:
     rows = []
     for study in EARLIER:
         found = table(study, "verdicts").set_index("hypothesis")
-        for name in ("simple", "repeated", "homogeneous"):
+        for name in JUDGED:
             row = found.loc[name]
             rows.append([study, name, number(row["effect"], 1), f"**{row['verdict']}**: {row['reason']}"])
     return markdown(["condition", "data", "over-promise, points", "verdict"], rows)

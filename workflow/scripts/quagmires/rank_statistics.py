@@ -21,7 +21,7 @@ import numpy as np
 from scipy.stats import rankdata
 from scipy.stats import t as student
 
-FEWEST = 4  # recipes of a base model for an interval; three allow only four values of Spearman's correlation
+FEWEST_RECIPES = 4  # of a base model that are ranked; three allow only four values of Spearman's correlation
 NONE = (np.nan, np.nan)
 
 
@@ -66,7 +66,7 @@ def over_bases_and_recipes(
     at the top of this file. NaN where there is none: few recipes, or an order that is perfect in every base model."""
     bases, mean = len(values), float(np.mean(values))
     without = [np.asarray(found, float) for found in without]
-    if min(map(len, without)) < FEWEST or not all(np.isfinite(found).all() for found in without):
+    if min(map(len, without)) < FEWEST_RECIPES or not all(np.isfinite(found).all() for found in without):
         return NONE
     if fisher and abs(mean) > 1 - 1e-9:
         return NONE

@@ -11,22 +11,22 @@ from largek.models import device
 from quagmires.recipe_keys import refuse_dead_keys, refuse_idle_keys
 
 
-def read_recipe(path: Path, kind: type, **fixed) -> object:
+def read_recipe(path: Path, config_class: type, **fixed) -> object:
     """The trainer's own config class from a YAML file; `fixed` fields come from the study and may not be in the file.
 
     Raises InputError on an unknown key, a key that the study sets or that does nothing, or a value of the wrong type.
     """
-    return parsed(path, values_of(path), kind, fixed)
+    return parsed(path, values_of(path), config_class, fixed)
 
 
-def read_rl_recipe(path: Path, kinds: dict[str, type], **fixed) -> tuple[str, object]:
+def read_rl_recipe(path: Path, config_classes: dict[str, type], **fixed) -> tuple[str, object]:
     """The same of RL, where the key `trainer` names the algorithm, GRPO if it is absent: its name and its config, which
-    is one of `kinds`."""
+    is of one of `config_classes`."""
     values = values_of(path)
     name = values.pop("trainer", "GRPO")
-    if name not in kinds:
-        raise InputError(f"{path}: trainer: expected one of {', '.join(kinds)}, not {name!r}")
-    return name, parsed(path, values, kinds[name], fixed)
+    if name not in config_classes:
+        raise InputError(f"{path}: trainer: expected one of {', '.join(config_classes)}, not {name!r}")
+    return name, parsed(path, values, config_classes[name], fixed)
 
 
 def values_of(path: Path) -> dict:
@@ -42,19 +42,19 @@ def values_of(path: Path) -> dict:
     return values
 
 
-def parsed(path: Path, values: dict, kind: type, fixed: dict) -> object:
+def parsed(path: Path, values: dict, config_class: type, fixed: dict) -> object:
     """The config, checked."""
     for key in fixed:
         if key in values:
             raise InputError(f"{path}: {key!r} is set by the study, remove it here")
-    unknown = set(values) - {field for field in kind.__dataclass_fields__}
+    unknown = set(values) - {field for field in config_class.__dataclass_fields__}
     if unknown:
-        raise InputError(f"{path}: {sorted(unknown)[0]!r} is not a field of {kind.__name__}")
-    refuse_dead_keys(path, values, kind, fixed)
+        raise InputError(f"{path}: {sorted(unknown)[0]!r} is not a field of {config_class.__name__}")
+    refuse_dead_keys(path, values, config_class, fixed)
     if values.get("deepspeed"):
         check_deepspeed(path, Path(values["deepspeed"]))
     try:
-        recipe = HfArgumentParser(kind).parse_dict({**values, **fixed}, allow_extra_keys=False)[0]
+        recipe = HfArgumentParser(config_class).parse_dict({**values, **fixed}, allow_extra_keys=False)[0]
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: {error}") from None
     refuse_idle_keys(path, values, recipe)

@@ -75,14 +75,14 @@ NEEDS = {
 LOADING = ("attn_implementation", "use_kernels")  # what of model_init_kwargs reaches the model
 
 
-def dead_keys(kind: type) -> dict[str, str]:
+def dead_keys(config_class: type) -> dict[str, str]:
     """The keys of a config class that do nothing, and why."""
-    return DEAD | (DEAD_IN_SFT if kind.__name__.endswith("SFTConfig") else DEAD_IN_RL)
+    return DEAD | (DEAD_IN_SFT if config_class.__name__.endswith("SFTConfig") else DEAD_IN_RL)
 
 
-def refuse_dead_keys(path: Path, values: dict, kind: type, fixed: dict) -> None:
+def refuse_dead_keys(path: Path, values: dict, config_class: type, fixed: dict) -> None:
     """Raises InputError for keys of a recipe that do nothing, whatever else it says."""
-    dead = dead_keys(kind)
+    dead = dead_keys(config_class)
     for key in values:
         if key in dead:
             raise InputError(f"{path}: {key!r} does nothing here, leave it out: {dead[key]}")

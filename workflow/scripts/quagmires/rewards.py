@@ -39,7 +39,7 @@ def load(name: str) -> Callable:
     try:
         return getattr(importlib.import_module(module), function)
     except Exception as error:  # of a module that is not ours
-        raise InputError(f"--reward {name}: {said(error)}") from None
+        raise InputError(f"--reward {name}: {in_one_line(error)}") from None
 
 
 def reward_functions(
@@ -83,7 +83,7 @@ def own_function(name: str, function: Callable, rows: list[dict]) -> Callable:
             values = function(**given | kwargs | {"completions": completions})
             values = [None if value is None else float(value) for value in values]
         except Exception as error:
-            raise InputError(f"--reward {name}: {said(error)}") from error
+            raise InputError(f"--reward {name}: {in_one_line(error)}") from error
         if len(values) != len(completions) or not all(value is None or math.isfinite(value) for value in values):
             wanted = f"a finite number or None for each of {len(completions)} answers"
             raise InputError(f"--reward {name}: expected {wanted}, got {len(values)}: {values!r:.80}")
@@ -93,5 +93,5 @@ def own_function(name: str, function: Callable, rows: list[dict]) -> Callable:
     return of_answers
 
 
-def said(error: Exception) -> str:
+def in_one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -8,9 +8,9 @@ runs they are lines of checkpoints/rollouts.jsonl; then they are a store, the fo
 """
 
 import functools
-import json
 from pathlib import Path
 
+from largek.common import to_json
 from largek.store import open_store
 
 STEPS = 32
@@ -32,7 +32,7 @@ def keep_some(rewards: list, path: Path, max_steps: int, rows: list[dict], ends:
                 about = {"step": step, "row": rows[row[0]], "sample": sample, "text": shortened(text)}
                 about |= {"tokens": len(ids), "finish": "stop" if ids[-1] in ends else "length"}
                 about["rewards"] = {name: values[place] for name, values in given.items()}
-                file.write(json.dumps(about) + "\n")
+                file.write(to_json(about) + "\n")
 
     def watch(reward):
         @functools.wraps(reward)  # TRL calls its metrics by this name

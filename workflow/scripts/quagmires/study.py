@@ -201,6 +201,12 @@ def reward_files(config: dict, root: Path) -> list[str]:
     return list(dict.fromkeys(file for name in names for file in function_files(name, root)))
 
 
+def grpo_seeds(config: dict, sheet: pd.DataFrame) -> dict[str, list]:
+    """The seeds of RL from every run and from the base model: the study's, or those of the run's row."""
+    own = {row.run: row.grpo_seeds.split(",") for row in sheet.itertuples() if row.grpo_seeds}
+    return dict.fromkeys(["base", *sheet.index], config["grpo_seeds"]) | own
+
+
 def read_runs(config: dict) -> pd.DataFrame:
     """The sheet of runs, all cells as text, indexed by run. Raises StudyError naming file, row and column."""
     path = Path(config["runs"])

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from quagmires.kinds import KINDS
+from quagmires.bases import FEWEST_BASES
+from quagmires.kinds import JUDGED, KINDS
 from quagmires.predictors import called
 
-JUDGED = ("simple", "repeated", "homogeneous")  # kinds of data that a hypothesis is about
 SHOWN = ("pass@1", "pass@16", "pass@64", "loss_common", "loss_own")  # predictors that PRACTICE names
 PRACTICE = """\
 - **For a short RL take the highest score; for a long one look at larger k and at the loss.** After {first} steps \
@@ -27,7 +27,6 @@ points, from pass@1 and the reward over the first tenth of RL by {rmse pass@1+pr
 like budget it is no better ({regret pass@1+probe} points lost).
 - **Compare losses on the same held-out examples.** On examples of each run's own kind minus the loss ranks at \
 {late[loss_own]}, on common ones at {late[loss_common]}."""
-FEWEST = 4  # base models from which hypotheses are judged; see judge_hypotheses.py
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -51,7 +50,7 @@ def promises(verdicts: pd.DataFrame) -> str:
         row = verdicts.loc[name] if name in verdicts.index else None
         if row is None or pd.isna(row["effect"]):
             continue
-        judged = "" if row["base_models"] < FEWEST else f", *{row['verdict']}*"
+        judged = "" if row["base_models"] < FEWEST_BASES else f", *{row['verdict']}*"
         parts.append(f"{KINDS[name].text} {ranged(row['effect'], row['lo'], row['hi'], 1)}{judged}")
     return "; ".join(parts)
 
@@ -93,7 +92,7 @@ def paragraph(tables: Path) -> str:
         )
     if ranks := correlations(predictors):
         text.append(f"Rank correlation with the score after RL: {ranks}.")
-    if bases < FEWEST:
+    if bases < FEWEST_BASES:
         few = "One base model shows" if bases == 1 else f"{bases} base models show"
         text.append(
             f"{few} what such a case looks like and cannot tell what holds for others: no hypothesis is judged."

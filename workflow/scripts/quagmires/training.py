@@ -44,7 +44,7 @@ from transformers import PrinterCallback
 from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging as transformers_logging
 
-from largek.common import write_json, write_jsonl
+from largek.common import to_json, write_json, write_jsonl
 from largek.compiled import library
 from quagmires.callbacks import Keep, TrainingFailed, Watch, wait_for_all
 from quagmires.model_card import card
@@ -58,7 +58,7 @@ OUTPUTS = ("model", "run.json", "metrics.jsonl")
 WORTH_KEEPING = 1.0
 
 
-def starters() -> list[int]:
+def ancestors() -> list[int]:
     """The processes that started this one: in the workflow, a shell and Snakemake."""
     return [process.pid for process in psutil.Process().parents()[:2]]
 
@@ -85,7 +85,7 @@ class Training:
             "compiled": library() is not None,  # sampling by the compiled step: other roundings than torch's
             "versions": installed(),
         }
-        self.recipe = json.loads(json.dumps(self.recipe, default=str))
+        self.recipe = json.loads(to_json(self.recipe, default=str))
         torch.set_num_threads(threads)
         transformers_logging.disable_progress_bar()
         disable_progress_bars()
@@ -109,7 +109,7 @@ class Training:
 
     def prepare(self) -> None:
         """Lock the folder and take away what was made under another recipe."""
-        self.starters, self.environment = starters(), environment()
+        self.ancestors, self.environment = ancestors(), environment()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = (self.folder / "training.lock").open("a+")
         try:
@@ -124,7 +124,7 @@ class Training:
         self.lock.truncate()
         self.lock.write(f"{os.getpid()}\n")
         self.lock.flush()
-        shutil.rmtree(self.leaving, ignore_errors=True)
+        shutil.rmtree(self.to_remove, ignore_errors=True)
         stored = self.checkpoints / "recipe.json"
         before = json.loads(stored.read_text()) if stored.exists() else {}
         if before != self.recipe:
@@ -152,7 +152,7 @@ class Training:
             self.lock.close()
 
     @property
-    def leaving(self) -> Path:
+    def to_remove(self) -> Path:
         """Where checkpoints go to be removed, so that a kill in the middle leaves nothing that looks whole."""
         return self.folder / ".checkpoints-to-remove"
 
@@ -289,6 +289,6 @@ class Training:
             else:
                 shutil.copy(source, temporary)
             os.replace(temporary, target)
-        if starters() == self.starters:
-            os.replace(self.checkpoints, self.leaving)
-            shutil.rmtree(self.leaving)
+        if ancestors() == self.ancestors:
+            os.replace(self.checkpoints, self.to_remove)
+            shutil.rmtree(self.to_remove)

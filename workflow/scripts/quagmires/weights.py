@@ -39,12 +39,12 @@ def save(trainer, weights: dict[str, torch.Tensor], folder: Path) -> None:
             raise InputError("a LoRA recipe and one with 'deepspeed' do not go together here; leave out one of them")
         model = model.merge_and_unload()
         weights = model.state_dict()
-    kind = getattr(model, "stored_as", torch.float32)
-    if kind == torch.float32 and not trainer.is_deepspeed_enabled:
+    dtype = getattr(model, "stored_as", torch.float32)
+    if dtype == torch.float32 and not trainer.is_deepspeed_enabled:
         model.save_pretrained(folder)
         return
-    model.config.dtype = kind
-    made = {tensor.data_ptr(): tensor.to(kind) for tensor in weights.values()}  # tied weights stay one tensor
+    model.config.dtype = dtype
+    made = {tensor.data_ptr(): tensor.to(dtype) for tensor in weights.values()}  # tied weights stay one tensor
     model.save_pretrained(folder, state_dict={name: made[tensor.data_ptr()] for name, tensor in weights.items()})
 
 
