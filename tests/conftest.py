@@ -134,7 +134,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 ALLOWED_SKIPS = {  # test id: the reason why CI may skip it
-    "tests/test_workflow.py::test_twice_from_nothing_gives_equal_tables": "test_slurm.py makes models and counts anew, test_published.py what follows",
+    "tests/test_workflow.py::test_twice_from_nothing_gives_equal_tables": "test_slurm.py makes and compares the counts",
 }
 
 
