@@ -76,7 +76,8 @@ def test_the_coverage_of_intervals_is_within_its_bounds():
 def test_the_coverage_of_intervals_of_differences_is_within_its_bounds():
     found = cells((ROOT / "docs" / "largek" / "intervals.md").read_text(), "compare")
     assert len(found) == (4 * 6 + 2 * 5) * 4 * 4
-    assert min(held for held, _ in found) > 92.5 and max(length for _, length in found) <= 1.25
+    assert min(held for held, _ in found) > 91.4  # 93 less two standard errors
+    assert max(length for _, length in found) <= 1.25
 
 
 @pytest.mark.parametrize("part", ["passk", "paired"])
