@@ -7,20 +7,26 @@ A study draws problems with their rates from a population, and 64 answers to eac
 population is in it. Its length is given as a multiple of the shortest one, in that cell, of all that hold in 93 % of
 studies or more there. Compared with are Student's t, the percentile and the BCa bootstrap (Efron and Tibshirani 1993),
 the Bayesian bootstrap with half a pseudo-problem at either end, Gaffke's bounds (2005; Learned-Miller and Thomas 2019,
-arXiv 1905.06208), and Wilson's and Jeffreys' intervals at the effective number of problems; for differences, Student's
-t, the percentile bootstrap, and the interval of Bonett and Price (2012).
+arXiv 1905.06208), and Wilson's and Jeffreys' intervals at the effective number of problems.
+
+For differences an interval that is short where it happens to hold is no measure: which case a study is from, nobody
+knows. There only those count that hold in every cell of the table. The part `paired` lists which do, of those in
+paired_intervals.py; one that has failed in a cell is not followed further.
 
 Each part prints a table, and with --page puts it into that file, between `<!-- begin PART -->` and `<!-- end PART -->`.
 """
 
 import argparse
+import functools
 import re
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from paired_intervals import CANDIDATES, Ends, student
 from scipy.special import betaincinv, ndtr, ndtri, stdtrit
 
 from largek.common import whole_file
@@ -32,6 +38,7 @@ from largek.rank import SURE, rank
 N, KS = 64, np.array([1, 4, 16, 64])
 CURVE = 2 ** np.arange(7)  # ks of the band
 HOLDS = 0.93
+ALONE = ("redrawn", "two solved", "none solved")  # second models for which intervals are tried and not bands
 SIZE = 200_000  # problems of a population
 DRAWS = 1000  # of each bootstrap
 Z = 1.959964
@@ -49,18 +56,17 @@ def populations(rng: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-def pairs(rng: np.random.Generator, rates: np.ndarray) -> dict[str, np.ndarray]:
-    """The rates of a second model."""
+def pairs(rng: np.random.Generator, rates: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    """The rates of a second model. Of `size` problems "two solved" are solved for sure, on average: as many as can be
+    that a study has none of them in one time out of seven."""
     return {
         "equal": rates,
         "half redrawn": np.where(rng.random(SIZE) < 0.5, rates, rng.permutation(rates)),
         "a tenth more": np.where(rng.random(SIZE) < 0.1, np.maximum(rates, rng.random(SIZE)), rates),
+        "redrawn": rng.permutation(rates),
+        "two solved": np.where(rng.random(SIZE) < 2 / size, 1.0, rates),
+        "none solved": np.zeros(SIZE),
     }
-
-
-def student(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    half = stdtrit(len(x) - 1, 0.975) * x.std(0, ddof=1) / np.sqrt(len(x))
-    return x.mean(0) - half, x.mean(0) + half
 
 
 def wilson(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,7 +91,7 @@ def resampled(x: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[np.nda
     drawn = np.sort(rng.multinomial(size, np.full(size, 1 / size), DRAWS) / size @ x, axis=0)
     found = {"percentile": tuple(np.quantile(drawn, [0.025, 0.975], axis=0))}
     shift = ndtri(np.clip(((drawn < mean).mean(0) + (drawn <= mean).mean(0)) / 2, 1 / DRAWS, 1 - 1 / DRAWS))
-    deviation = mean - x
+    deviation = x - mean  # as the means without one problem deviate, with the other sign
     cube = (np.sum(deviation**2, 0) ** 1.5) * 6
     bend = np.where(cube > 0, (deviation**3).sum(0) / np.where(cube > 0, cube, 1), 0)
     moved = [shift + (shift + z) / (1 - bend * (shift + z)) for z in (-Z, Z)]
@@ -147,49 +153,103 @@ def of_tasks(studies: int) -> dict:
     return row
 
 
-def bonett_price(d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    size, mean = len(d) + 2, d.sum(0) / (len(d) + 2)
-    half = Z * np.sqrt(((d**2).sum(0) + 2) / size - mean**2) / np.sqrt(size)
-    return np.maximum(mean - half, -1), np.minimum(mean + half, 1)
+def own_interval(d: np.ndarray) -> Ends:
+    found = differences(d, np.zeros(len(d)))
+    half = stdtrit(found.freedom, 0.975) * found.error
+    return found.mean - half, found.mean + half
+
+
+class Cell(NamedTuple):
+    held: float  # how often largek's interval does
+    lengths: dict[str, float]  # of largek's and of those that have held so far
+
+
+@functools.cache
+def of_pairs(sizes: tuple[int, ...], studies: int) -> tuple[dict[tuple, Cell], dict[str, tuple]]:
+    """Cells of differences by (second model, rates, problems, k), and where each candidate that failed has failed:
+    that key and how often it held there, less often than 93 % by more than chance does (two standard errors). The
+    fewest problems first, so that most are out soon."""
+    cells, failed, chance = {}, {}, 2 * np.sqrt(HOLDS * (1 - HOLDS) / studies)
+    for size in sizes:
+        for name, rates in populations(np.random.default_rng(0)).items():
+            for kind, others in pairs(np.random.default_rng(2), rates, size).items():
+                if kind == "equal" and name in ("half", "tenth"):
+                    continue  # nothing differs
+                rng = np.random.default_rng([3, size])
+                place = rng.integers(0, SIZE, (size, studies))
+                two, one = (drawn_passk(chances[place], CURVE, rng) for chances in (others, rates))
+                for k in KS:
+                    truth = ((1 - rates) ** k - (1 - others) ** k).mean()
+                    x, y = one[k == CURVE][0], two[k == CURVE][0]
+                    found = {"largek": own_interval(y - x)}
+                    found |= {way: make(x, y, rng) for way, make in CANDIDATES.items() if way not in failed}
+                    found = {way: (np.maximum(lo, -1), np.minimum(hi, 1)) for way, (lo, hi) in found.items()}
+                    held = {
+                        way: np.mean((lo <= truth + 1e-12) & (truth <= hi + 1e-12)) for way, (lo, hi) in found.items()
+                    }
+                    key = (kind, name, size, int(k))
+                    lengths = {way: float(np.mean(hi - lo)) for way, (lo, hi) in found.items()}
+                    cells[key] = Cell(float(held.pop("largek")), lengths)
+                    failed |= {way: (key, share) for way, share in held.items() if share < HOLDS - chance}
+    return cells, failed
+
+
+def of_paired(sizes: list[int], studies: int) -> pd.DataFrame:
+    cells, failed = of_pairs(tuple(sizes), studies)
+    rows = []
+    for way in CANDIDATES:
+        row = {"interval": way}
+        if way in failed:
+            (kind, name, size, k), share = failed[way]
+            row["fails"] = f"{100 * share:.1f} ({kind}, {name}, {size} problems, pass@{k})"
+        else:
+            ratios = {key: cell.lengths["largek"] / cell.lengths[way] for key, cell in cells.items()}
+            for size in sizes:
+                part = [ratio for key, ratio in ratios.items() if key[2] == size]
+                row[f"{size} problems"] = f"{np.median(part):.2f} ({min(part):.2f} to {max(part):.2f})"
+        rows.append(row)
+    columns = ["interval", "fails", *(f"{size} problems" for size in sizes)]
+    return pd.DataFrame(rows).reindex(columns=columns).fillna("")
 
 
 def of_compare(sizes: list[int], studies: int) -> pd.DataFrame:
-    rows = []
+    rows, (cells, failed) = [], of_pairs(tuple(sizes), studies)
     for name, rates in populations(np.random.default_rng(0)).items():
-        for kind, others in pairs(np.random.default_rng(2), rates).items():
-            if kind == "equal" and name in ("half", "tenth"):
-                continue  # nothing differs
-            truth = ((1 - rates) ** CURVE[:, None] - (1 - others) ** CURVE[:, None]).mean(1)
+        for kind in pairs(np.random.default_rng(2), rates, sizes[0]):
             for size in sizes:
-                rng = np.random.default_rng([3, size])
-                place = rng.integers(0, SIZE, (size, studies))
-                values = drawn_passk(others[place], CURVE, rng) - drawn_passk(rates[place], CURVE, rng)
+                if (kind, name, size, 1) not in cells:
+                    continue
                 row = {"second model": kind, "rates": name, "problems": size}
                 for k in KS:
-                    d, at = values[k == CURVE][0], truth[k == CURVE][0]
-                    whole = differences(d, np.zeros(size))
-                    half = stdtrit(whole.freedom, 0.975) * whole.error
-                    own = np.maximum(whole.mean - half, -1), np.minimum(whole.mean + half, 1)
-                    weights = rng.multinomial(size, np.full(size, 1 / size), DRAWS) / size
-                    others_found = {"percentile": tuple(np.quantile(weights @ d, [0.025, 0.975], axis=0))}
-                    others_found |= {"Student": student(d), "Bonett and Price": bonett_price(d)}
-                    row[f"pass@{k}"] = cell(own, others_found, at)
-                some = studies // (5 if size <= 100 else 20)  # bands of many problems take a while
-                bands = [band(values[..., study].T, np.zeros(size), study) for study in range(some)]
-                held = [(np.abs(b.mean - truth) <= b.curve * b.error + 1e-12).all() for b in bands]
-                row["band"] = f"{100 * np.mean(held):.1f}"
-                if kind != "a tenth more":
-                    steps = [[Fraction(round(d * N), N) for d in study] for study in values[0].T[:some]]
-                    row["p ≤ 0.05"] = f"{100 * np.mean([sign_flip_p(part) <= 0.05 for part in steps]):.1f}"
+                    held, lengths = cells[kind, name, size, int(k)]
+                    ratio = lengths["largek"] / min(length for way, length in lengths.items() if way not in failed)
+                    row[f"pass@{k}"] = f"{100 * held:.1f} ({ratio:.2f})"
+                if kind not in ALONE:
+                    row |= of_band(rates, pairs(np.random.default_rng(2), rates, size)[kind], size, studies)
+                    row["p ≤ 0.05"] = "" if kind == "a tenth more" else row["p ≤ 0.05"]
                 rows.append(row)
     return pd.DataFrame(rows).fillna("")
+
+
+def of_band(rates: np.ndarray, others: np.ndarray, size: int, studies: int) -> dict[str, str]:
+    """How often the band holds and the test says that the models differ, in the first of the studies."""
+    truth = ((1 - rates) ** CURVE[:, None] - (1 - others) ** CURVE[:, None]).mean(1)
+    rng = np.random.default_rng([3, size])
+    place = rng.integers(0, SIZE, (size, studies))
+    values = drawn_passk(others[place], CURVE, rng) - drawn_passk(rates[place], CURVE, rng)
+    some = studies // (5 if size <= 100 else 20)  # bands of many problems take a while
+    bands = [band(values[..., study].T, np.zeros(size), study) for study in range(some)]
+    held = [(np.abs(b.mean - truth) <= b.curve * b.error + 1e-12).all() for b in bands]
+    steps = [[Fraction(round(d * N), N) for d in study] for study in values[0].T[:some]]
+    told = [sign_flip_p(part) <= 0.05 for part in steps]
+    return {"band": f"{100 * np.mean(held):.1f}", "p ≤ 0.05": f"{100 * np.mean(told):.1f}"}
 
 
 def of_rank(sizes: list[int], studies: int) -> pd.DataFrame:
     rows = []
     for name, rates in populations(np.random.default_rng(0)).items():
         for kind in ("half redrawn",) if name in ("half", "tenth") else ("equal", "half redrawn"):
-            others = pairs(np.random.default_rng(2), rates)[kind]
+            others = pairs(np.random.default_rng(2), rates, sizes[0])[kind]
             row = {"rates": name, "second candidate": kind}
             for size in sizes:
                 rng, taken = np.random.default_rng([4, size]), 0
@@ -209,6 +269,7 @@ def of_rank(sizes: list[int], studies: int) -> pd.DataFrame:
 PARTS = {  # what makes the table; problems; studies a cell; problems and studies of a quick run
     "passk": (of_passk, [3, 10, 30, 100, 500], 1000, [10, 30], 300),
     "compare": (of_compare, [10, 30, 100, 500], 1000, [10], 300),
+    "paired": (of_paired, [10, 30, 100, 500], 1000, [10], 300),
     "rank": (of_rank, [5, 30], 100, [5, 30], 20),
 }
 

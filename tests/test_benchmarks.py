@@ -73,11 +73,24 @@ def test_the_coverage_of_intervals_is_within_its_bounds():
     assert [cell for cell in found if cell[1] > 1.25 and cell[0] < 99] == []
 
 
-def test_the_simulation_of_intervals_fills_its_page(tmp_path):
+def test_the_coverage_of_intervals_of_differences_is_within_its_bounds():
+    found = cells((ROOT / "docs" / "largek" / "intervals.md").read_text(), "compare")
+    assert len(found) == (4 * 6 + 2 * 5) * 4 * 4
+    assert min(held for held, _ in found) > 91.4  # 93 less two standard errors
+    assert max(length for _, length in found) <= 1.25
+
+
+@pytest.mark.parametrize("part", ["passk", "paired"])
+def test_the_simulation_of_intervals_fills_its_page(part, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("Before.\n<!-- begin passk -->\nold\n<!-- end passk -->\nAfter.\n")
-    said = run("python", "benchmarks/coverage.py", "--quick", "--part", "passk", "--page", page)
+    page.write_text(f"Before.\n<!-- begin {part} -->\nold\n<!-- end {part} -->\nAfter.\n")
+    said = run("python", "benchmarks/coverage.py", "--quick", "--part", part, "--page", page)
     assert said.returncode == 0, said.stderr
     text = page.read_text()
     assert text.startswith("Before.\n") and text.endswith("\nAfter.\n") and "old" not in text
-    assert min(held for held, _ in cells(text, "passk")) > 91  # 300 studies
+    if part == "passk":
+        assert min(held for held, _ in cells(text, part)) > 91  # 300 studies
+    else:
+        failed = dict(re.findall(r"\| ([^|]+) \| (\d+\.\d) \(", text))
+        assert "Student's t" in failed and "Bonett and Price 2012" not in failed
+        assert max(float(held) for held in failed.values()) < 91
