@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from largek.common import InputError, extra
-from largek.model_files import cannot_load, read_json, refuse_adapter, refuse_missing
+from largek.model_files import cannot_load, read_json, refuse_adapter, refuse_integers, refuse_missing, refuse_numbers
 from largek.quick_models import FAST, PlainTokenizer, load_weights, plain_tokenizer, shapes
 
 
@@ -119,6 +119,9 @@ def pretrained(model: str, **options):
     from transformers.utils import logging
 
     refuse_adapter(Path(model))
+    if (settings := Path(model) / "config.json").is_file():
+        refuse_numbers(model, read_json(settings))
+        refuse_integers(Path(model))
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # a table of what is missing, which is an error here
     try:

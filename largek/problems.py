@@ -37,6 +37,7 @@ def as_problem(row: dict, where: str) -> Problem:
     field."""
     need_fields(row, ("id", "task", "split", "problem", "answer"), where)
     need_texts(row, ("id", "problem", "task", "split", "prompt"), where)
+    need_names(row, where)
     need_answer(row["answer"], where)
     if not isinstance(row.get("verifier"), str | None):
         raise InputError(f"{where}, verifier: expected the name of one, got {row['verifier']!r:.80}")
@@ -50,6 +51,7 @@ def as_stored(row: dict, where: str) -> Problem:
     for field in ("id", "task", "split", "problem"):
         if not isinstance(row[field], str):
             raise InputError(f"{where}, {field}: expected text, got {row[field]!r:.80}")
+    need_names(row, where)
     if type(row["samples"]) is not int or row["samples"] < 0:
         raise InputError(f"{where}, samples: expected a number of answers, got {row['samples']!r:.80}")
     return cast(Problem, row)
@@ -77,6 +79,13 @@ def need_texts(row: dict, fields: tuple[str, ...], where: str) -> None:
     for field in fields:
         if field in row and not (isinstance(row[field], str) and row[field].strip()):
             raise InputError(f"{where}, {field}: expected text, got {row[field]!r:.80}")
+
+
+def need_names(row: dict, where: str) -> None:
+    """Raises InputError if a name ends in what arrays of texts do not keep, so that two names would be one."""
+    for field in ("id", "task", "split"):
+        if "\0" in row[field]:
+            raise InputError(f"{where}, {field}: expected text without NUL, got {row[field]!r:.80}")
 
 
 def need_answer(answer: object, where: str) -> None:

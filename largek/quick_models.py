@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from largek.common import InputError
-from largek.model_files import cannot_load, read_json, refuse_adapter
+from largek.model_files import SIZES, cannot_load, read_json, refuse_adapter, refuse_integers, refuse_numbers
 from largek.quick import may_use_gpu
 
 # what must stand in a Llama model's config.json for `load_weights`: no default is guessed
@@ -35,13 +35,20 @@ def load_weights(model: str) -> SimpleNamespace | None:
     config = read_json(folder / "config.json")
     if not config.keys() >= NEEDED or config["dtype"] != "float32":
         return None
+    refuse_numbers(model, config)
+    rope = config["rope_parameters"]
+    if any(type(config[name]) is not int for name in SIZES) or not isinstance(rope, dict) or "rope_theta" not in rope:
+        return None
     from safetensors.torch import load_file
 
     refuse_adapter(folder)
+    refuse_integers(folder)
     try:
         weights = load_file(folder / "model.safetensors")
     except Exception as error:  # of a file that is cut or empty
         raise InputError(cannot_load(folder / "model.safetensors", error)) from None
+    if any(str(tensor.dtype) != "torch.float32" for tensor in weights.values()):
+        return None
     return SimpleNamespace(config=SimpleNamespace(**config), state_dict=lambda: weights)
 
 

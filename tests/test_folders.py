@@ -97,6 +97,25 @@ def test_weights_of_another_shape_are_named(folder, task, tmp_path):
     assert all("mlp" in said or "mismatch" in said for said in everywhere(folder, task, tmp_path))
 
 
+def test_weights_that_are_whole_numbers_are_named(folder, task, tmp_path):
+    change_weights(folder, lambda weights: weights | {"model.norm.weight": weights["model.norm.weight"].int()})
+    for said in everywhere(folder, task, tmp_path):
+        assert "model.safetensors: the tensor 'model.norm.weight' holds I32, expected decimal numbers" in said
+
+
+def test_weights_of_another_format_than_the_config_says_are_read_as_that(folders, task, tmp_path):
+    """As transformers reads them, and not half in one format and half in the other."""
+    from safetensors.torch import load_file
+
+    from largek.models import load_for_decoder
+
+    folder = Path(shutil.copytree(folders["float32"], tmp_path / "model"))
+    change_weights(folder, lambda weights: {name: each.bfloat16() for name, each in weights.items()})
+    network, _ = load_for_decoder(str(folder))
+    there, read = load_file(folder / "model.safetensors"), network.state_dict()
+    assert all(read[name].dtype.itemsize == 4 and read[name].equal(each.float()) for name, each in there.items())
+
+
 @pytest.mark.parametrize("keep", [0.5, 0.0, 0.001])
 def test_weights_that_are_cut_are_one_line(folder, task, tmp_path, keep):
     content = (folder / "model.safetensors").read_bytes()
@@ -127,6 +146,29 @@ def test_odd_files_of_a_folder_are_one_line_or_harmless(folder, file, content):
         assert "\n" not in str(error) and str(folder) in str(error)
     else:
         assert content == b'{"a": 1}' and file in ("generation_config.json", "tokenizer_config.json")
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("num_hidden_layers", 0),
+        ("num_hidden_layers", "x"),
+        ("num_hidden_layers", 10**9),
+        ("num_attention_heads", -1),
+        ("hidden_size", 1.5),
+        ("max_position_embeddings", "x"),
+        ("max_position_embeddings", True),
+        ("rms_norm_eps", "x"),
+        ("rms_norm_eps", None),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": "x"}),
+    ],
+)
+def test_sizes_in_a_config_are_numbers(folder, task, tmp_path, key, value):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    name = "rope_theta" if key == "rope_parameters" else key
+    for said in everywhere(folder, task, tmp_path):
+        assert f"{folder}/config.json, {name}: expected a number " in said
 
 
 @pytest.mark.parametrize("ends", ["1", ["1"], [1.5], True, {"a": 1}, -1])
