@@ -160,21 +160,23 @@ class OpenAI:
     async def work(self, row: dict, index: int, settings: dict) -> None:
         """Ask for one answer, keep it, and put into the queue what came of it."""
         seed = derive_seed(settings["seed"], settings["name"], row["id"], index)
-        chunk = Chunk([row], [[index]], seed)
+        chunk, refused = Chunk([row], [[index]], seed), []
         try:
-            found = await self.ask(row, seed, settings)
+            found = await self.ask(row, seed, settings, refused)
         except Exception as error:  # whatever it is, the answers beside it are not lost by it
             found = error
         else:
             try:
                 self.keep(chunk, [found])
+                self.adapt(refused)
             except Exception as error:  # such as a full disk, which is not the endpoint's
                 self.not_kept = error
         self.came.put_nowait((asyncio.current_task(), chunk, found))
 
-    async def ask(self, row: dict, seed: int, settings: dict) -> Answer:
-        """The answer, after some tries if need be. Raises what the last of them ended in."""
-        tries, heard, refused = 0, self.heard, []
+    async def ask(self, row: dict, seed: int, settings: dict, refused: list[str]) -> Answer:
+        """The answer, after some tries if need be, and in `refused` the parameters without which it came. Raises what
+        the last try ended in."""
+        tries, heard = 0, self.heard
         begun = "" if self.chat_template else opening(self.asking.text(row))  # of a template nobody here knows
         while True:
             options = self.options(seed, settings, refused)
@@ -183,7 +185,6 @@ class OpenAI:
                 answer = self.read(await self.post(row, options), settings.get("stop", ()))
                 self.in_a_row.clear()
                 self.served = True
-                self.adapt(refused)
                 return answer._replace(text=begun + answer.text)
             except Exception as error:
                 status = getattr(error, "status_code", None)
@@ -276,7 +277,7 @@ class OpenAI:
     def read(self, body: bytes, stop: Sequence[str] = ()) -> Answer:
         """The answer in a reply, up to a stop string. Raises NoAnswer if there is none."""
         try:
-            reply = json.loads(body)
+            reply = parsed(body)
         except (ValueError, RecursionError):
             raise NoAnswer(f"expected a completion, got {body[:200]!r}") from None
         choices = reply.get("choices") if isinstance(reply, dict) else None
@@ -418,6 +419,15 @@ def refused_parameter(error: Exception, options: dict, asked: Sequence[str] = ()
 def words_of(error: Exception) -> str:
     """All that an endpoint says of an error, codes and names of parameters too."""
     return f"{error} {json.dumps(getattr(error, 'body', None), default=str)}"
+
+
+def parsed(body: bytes) -> object:
+    """The JSON in a reply. What is paid for is not lost by a number that nobody asked for, or by a wrong byte in it."""
+    number = {"parse_int": lambda digits: int(digits) if len(digits) < 20 else float(digits)}
+    try:
+        return json.loads(body, **number)
+    except UnicodeDecodeError:
+        return json.loads(body.decode(errors="replace"), **number)
 
 
 def status_inside(reply: object) -> int | None:

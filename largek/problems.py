@@ -39,8 +39,7 @@ def as_problem(row: dict, where: str) -> Problem:
     need_texts(row, ("id", "problem", "task", "split", "prompt"), where)
     need_names(row, where)
     need_answer(row["answer"], where)
-    if not isinstance(row.get("verifier"), str | None):
-        raise InputError(f"{where}, verifier: expected the name of one, got {row['verifier']!r:.80}")
+    need_verifier(row, where)
     return cast(Problem, row)
 
 
@@ -52,7 +51,8 @@ def as_stored(row: dict, where: str) -> Problem:
         if not isinstance(row[field], str):
             raise InputError(f"{where}, {field}: expected text, got {row[field]!r:.80}")
     need_names(row, where)
-    if type(row["samples"]) is not int or row["samples"] < 0:
+    need_verifier(row, where)
+    if type(row["samples"]) is not int or not 0 <= row["samples"] < 2**31:
         raise InputError(f"{where}, samples: expected a number of answers, got {row['samples']!r:.80}")
     return cast(Problem, row)
 
@@ -86,6 +86,11 @@ def need_names(row: dict, where: str) -> None:
     for field in ("id", "task", "split"):
         if "\0" in row[field]:
             raise InputError(f"{where}, {field}: expected text without NUL, got {row[field]!r:.80}")
+
+
+def need_verifier(row: dict, where: str) -> None:
+    if not isinstance(row.get("verifier"), str | None):
+        raise InputError(f"{where}, verifier: expected the name of one, got {row['verifier']!r:.80}")
 
 
 def need_answer(answer: object, where: str) -> None:

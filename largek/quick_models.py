@@ -118,4 +118,7 @@ def plain_tokenizer(model: str) -> PlainTokenizer | None:
         return None
     if not bare or not all(token in plain for token in named):
         return None
-    return PlainTokenizer(folder / "tokenizer.json", settings)
+    try:
+        return PlainTokenizer(folder / "tokenizer.json", settings)
+    except Exception:  # the package has no other: a byte order mark, numbers of tokens below 0
+        return None

@@ -61,8 +61,12 @@ ECHOES: dict[str, Callable[[dict], tuple[int, object]]] = {  # refusals of a pro
     "echo in words": lambda body: (400, {"message": f"unknown role in {body}"}),
 }
 SHAPES = ("delta", "text alone", "message is text")  # of a choice, other than what was asked for
+SPOILED = {  # bytes of a good reply, and what is sent in their place
+    "latin-1": ("\ufffd".encode(), b"\xe9"),
+    "huge number": (b'"created": 1', b'"created": ' + b"1" * 5000),
+}
 BEHAVIOURS = [*ERRORS, *FINISHES, "cut", "reset", "parts", "thinking", "surrogate", "half pairs", "null message"]
-BEHAVIOURS += ["null content", "huge usage", "no usage", "odd usage", "slow", *SHAPES]
+BEHAVIOURS += ["null content", "huge usage", "no usage", "odd usage", "slow", *SHAPES, *SPOILED]
 
 
 def asked(body: dict) -> str:
@@ -126,6 +130,8 @@ class Handler(BaseHTTPRequestHandler):
             text, reply = self.answer(number, body, behaviour)
             if behaviour == "slow":
                 time.sleep(0.3)
+            if behaviour in SPOILED:
+                reply = json.dumps(reply, ensure_ascii=False).encode().replace(*SPOILED[behaviour])
             if self.send(200, reply, cut=behaviour == "cut"):
                 self.server.delivered[text] = time.monotonic()
 
@@ -139,6 +145,8 @@ class Handler(BaseHTTPRequestHandler):
             thought = {"type": "thinking", "thinking": [{"type": "text", "text": "4 it is"}]}
             message["content"] = [thought, {"type": "text", "text": text}]
             text = f"<think>4 it is</think>{text}"
+        elif behaviour == "latin-1":
+            text = message["content"] = f"\ufffd{text}"
         elif behaviour == "surrogate":
             text, message["content"] = f"\ufffd{text}", f"\ud83d{text}"
         elif behaviour == "half pairs":

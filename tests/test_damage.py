@@ -344,6 +344,16 @@ def test_an_outcome_that_is_none_is_named(whole, tmp_path, outcome, where):
     assert remedy in str(error.value)
 
 
+@pytest.mark.parametrize("field, value", [("verifier", 7), ("id", "t0\0"), ("task", 7), ("samples", 10**400)])
+def test_a_stored_problem_of_another_form_is_named(whole, tmp_path, field, value):
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    first, *rest = read_problems(folder)
+    (folder / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [first | {field: value}, *rest]))
+    (folder / "checksums.log").unlink()
+    with pytest.raises(DamagedStore, match=rf"problems.jsonl, line 1, {field}: expected .*; remove the file"):
+        grade.run(str(folder))
+
+
 def test_stores_without_grades_are_named_by_rank(whole, tmp_path):
     stores = [str(shutil.copytree(whole, tmp_path / name)) for name in "ab"]
     table = pq.read_table(Path(stores[1], "grades.parquet"))

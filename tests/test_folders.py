@@ -148,6 +148,17 @@ def test_odd_files_of_a_folder_are_one_line_or_harmless(folder, file, content):
         assert content == b'{"a": 1}' and file in ("generation_config.json", "tokenizer_config.json")
 
 
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_byte_order_mark_is_one_line_or_harmless(folder, file):
+    (folder / file).write_bytes(b"\xef\xbb\xbf" + (folder / file).read_bytes())
+    try:
+        tokenizer = read_tokenizer(str(folder))
+        end_ids(str(folder), tokenizer)
+        load_for_decoder(str(folder))
+    except InputError as error:
+        assert "\n" not in str(error) and str(folder) in str(error)
+
+
 @pytest.mark.parametrize(
     "key, value",
     [
