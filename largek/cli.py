@@ -329,6 +329,9 @@ def for_each(what: str, work: Callable, arguments: Iterable[tuple]) -> None:
 
 def command() -> None:
     """The program `largek`."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     with quick_exit():
         try:
             main()

@@ -125,7 +125,8 @@ UNKNOWN = {
 
 def unknown(path: str) -> list[str]:
     """What nobody knows of imported answers, as far as something follows from it: keys of UNKNOWN."""
-    return [name for name in UNKNOWN if name in read_settings(path).get("unknown", [])]
+    there = read_settings(path).get("unknown", [])
+    return [name for name in UNKNOWN if name in there]
 
 
 def lacking(path: str) -> list[str]:

@@ -212,3 +212,10 @@ def check_length(ids: list[int], row: dict, max_tokens: int, limit: int | None) 
         raise InputError(
             f"problem {row['id']}: {len(ids)} tokens and --max-tokens {max_tokens} are more than the model's {limit}"
         )
+
+
+def check_tokens(ids: list[int], where: str, vocabulary: int | None) -> None:
+    """Raises InputError if a text has tokens that the model does not know, as with another model's tokenizer."""
+    if vocabulary and ids and max(ids) >= vocabulary:
+        what = f"the tokenizer makes the token {max(ids)} of it, and the model knows {vocabulary}"
+        raise InputError(f"{where}: {what}; is it another model's tokenizer?")

@@ -114,9 +114,10 @@ def plain_tokenizer(model: str) -> PlainTokenizer | None:
         named = [settings[name] for name in SPECIAL if settings.get(name) is not None]
         size = len(rules["model"]["vocab"]) + len(rules["added_tokens"])
         bare = not rules["truncation"] and not rules["padding"] and size <= REPAIRED
+        bare = bare and all(token in plain for token in named)
     except (KeyError, TypeError, AttributeError):  # of another form
         return None
-    if not bare or not all(token in plain for token in named):
+    if not bare:
         return None
     try:
         return PlainTokenizer(folder / "tokenizer.json", settings)

@@ -1,6 +1,7 @@
 """Model folders and files of problems that are not as they should be: one line each, and never random weights."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def task(tmp_path) -> str:
     return str(tmp_path / "t.jsonl")
 
 
-def everywhere(folder: Path, task: str, tmp_path: Path) -> list[str]:
+def everywhere(folder: Path, task: str, tmp_path: Path, training: bool = True) -> list[str]:
     """What sampling, loss and training say of a folder."""
     from quagmires.weights import load_for_training
 
@@ -64,12 +65,12 @@ def everywhere(folder: Path, task: str, tmp_path: Path) -> list[str]:
     for work in (
         lambda: sample.run(str(folder), [task], range(2), store=str(tmp_path / "s"), name="m", max_tokens=9),
         lambda: loss.run(str(folder), [task], str(tmp_path / "loss.json")),
-        lambda: load_for_training(str(folder)),
+        *([lambda: load_for_training(str(folder))] if training else []),
     ):
         with pytest.raises(InputError) as error:
             work()
         said.append(str(error.value))
-        assert "\n" not in said[-1] and str(folder) in said[-1]
+        assert "\n" not in said[-1] and (str(folder) in said[-1] or not training)
     assert not (tmp_path / "loss.json").exists() and not list(tmp_path.glob("s/samples/*"))
     return said
 
@@ -146,6 +147,26 @@ def test_odd_files_of_a_folder_are_one_line_or_harmless(folder, file, content):
         assert "\n" not in str(error) and str(folder) in str(error)
     else:
         assert content == b'{"a": 1}' and file in ("generation_config.json", "tokenizer_config.json")
+
+
+def test_the_tokenizer_of_another_model_is_named(folder, task, tmp_path):
+    path = folder / "tokenizer.json"
+    rules = json.loads(path.read_text())
+    rules["model"]["vocab"] = {word: number + (number > 5) * 1000 for word, number in rules["model"]["vocab"].items()}
+    path.write_text(json.dumps(rules))
+    for said in everywhere(folder, task, tmp_path, training=False):
+        assert re.search(r"the tokenizer makes the token 10\d\d of it, and the model knows \d+; is it another", said)
+
+
+@pytest.mark.parametrize("key", ["eos_token", "pad_token"])
+def test_a_special_token_of_another_form_is_one_line_or_harmless(folder, key):
+    path = folder / "tokenizer_config.json"
+    for value in (7, {"content": "zzz"}, ["a"], None):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+        try:
+            read_tokenizer(str(folder))
+        except InputError as error:
+            assert "\n" not in str(error) and str(folder) in str(error)
 
 
 @pytest.mark.parametrize("file", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"])

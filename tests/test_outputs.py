@@ -1,8 +1,10 @@
 """Outputs that would destroy something, and numbers that no machine has, are one line and status 2, before any work."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import BIN
 
 from largek import demo
 from largek.cli import main
@@ -66,3 +68,12 @@ def test_a_name_with_line_breaks_is_one_line(capsys, message):
         raise InputError(message)
     printed = capsys.readouterr().err
     assert printed == f"largek: error: {ascii(message)[1:-1]}\n" and printed.strip().isprintable()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command, status", [("demo made", 0), ("demo d", 2)])
+def test_output_that_is_closed_is_no_error(folder, closed, command, status):
+    """As by a daemon. No file that is opened later takes its place."""
+    done = subprocess.run(["sh", "-c", f"'{BIN}/largek' {command} {closed}"], capture_output=True, text=True)
+    assert done.returncode == status and "Traceback" not in done.stderr
+    assert (folder / "made" / "base" / "samples").is_dir() == (status == 0)
