@@ -32,7 +32,8 @@ def read_grades(path: str, columns: list[str] | None = None, max_tokens: int | N
         frame = table.to_pandas()
     except (OSError, pyarrow.ArrowException, ValueError) as error:
         raise unreadable(path, error) from None
-    if "outcome" in frame and (strange := set(frame["outcome"].unique()) - {*OUTCOMES}):  # would count as wrong
+    found = table["outcome"].unique().to_pylist() if "outcome" in frame else []
+    if strange := set(found) - {*OUTCOMES}:  # would count as wrong
         raise unreadable(path, ValueError(f"the outcome {min(map(str, strange))!r}"))
     missing = [name for name in ([] if columns else [*COUNT_COLUMNS, "sample", "outcome"]) if name not in frame]
     if missing:

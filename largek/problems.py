@@ -47,8 +47,8 @@ def as_stored(row: dict, where: str) -> Problem:
     """The row as a problem of a store: it has a number of `samples`. Imports may lack a right answer, and what was
     asked. Raises InputError."""
     need_fields(row, ("id", "task", "split", "problem", "answer", "samples"), where)
-    for field in ("id", "task", "split", "problem"):
-        if not isinstance(row[field], str):
+    for field in ("id", "task", "split", "problem", "prompt"):
+        if not isinstance(row.get(field, ""), str):
             raise InputError(f"{where}, {field}: expected text, got {row[field]!r:.80}")
     need_names(row, where)
     need_verifier(row, where)

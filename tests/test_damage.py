@@ -344,7 +344,9 @@ def test_an_outcome_that_is_none_is_named(whole, tmp_path, outcome, where):
     assert remedy in str(error.value)
 
 
-@pytest.mark.parametrize("field, value", [("verifier", 7), ("id", "t0\0"), ("task", 7), ("samples", 10**400)])
+@pytest.mark.parametrize(
+    "field, value", [("verifier", 7), ("prompt", 7), ("id", "t0\0"), ("task", 7), ("samples", 10**400)]
+)
 def test_a_stored_problem_of_another_form_is_named(whole, tmp_path, field, value):
     folder = Path(shutil.copytree(whole, tmp_path / "store"))
     first, *rest = read_problems(folder)
