@@ -11,7 +11,7 @@ from pathlib import Path
 
 from largek.common import InputError, Progress, extra, read_jsonl, write_json
 from largek.formats import made_by
-from largek.models import check_tokens, decide_chat_template, load_for_decoder, read_tokenizer
+from largek.models import check_tokens, decide_chat_template, load_for_decoder, read_tokenizer, tokenized
 from largek.problems import Example, as_example, prompt_of
 from largek.quick import without_collector
 from largek.tasks import fill
@@ -51,8 +51,11 @@ def run(
         limit, vocabulary = (getattr(config, key, None) for key in ("max_position_embeddings", "vocab_size"))
         progress, done, start = Progress(name, sum(map(len, sets.values())), "examples"), 0, time.monotonic()
         for path, (key, rows) in zip(examples, sets.items()):
-            encoded = [encode(tokenizer, row, chat_template, prompt) for row in rows]
-            for number, (_, ids) in enumerate(encoded, 1):
+            encoded = []
+            for number, row in enumerate(rows, 1):
+                with tokenized(f"{path}, example {number}"):
+                    encoded.append(encode(tokenizer, row, chat_template, prompt))
+                ids = encoded[-1][1]
                 if limit and len(ids) > limit:
                     raise InputError(f"{path}, example {number}: {len(ids)} tokens are more than the model's {limit}")
                 check_tokens(ids, f"{path}, example {number}", vocabulary)

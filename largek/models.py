@@ -4,6 +4,7 @@ import contextlib
 import os
 import subprocess
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,19 @@ def check_length(ids: list[int], row: dict, max_tokens: int, limit: int | None) 
         raise InputError(
             f"problem {row['id']}: {len(ids)} tokens and --max-tokens {max_tokens} are more than the model's {limit}"
         )
+
+
+@contextlib.contextmanager
+def tokenized(where: str) -> Iterator[None]:
+    """Where a text is put to tokens: what a tokenizer cannot do with it is an InputError. The package has no errors of
+    its own."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{where}: the tokenizer cannot read it ({reason:.200})") from None
 
 
 def check_tokens(ids: list[int], where: str, vocabulary: int | None) -> None:

@@ -158,6 +158,23 @@ def test_the_tokenizer_of_another_model_is_named(folder, task, tmp_path):
         assert re.search(r"the tokenizer makes the token 10\d\d of it, and the model knows \d+; is it another", said)
 
 
+def test_a_tokenizer_that_fails_is_named(folder, task, tmp_path):
+    path = folder / "tokenizer.json"
+    rules = json.loads(path.read_text())
+    rules["model"]["vocab"] = {}
+    path.write_text(json.dumps(rules))
+    for said in everywhere(folder, task, tmp_path, training=False):
+        assert re.search(r"(problem p0|t.jsonl, example 1): the tokenizer cannot read it \(", said)
+
+
+@pytest.mark.parametrize("template", ["{{ ''.__class__ }}", "{{ 7 }}", {"default": 7}, {"default": "", "b": "x"}])
+def test_a_chat_template_that_asks_nothing_is_named(folder, task, tmp_path, template):
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": template}))
+    with pytest.raises(InputError, match=r"model: (its chat template|not a model|has no chat template)"):
+        sample.run(str(folder), [task], range(2), store=str(tmp_path / "s"), chat_template=True)
+
+
 @pytest.mark.parametrize("key", ["eos_token", "pad_token"])
 def test_a_special_token_of_another_form_is_one_line_or_harmless(folder, key):
     path = folder / "tokenizer_config.json"
