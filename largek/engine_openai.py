@@ -188,7 +188,7 @@ class OpenAI:
                 return answer._replace(text=begun + answer.text)
             except Exception as error:
                 status = getattr(error, "status_code", None)
-                if status in OF_THE_PROBLEM and (name := self.refused(error, options, row)):
+                if status in OF_THE_PROBLEM and (name := self.to_leave_out(error, options, row)):
                     refused.append(name)
                     continue
                 if not may_help(error):
@@ -246,7 +246,7 @@ class OpenAI:
             options |= {other: value} if other else {}
         return options
 
-    def refused(self, error: Exception, options: dict, row: dict) -> str | None:
+    def to_leave_out(self, error: Exception, options: dict, row: dict) -> str | None:
         """The parameter without which a request may be answered that ended in an error, if it is one that can be left
         out or renamed. One that cannot ends the run, if nothing has been answered yet."""
         name = refused_parameter(error, options, [each["content"] for each in self.asking.messages(row)])
@@ -401,7 +401,8 @@ def refused_parameter(error: Exception, options: dict, asked: Sequence[str] = ()
     """The parameter of `options` that an error says is not taken, if that is what it says. What it repeats of the
     request, and quotes of what was asked, are not the endpoint's words."""
     body, text = getattr(error, "body", None), words_of(error)
-    for quoted in sorted(filter(None, asked), key=len, reverse=True):
+    mistakable = [quoted for quoted in asked if any(name in quoted for name in options)]
+    for quoted in sorted(mistakable, key=len, reverse=True):
         for form in (json.dumps(quoted)[1:-1], repr(quoted)[1:-1], quoted):
             text = text.replace(form, "")
     for name, value in options.items():
