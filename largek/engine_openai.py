@@ -283,7 +283,7 @@ class OpenAI:
         choices = reply.get("choices") if isinstance(reply, dict) else None
         choice = choices[0] if isinstance(choices, list) and choices else None
         finish = choice.get("finish_reason") if isinstance(choice, dict) else None
-        message = self.message(choice) if isinstance(choice, dict) else None
+        message = message_in(choice, self.chat_template) if isinstance(choice, dict) else None
         if message is None:
             raise NoAnswer(f"expected a completion, got {body[:200]!r}", status_inside(reply))
         text, thought = text_of(message.get("content"))
@@ -301,15 +301,6 @@ class OpenAI:
         counted = isinstance(tokens, int) and not isinstance(tokens, bool) and 0 <= tokens < 2**31
         finish = None if finish is None else readable(str(finish))
         return Answer(readable(text), tokens if counted else None, finish)
-
-    def message(self, choice: dict) -> dict | None:
-        """The message in a choice, by whichever name it goes; empty where a filter left null. None if there is none."""
-        names = ("message", "delta", "text") if self.chat_template else ("text", "message", "delta")
-        message = next((choice[name] for name in names if choice.get(name) is not None), None)
-        if message is None:
-            return {} if choice.keys() & set(names) and isinstance(choice.get("finish_reason"), str) else None
-        message = message if isinstance(message, dict) else {"content": message}
-        return message if isinstance(message.get("content"), str | list | dict | None) else None
 
     def give_up(self, row: dict, error: Exception) -> None:
         """A problem that is not asked again in this run."""
@@ -429,6 +420,16 @@ def parsed(body: bytes) -> object:
         return json.loads(body, **number)
     except UnicodeDecodeError:
         return json.loads(body.decode(errors="replace"), **number)
+
+
+def message_in(choice: dict, chat: bool) -> dict | None:
+    """The message in a choice, by whichever name it goes; empty where a filter left null. None if there is none."""
+    names = ("message", "delta", "text") if chat else ("text", "message", "delta")
+    message = next((choice[name] for name in names if choice.get(name) is not None), None)
+    if message is None:
+        return {} if choice.keys() & set(names) and isinstance(choice.get("finish_reason"), str) else None
+    message = message if isinstance(message, dict) else {"content": message}
+    return message if isinstance(message.get("content"), str | list | dict | None) else None
 
 
 def status_inside(reply: object) -> int | None:
