@@ -11,13 +11,15 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from largek.common import InputError, read_jsonl
-from largek.models import prompt_ids
+from largek.models import prompt_ids, tokenized
 from largek.problems import Problem, prompt_of
 from largek.tasks import fill, is_file, read_entries
 from largek.thoughts import opening
 
 # what largek itself hands to a chat template
 OWN = ("messages", "add_generation_prompt", "continue_final_message", "tokenize", "conversation", "chat_template")
+
+QUESTION = "1 + 1"  # with which a chat template is tried
 
 
 class Asking(NamedTuple):
@@ -47,10 +49,14 @@ class Asking(NamedTuple):
         return "".join([*shots, prompt_of(row)])
 
     def ids(self, tokenizer, row: Problem, chat_template: bool) -> list[int]:
-        """The same as tokens."""
-        return prompt_ids(
-            tokenizer, self.messages(row) if chat_template else self.text(row), chat_template, **self.template
-        )
+        """The same as tokens. Raises InputError if there are none."""
+        asked = self.messages(row) if chat_template else self.text(row)
+        with tokenized(f"problem {row['id']}"):
+            ids = prompt_ids(tokenizer, asked, chat_template, **self.template)
+        if not ids:
+            what = "the chat template" if chat_template else "the tokenizer"
+            raise InputError(f"problem {row['id']}: {what} leaves nothing of it to ask")
+        return ids
 
     def settings(self) -> dict:
         """What a store keeps of it: nothing of what is as it always was."""
@@ -77,9 +83,9 @@ class Asking(NamedTuple):
         """A chat through the tokenizer's own template. Raises InputError if the template refuses a part of it, or
         leaves one out without a word."""
         source = tokenizer.chat_template
-        source = "\n".join(source.values()) if isinstance(source, dict) else source
+        source = "\n".join(map(str, source.values())) if isinstance(source, dict) else str(source)
         check_keywords(self.template, source, model)
-        messages = self.messages({"task": "", "problem": "1 + 1"})
+        messages = self.messages({"task": "", "problem": QUESTION})
         try:
             how = {"add_generation_prompt": True, "tokenize": False}
             text = tokenizer.apply_chat_template(messages, **how, **self.template)
@@ -90,6 +96,8 @@ class Asking(NamedTuple):
             raise InputError(f"{model}: its chat template refuses {what} ({' '.join(str(error).split())})") from None
         if self.system and self.system.strip() not in text:
             raise InputError(f"{model}: its chat template leaves out the system prompt; put it into --prompt")
+        if QUESTION not in text:
+            raise InputError(f"{model}: its chat template leaves out the question")
         return text
 
 

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Iterable
 
 from largek import __version__
-from largek.common import INTERRUPTED, InputError, exit_on_bad_input
+from largek.common import INTERRUPTED, InputError, exit_on_bad_input, one_line
 from largek.completion import SHELLS, PrintCompletion
 from largek.examples import ending
+from largek.outputs import refuse_outputs
 from largek.quick import quick_exit, without_pandas
 
 MOST = 2**31 - 1  # samples of a problem: their indices have 32 bits
@@ -34,16 +35,23 @@ def numbers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"expected whole numbers above 0 with commas, got {text!r}") from None
 
 
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
-
-
 def non_negative(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
-    return int(text)
+    if not text.isdecimal() or (number := int(text[:20])) > MOST:
+        raise argparse.ArgumentTypeError(f"expected a whole number below 2^31, got {text!r:.80}")
+    return number
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or not 1 <= (number := int(text[:20])) <= MOST:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0 and below 2^31, got {text!r:.80}")
+    return number
+
+
+def workers(text: str) -> int:
+    """Each is a process: a number beyond all machines is a typing error."""
+    if (number := positive(text)) > 10_000:
+        raise argparse.ArgumentTypeError(f"expected at most 10000, got {number}")
+    return number
 
 
 def share(text: str) -> float:
@@ -211,7 +219,7 @@ def parser() -> argparse.ArgumentParser:
     within = "run a module:function here, faster and without a limit of time, and not in worker processes"
     grade.add_argument("--in-process", action="store_true", help=within)
     number = "worker processes at a time (default: one for each CPU that this process may use)"
-    grade.add_argument("--workers", type=positive, metavar="N", help=number)
+    grade.add_argument("--workers", type=workers, metavar="N", help=number)
     made = "parquet file to make for each of SAMPLES (default: grades.parquet in the store)"
     grade.add_argument("--output", nargs="+", metavar="FILE", help=made)
 
@@ -303,20 +311,6 @@ def one_each(option: str, given: list[str] | None, of: str, those: list[str]) ->
     return given
 
 
-def refuse_output(path: str, option: str = "--output") -> None:
-    """Raises InputError where no file is to be made, before the work and not after it. A folder that is not there is
-    more often a typing error than a wish."""
-    folder = os.path.dirname(path) or "."
-    if os.path.isdir(path):
-        raise InputError(f"{option} {path}: expected a file, this is a folder")
-    if os.path.exists(path) and not os.path.isfile(path):  # it would be replaced by a file
-        raise InputError(f"{option} {path}: expected a file, this is a device or a pipe")
-    if not os.path.isdir(folder):
-        raise InputError(f"{option} {path}: there is no folder {folder}; make it first")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{option} {path}: nothing can be written in the folder {folder}")
-
-
 def for_each(what: str, work: Callable, arguments: Iterable[tuple]) -> None:
     """`work` with each of several arguments, whose first names it. One that fails keeps none of the others from being
     done; InputError says so at the end."""
@@ -327,7 +321,7 @@ def for_each(what: str, work: Callable, arguments: Iterable[tuple]) -> None:
         except InputError as error:
             if len(arguments) == 1:
                 raise
-            print(f"largek: error: {each[0]}: {error}", file=sys.stderr, flush=True)
+            print(f"largek: error: {one_line(f'{each[0]}: {error}')}", file=sys.stderr, flush=True)
             failed += 1
     if failed:
         raise InputError(f"{failed} of {len(arguments)} {what} failed, see above; the others are done")
@@ -335,6 +329,9 @@ def for_each(what: str, work: Callable, arguments: Iterable[tuple]) -> None:
 
 def command() -> None:
     """The program `largek`."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     with quick_exit():
         try:
             main()
@@ -353,11 +350,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     with exit_on_bad_input(f"largek {args.command}"):
-        given = getattr(args, "output", None)
-        for output in [given] if isinstance(given, str) else given or []:
-            refuse_output(output)
-        if getattr(args, "problems", None):
-            refuse_output(args.problems, "--problems")
+        refuse_outputs(args)
         if args.command in ("sample", "import", "grade"):
             without_pandas()
         if args.command == "demo":

@@ -47,8 +47,13 @@ def exit_on_bad_input(program: str) -> Iterator[None]:
 
 
 def _complain(program: str, message: object) -> int:
-    print(f"{program}: error: {message}", file=sys.stderr)
+    print(f"{program}: error: {one_line(message)}", file=sys.stderr)
     return 2
+
+
+def one_line(message: object) -> str:
+    """What is printed as one line stays one, whatever a name in it holds: ends of lines, or orders to a terminal."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(message))
 
 
 def quiet(so: bool) -> contextlib.AbstractContextManager:

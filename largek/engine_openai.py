@@ -13,7 +13,8 @@ What endpoints do, and what is done about it:
 
     busy or broken (408, 409, 425, 429, 5xx), cut off, or    asked again, `retries` times, later each time
     without an answer in it, such as a page or an error
-    a parameter is refused (400, 422)                        left out or renamed from then on, see `RENAMED`
+    a parameter is refused (400, 422)                        left out or renamed, see `RENAMED`; from then on if an
+                                                             answer comes of it, so not for an error of other meaning
     a problem is refused (400, 403, 413, 422), or asking     not asked again in this run; the others go on, and the run
     again has not helped                                     ends with an error that names it
     everything is refused (401, 402, 404, a used-up          nothing more is asked; what is in flight is waited for and
@@ -30,6 +31,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit, urlunsplit
 
 from largek.answers import before
@@ -119,6 +122,8 @@ class OpenAI:
         self.failed: dict[str, str] = {}  # why, by the problem's id
         self.fatal, self.in_a_row, self.answered, self.heard = None, set(), 0, 0
         self.not_kept: Exception | None = None
+        self.served = False  # whether an answer has come: then the parameters are not what is wrong with a request
+        self.waiting = 0.0  # until when nothing more is said of waiting
         with asyncio.Runner() as runner:
             self.came, self.stopping, tasks = asyncio.Queue(), asyncio.Event(), set()
             interruptible(runner.get_loop(), lambda: self.came.put_nowait(None))
@@ -155,32 +160,36 @@ class OpenAI:
     async def work(self, row: dict, index: int, settings: dict) -> None:
         """Ask for one answer, keep it, and put into the queue what came of it."""
         seed = derive_seed(settings["seed"], settings["name"], row["id"], index)
-        chunk = Chunk([row], [[index]], seed)
+        chunk, refused = Chunk([row], [[index]], seed), []
         try:
-            found = await self.ask(row, seed, settings)
+            found = await self.ask(row, seed, settings, refused)
         except Exception as error:  # whatever it is, the answers beside it are not lost by it
             found = error
         else:
             try:
                 self.keep(chunk, [found])
+                self.adapt(refused)
             except Exception as error:  # such as a full disk, which is not the endpoint's
                 self.not_kept = error
         self.came.put_nowait((asyncio.current_task(), chunk, found))
 
-    async def ask(self, row: dict, seed: int, settings: dict) -> Answer:
-        """The answer, after some tries if need be. Raises what the last of them ended in."""
+    async def ask(self, row: dict, seed: int, settings: dict, refused: list[str]) -> Answer:
+        """The answer, after some tries if need be, and in `refused` the parameters without which it came. Raises what
+        the last try ended in."""
         tries, heard = 0, self.heard
         begun = "" if self.chat_template else opening(self.asking.text(row))  # of a template nobody here knows
         while True:
-            options = self.options(seed, settings)
+            options = self.options(seed, settings, refused)
             try:
                 await self.turn()
                 answer = self.read(await self.post(row, options), settings.get("stop", ()))
                 self.in_a_row.clear()
+                self.served = True
                 return answer._replace(text=begun + answer.text)
             except Exception as error:
                 status = getattr(error, "status_code", None)
-                if status in OF_THE_PROBLEM and self.adapt(error, options):
+                if status in OF_THE_PROBLEM and (name := self.to_leave_out(error, options, row)):
+                    refused.append(name)
                     continue
                 if not may_help(error):
                     raise
@@ -192,6 +201,7 @@ class OpenAI:
                         self.stop(error)  # nobody has said anything since
                     raise
                 pause = max(asked_to_wait(error), min(LONGEST_PAUSE, 2**tries / 2) * random.uniform(0.75, 1))
+                self.say_waiting(pause, error)
                 tries += 1
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.stopping.wait(), pause)
@@ -224,55 +234,61 @@ class OpenAI:
         self.heard += 1
         return reply.http_response.content
 
-    def options(self, seed: int, settings: dict) -> dict:
-        """The parameters of a request, as far as the endpoint takes them."""
+    def options(self, seed: int, settings: dict, refused: Sequence[str] = ()) -> dict:
+        """The parameters of a request, as far as the endpoint takes them; `refused` are those that it may not take."""
         options = {"max_tokens": settings["max_tokens"], "temperature": settings["temperature"]}
         options |= {"top_p": settings["top_p"], "seed": seed % 2**31}
         options |= {key: settings[key] for key in PASSED_ON if key in settings}
         options |= {"chat_template_kwargs": self.asking.template} if self.asking.template else {}
         options |= self.extra_body
-        for name in self.info.get("refused", []):
+        for name in dict.fromkeys([*self.info.get("refused", []), *refused]):
             value, other = options.pop(name), RENAMED[name]
             options |= {other: value} if other else {}
         return options
 
-    def adapt(self, error: Exception, options: dict) -> bool:
-        """Whether a request with other parameters may be answered; then they are other from now on."""
-        name = refused_parameter(error, options)
-        if name is None:
-            return False
-        refused = self.info.setdefault("refused", [])
-        if name in refused:  # another request has found out while this one was under way
-            return True
-        if name not in RENAMED or (name in ("temperature", "top_p") and options[name] != 1):
+    def to_leave_out(self, error: Exception, options: dict, row: dict) -> str | None:
+        """The parameter without which a request may be answered that ended in an error, if it is one that can be left
+        out or renamed. One that cannot ends the run, if nothing has been answered yet."""
+        name = refused_parameter(error, options, [each["content"] for each in self.asking.messages(row)])
+        if name is None or (name in RENAMED and not (name in ("temperature", "top_p") and options[name] != 1)):
+            return name
+        if not self.served:
             hint = f": take --{name.replace('_', '-')} 1" if name in RENAMED else ""
             cap = ", without which answers have no cap" if name == RENAMED["max_tokens"] else ""
             self.stop(InputError(f"refuses the parameter {name} ({described(error)}){hint}{cap}"))
-            return False
-        refused.append(name)
-        instead = f"asked with {RENAMED[name]} instead" if RENAMED[name] else "asked without it"
-        print(f"{self.address}: refuses the parameter {name}, {instead}", flush=True)
-        return True
+        return None
+
+    def adapt(self, refused: list[str]) -> None:
+        """From now on ask without these parameters: without them an answer has come."""
+        known = self.info.setdefault("refused", []) if refused else []
+        for name in refused:
+            if name not in known:
+                known.append(name)
+                instead = f"asked with {RENAMED[name]} instead" if RENAMED[name] else "asked without it"
+                print(f"{self.address}: refuses the parameter {name}, {instead}", flush=True)
+
+    def say_waiting(self, pause: float, error: Exception) -> None:
+        """Say that nothing will come for a while, once for all requests that wait."""
+        now = time.monotonic()
+        if pause > LONGEST_PAUSE and now > self.waiting:
+            self.waiting = now + pause
+            print(f"{self.address}: asks to wait, asked again in {pause:.0f} s ({described(error)})", flush=True)
 
     def read(self, body: bytes, stop: Sequence[str] = ()) -> Answer:
         """The answer in a reply, up to a stop string. Raises NoAnswer if there is none."""
         try:
-            reply = json.loads(body)
+            reply = parsed(body)
         except (ValueError, RecursionError):
             raise NoAnswer(f"expected a completion, got {body[:200]!r}") from None
         choices = reply.get("choices") if isinstance(reply, dict) else None
         choice = choices[0] if isinstance(choices, list) and choices else None
         finish = choice.get("finish_reason") if isinstance(choice, dict) else None
-        message = choice.get("message") if isinstance(choice, dict) and self.chat_template else choice
-        if not isinstance(message, dict) and not (isinstance(choice, dict) and isinstance(finish, str)):
+        message = message_in(choice, self.chat_template) if isinstance(choice, dict) else None
+        if message is None:
             raise NoAnswer(f"expected a completion, got {body[:200]!r}", status_inside(reply))
-        message = message if isinstance(message, dict) else {}  # null where a filter left nothing
-        if self.chat_template:
-            text, thought = text_of(message.get("content"))
-            text = text or text_of(message.get("refusal"))[0]
-            thought = text_of(message.get("reasoning_content") or message.get("reasoning"))[0] or thought
-        else:
-            text, thought = text_of(message.get("text"))[0], ""
+        text, thought = text_of(message.get("content"))
+        text = text or text_of(message.get("refusal"))[0]
+        thought = text_of(message.get("reasoning_content") or message.get("reasoning"))[0] or thought
         if (cut := before(text, stop)) is not None:  # an endpoint may not know stop strings, or write them too
             text, finish = cut, "stop"
         if thought:  # one behind which nothing is said has not come to an end
@@ -356,19 +372,36 @@ def may_help(error: Exception) -> bool:
 
 
 def asked_to_wait(error: Exception) -> float:
-    """Seconds that a reply asks to wait for before the next request."""
+    """Seconds that a reply asks to wait for before the next request: a number, or the time of day until when."""
     try:
-        return min(10 * LONGEST_PAUSE, max(0.0, float(error.response.headers["retry-after"])))
-    except (AttributeError, KeyError, ValueError):
+        said = error.response.headers["retry-after"]
+    except (AttributeError, KeyError):
         return 0.0
+    try:
+        seconds = float(said)
+    except ValueError:
+        try:
+            until = parsedate_to_datetime(said)  # of a time without a zone it is that of Greenwich, as of all others
+            seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, OverflowError):
+            return 0.0
+    return min(10 * LONGEST_PAUSE, max(0.0, seconds))
 
 
-def refused_parameter(error: Exception, options: dict) -> str | None:
-    """The parameter of `options` that an error says is not taken, if that is what it says."""
+def refused_parameter(error: Exception, options: dict, asked: Sequence[str] = ()) -> str | None:
+    """The parameter of `options` that an error says is not taken, if that is what it says. What it repeats of the
+    request, and quotes of what was asked, are not the endpoint's words."""
     body, text = getattr(error, "body", None), words_of(error)
+    mistakable = [quoted for quoted in asked if any(name in quoted for name in options)]
+    for quoted in sorted(mistakable, key=len, reverse=True):
+        for form in (json.dumps(quoted)[1:-1], repr(quoted)[1:-1], quoted):
+            text = text.replace(form, "")
+    for name, value in options.items():
+        for form in (json.dumps({name: value})[1:-1], f"{name!r}: {value!r}"):
+            text = text.replace(form, "").replace(form.replace(": ", ":", 1), "")
     if not REFUSED.search(text):
         return None
-    if isinstance(body, dict) and body.get("param") in options:
+    if isinstance(body, dict) and isinstance(body.get("param"), str) and body["param"] in options:
         return body["param"]
     places = {name: re.search(rf"\b{re.escape(name)}\b", text) for name in options}
     named = {name: found.start() for name, found in places.items() if found}
@@ -378,6 +411,25 @@ def refused_parameter(error: Exception, options: dict) -> str | None:
 def words_of(error: Exception) -> str:
     """All that an endpoint says of an error, codes and names of parameters too."""
     return f"{error} {json.dumps(getattr(error, 'body', None), default=str)}"
+
+
+def parsed(body: bytes) -> object:
+    """The JSON in a reply. What is paid for is not lost by a number that nobody asked for, or by a wrong byte in it."""
+    number = {"parse_int": lambda digits: int(digits) if len(digits) < 20 else float(digits)}
+    try:
+        return json.loads(body, **number)
+    except UnicodeDecodeError:
+        return json.loads(body.decode(errors="replace"), **number)
+
+
+def message_in(choice: dict, chat: bool) -> dict | None:
+    """The message in a choice, by whichever name it goes; empty where a filter left null. None if there is none."""
+    names = ("message", "delta", "text") if chat else ("text", "message", "delta")
+    message = next((choice[name] for name in names if choice.get(name) is not None), None)
+    if message is None:
+        return {} if choice.keys() & set(names) and isinstance(choice.get("finish_reason"), str) else None
+    message = message if isinstance(message, dict) else {"content": message}
+    return message if isinstance(message.get("content"), str | list | dict | None) else None
 
 
 def status_inside(reply: object) -> int | None:
@@ -392,7 +444,7 @@ def text_of(content: object) -> tuple[str, str]:
     if isinstance(content, str):
         return content, ""
     text, thought = "", ""
-    for part in content if isinstance(content, list) else []:
+    for part in content if isinstance(content, list) else [content]:
         if isinstance(part, str):
             text += part
         elif isinstance(part, dict) and part.get("type") in ("thinking", "reasoning"):
@@ -405,7 +457,9 @@ def text_of(content: object) -> tuple[str, str]:
 
 def described(error: Exception) -> str:
     """An error in one line."""
-    words = " ".join(str(error).split())
+    words, body = " ".join(str(error).split()), getattr(error, "body", None)
+    if body and re.fullmatch(r"Error code: \d+", words):  # of an error whose words stand in no place that is known
+        words += f" - {' '.join((body if isinstance(body, str) else json.dumps(body)).split())}"
     cause = " ".join(str(error.__cause__ or "").split())
     name = "" if isinstance(error, InputError) else f"{type(error).__name__} "
     text = f"{name}({words}{': ' + cause if cause and cause not in words else ''})" if name else words

@@ -12,6 +12,7 @@ from largek.chunks import Answer, Chunk
 from largek.decode import Decoder
 from largek.models import (
     check_length,
+    check_tokens,
     decide_chat_template,
     device,
     end_ids,
@@ -37,25 +38,26 @@ class Transformers:
         self.dtype = number_format(model, on_cpu=device() == "cpu")
 
     def sampler(self, settings: dict):
-        """What samples this model, and the number of positions that it has."""
+        """What samples this model, and the model's config."""
         other = GENERATE & settings.keys()
         network, decodes = (load_network(self.model), False) if other else load_for_decoder(self.model)
-        limit = getattr(network.config, "max_position_embeddings", None)
         if decodes:
-            return Decoder(network), limit
+            return Decoder(network), network.config
         from largek.generate import Generator  # imports seconds' worth of transformers
 
-        return Generator(network, self.tokenizer.pad_token_id), limit
+        return Generator(network, self.tokenizer.pad_token_id), network.config
 
     def sample(self, chunks: list[Chunk], settings: dict, batch_size: int) -> Iterator[tuple[Chunk, list[Answer]]]:
         """Each chunk with its answers, in order. A chunk holds at most about `batch_size` answers."""
         with without_collector():
-            sampler, limit = self.sampler(settings)
+            sampler, config = self.sampler(settings)
+        limit, vocabulary = (getattr(config, name, None) for name in ("max_position_embeddings", "vocab_size"))
         prompts, begun = {}, {}  # tokens, and the tag of a thought, by the problem's id; a problem is in many chunks
         for row in {row["id"]: row for chunk in chunks for row in chunk.rows}.values():
             prompts[row["id"]] = self.asking.ids(self.tokenizer, row, self.chat_template)
             begun[row["id"]] = self.begun if self.chat_template else opening(self.asking.text(row))
             check_length(prompts[row["id"]], row, settings["max_tokens"], limit)
+            check_tokens(prompts[row["id"]], f"problem {row['id']}", vocabulary)
         how = {key: settings[key] for key in ("max_tokens", "temperature", "top_p")}
         reader = Reader(self.tokenizer, settings.get("stop", ()))
         how |= {key: settings[key] for key in GENERATE - {"stop"} if key in settings}

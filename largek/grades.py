@@ -13,6 +13,7 @@ from largek.checksums import LOG, as_written, read_log
 from largek.common import InputError, damaged
 from largek.formats import refuse_newer
 from largek.store import asked, digest_of_problems, number_of_records, read_problems
+from largek.verify import OUTCOMES
 
 COUNT_COLUMNS = ["model", "task", "split", "problem"]
 Asked = dict[tuple[str, str, str], int]  # answers asked for, by model, task and split
@@ -31,6 +32,9 @@ def read_grades(path: str, columns: list[str] | None = None, max_tokens: int | N
         frame = table.to_pandas()
     except (OSError, pyarrow.ArrowException, ValueError) as error:
         raise unreadable(path, error) from None
+    found = table["outcome"].unique().to_pylist() if "outcome" in frame else []
+    if strange := set(found) - {*OUTCOMES}:  # would count as wrong
+        raise unreadable(path, ValueError(f"the outcome {min(map(str, strange))!r}"))
     missing = [name for name in ([] if columns else [*COUNT_COLUMNS, "sample", "outcome"]) if name not in frame]
     if missing:
         raise InputError(f"{path}: expected the column {missing[0]!r}, found {', '.join(frame.columns)}")
@@ -122,7 +126,8 @@ UNKNOWN = {
 
 def unknown(path: str) -> list[str]:
     """What nobody knows of imported answers, as far as something follows from it: keys of UNKNOWN."""
-    return [name for name in UNKNOWN if name in read_settings(path).get("unknown", [])]
+    there = read_settings(path).get("unknown", [])
+    return [name for name in UNKNOWN if name in there]
 
 
 def lacking(path: str) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from largek.common import InputError, Progress, extra, read_jsonl, write_json
 from largek.formats import made_by
-from largek.models import decide_chat_template, load_for_decoder, read_tokenizer
+from largek.models import check_tokens, decide_chat_template, load_for_decoder, read_tokenizer, tokenized
 from largek.problems import Example, as_example, prompt_of
 from largek.quick import without_collector
 from largek.tasks import fill
@@ -46,14 +46,19 @@ def run(
     found = {"model": name, "losses": dict.fromkeys(sets)} | made_by()
     if not (Path(model) / "failed.json").exists():
         with without_collector():
-            network, tokenizer, limit = load(model)
+            network, tokenizer, config = load(model)
             chat_template = decide_chat_template(tokenizer, model, chat_template)
+        limit, vocabulary = (getattr(config, key, None) for key in ("max_position_embeddings", "vocab_size"))
         progress, done, start = Progress(name, sum(map(len, sets.values())), "examples"), 0, time.monotonic()
         for path, (key, rows) in zip(examples, sets.items()):
-            encoded = [encode(tokenizer, row, chat_template, prompt) for row in rows]
-            for number, (_, ids) in enumerate(encoded, 1):
+            encoded = []
+            for number, row in enumerate(rows, 1):
+                with tokenized(f"{path}, example {number}"):
+                    encoded.append(encode(tokenizer, row, chat_template, prompt))
+                ids = encoded[-1][1]
                 if limit and len(ids) > limit:
                     raise InputError(f"{path}, example {number}: {len(ids)} tokens are more than the model's {limit}")
+                check_tokens(ids, f"{path}, example {number}", vocabulary)
             try:
                 found["losses"][key] = measure(network, encoded, batch_size, progress, done)
             except InputError as error:
@@ -75,7 +80,7 @@ def read_examples(path: str) -> list[Example]:
 
 
 def load(model: str):
-    """(network, tokenizer, how many positions it has): a `largek.decode.Decoder` where it computes the architecture,
+    """(network, tokenizer, the model's config): a `largek.decode.Decoder` where it computes the architecture,
     else a transformers model."""
     try:
         from largek.decode import Decoder
@@ -83,8 +88,7 @@ def load(model: str):
         raise InputError(f"{error}; {extra('transformers')}") from None
     tokenizer = read_tokenizer(model)
     network, decodes = load_for_decoder(model)
-    limit = getattr(network.config, "max_position_embeddings", None)
-    return Decoder(network) if decodes else network, tokenizer, limit
+    return Decoder(network) if decodes else network, tokenizer, network.config
 
 
 def encode(tokenizer, row: Example, chat_template: bool, prompt: str | None = None) -> tuple[int, list[int]]:

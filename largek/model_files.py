@@ -1,12 +1,19 @@
 """What lies in a model folder, and what is wrong with it: no model is loaded here."""
 
+import contextlib
 import json
+import math
 from pathlib import Path
 
 from largek.common import InputError, digest
 
 # the files that a model and its tokenizer are loaded from
 LOADED = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja", "*.gguf")
+
+# what config.json calls sizes, each a whole number
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+SIZES += ("num_key_value_heads", "head_dim", "max_position_embeddings")
+MOST_LAYERS = 10_000  # of any model; as many as a typing error says would be made before it is noticed
 
 
 def content(model: str) -> str:
@@ -26,12 +33,43 @@ def read_json(path: Path) -> dict:
     return value
 
 
+def refuse_numbers(model: object, config: dict) -> None:
+    """Raises InputError if config.json says of a size that it is no number, or none that a model can have: loading or
+    computing would end somewhere inside. Null and lists are for the architecture to know."""
+    rope = config.get("rope_parameters")
+    found = config | (rope if isinstance(rope, dict) else {})
+    for name in SIZES:
+        value, most = found.get(name), MOST_LAYERS if name == "num_hidden_layers" else 2**40
+        if value is not None and type(value) is not list and not (type(value) is int and 1 <= value <= most):
+            raise InputError(f"{model}/config.json, {name}: expected a number from 1 to {most}, got {value!r:.80}")
+    for name in ("rms_norm_eps", "rope_theta"):
+        value = found.get(name, 1)
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise InputError(f"{model}/config.json, {name}: expected a number above 0, got {value!r:.80}")
+
+
 def refuse_adapter(folder: Path) -> None:
     """Raises InputError for a folder of an adapter: transformers would put it onto whatever it names as its base."""
     path = folder / "adapter_config.json"
     if path.exists():
         base = read_json(path).get("base_model_name_or_path")
         raise InputError(f"{folder}: an adapter of {base}; merge it into that first (merge_and_unload of peft)")
+
+
+def refuse_integers(folder: Path) -> None:
+    """Raises InputError if weights are whole numbers and config.json does not say how they are to be read. What is not
+    called a weight may be whole, such as positions. A file that cannot be read is for whoever loads it."""
+    from safetensors import safe_open
+
+    if "quantization_config" in read_json(folder / "config.json"):
+        return
+    for path in sorted(folder.glob("*.safetensors")):
+        kinds = {}
+        with contextlib.suppress(Exception), safe_open(path, "numpy") as file:
+            names = [*file.keys()]
+            kinds = {name: file.get_slice(name).get_dtype() for name in names if name.endswith("weight")}
+        if whole := [name for name, kind in kinds.items() if kind.startswith(("I", "U", "BOOL"))]:
+            raise InputError(f"{path}: the tensor {whole[0]!r} holds {kinds[whole[0]]}, expected decimal numbers")
 
 
 def refuse_missing(model: str, missing: set[str], unexpected: set[str], expected: int) -> None:

@@ -4,11 +4,12 @@ import contextlib
 import os
 import subprocess
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from largek.common import InputError, extra
-from largek.model_files import cannot_load, read_json, refuse_adapter, refuse_missing
+from largek.model_files import cannot_load, read_json, refuse_adapter, refuse_integers, refuse_missing, refuse_numbers
 from largek.quick_models import FAST, PlainTokenizer, load_weights, plain_tokenizer, shapes
 
 
@@ -119,6 +120,9 @@ def pretrained(model: str, **options):
     from transformers.utils import logging
 
     refuse_adapter(Path(model))
+    if (settings := Path(model) / "config.json").is_file():
+        refuse_numbers(model, read_json(settings))
+        refuse_integers(Path(model))
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # a table of what is missing, which is an error here
     try:
@@ -209,3 +213,23 @@ def check_length(ids: list[int], row: dict, max_tokens: int, limit: int | None) 
         raise InputError(
             f"problem {row['id']}: {len(ids)} tokens and --max-tokens {max_tokens} are more than the model's {limit}"
         )
+
+
+@contextlib.contextmanager
+def tokenized(where: str) -> Iterator[None]:
+    """Where a text is put to tokens: what a tokenizer cannot do with it is an InputError. The package has no errors of
+    its own."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{where}: the tokenizer cannot read it ({reason:.200})") from None
+
+
+def check_tokens(ids: list[int], where: str, vocabulary: int | None) -> None:
+    """Raises InputError if a text has tokens that the model does not know, as with another model's tokenizer."""
+    if vocabulary and ids and max(ids) >= vocabulary:
+        what = f"the tokenizer makes the token {max(ids)} of it, and the model knows {vocabulary}"
+        raise InputError(f"{where}: {what}; is it another model's tokenizer?")

@@ -37,9 +37,9 @@ def as_problem(row: dict, where: str) -> Problem:
     field."""
     need_fields(row, ("id", "task", "split", "problem", "answer"), where)
     need_texts(row, ("id", "problem", "task", "split", "prompt"), where)
+    need_names(row, where)
     need_answer(row["answer"], where)
-    if not isinstance(row.get("verifier"), str | None):
-        raise InputError(f"{where}, verifier: expected the name of one, got {row['verifier']!r:.80}")
+    need_verifier(row, where)
     return cast(Problem, row)
 
 
@@ -47,10 +47,12 @@ def as_stored(row: dict, where: str) -> Problem:
     """The row as a problem of a store: it has a number of `samples`. Imports may lack a right answer, and what was
     asked. Raises InputError."""
     need_fields(row, ("id", "task", "split", "problem", "answer", "samples"), where)
-    for field in ("id", "task", "split", "problem"):
-        if not isinstance(row[field], str):
+    for field in ("id", "task", "split", "problem", "prompt"):
+        if not isinstance(row.get(field, ""), str):
             raise InputError(f"{where}, {field}: expected text, got {row[field]!r:.80}")
-    if type(row["samples"]) is not int or row["samples"] < 0:
+    need_names(row, where)
+    need_verifier(row, where)
+    if type(row["samples"]) is not int or not 0 <= row["samples"] < 2**31:
         raise InputError(f"{where}, samples: expected a number of answers, got {row['samples']!r:.80}")
     return cast(Problem, row)
 
@@ -77,6 +79,18 @@ def need_texts(row: dict, fields: tuple[str, ...], where: str) -> None:
     for field in fields:
         if field in row and not (isinstance(row[field], str) and row[field].strip()):
             raise InputError(f"{where}, {field}: expected text, got {row[field]!r:.80}")
+
+
+def need_names(row: dict, where: str) -> None:
+    """Raises InputError if a name ends in what arrays of texts do not keep, so that two names would be one."""
+    for field in ("id", "task", "split"):
+        if "\0" in row[field]:
+            raise InputError(f"{where}, {field}: expected text without NUL, got {row[field]!r:.80}")
+
+
+def need_verifier(row: dict, where: str) -> None:
+    if not isinstance(row.get("verifier"), str | None):
+        raise InputError(f"{where}, verifier: expected the name of one, got {row['verifier']!r:.80}")
 
 
 def need_answer(answer: object, where: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from largek.common import InputError
-from largek.model_files import cannot_load, read_json, refuse_adapter
+from largek.model_files import SIZES, cannot_load, read_json, refuse_adapter, refuse_integers, refuse_numbers
 from largek.quick import may_use_gpu
 
 # what must stand in a Llama model's config.json for `load_weights`: no default is guessed
@@ -35,13 +35,20 @@ def load_weights(model: str) -> SimpleNamespace | None:
     config = read_json(folder / "config.json")
     if not config.keys() >= NEEDED or config["dtype"] != "float32":
         return None
+    refuse_numbers(model, config)
+    rope = config["rope_parameters"]
+    if any(type(config[name]) is not int for name in SIZES) or not isinstance(rope, dict) or "rope_theta" not in rope:
+        return None
     from safetensors.torch import load_file
 
     refuse_adapter(folder)
+    refuse_integers(folder)
     try:
         weights = load_file(folder / "model.safetensors")
     except Exception as error:  # of a file that is cut or empty
         raise InputError(cannot_load(folder / "model.safetensors", error)) from None
+    if any(str(tensor.dtype) != "torch.float32" for tensor in weights.values()):
+        return None
     return SimpleNamespace(config=SimpleNamespace(**config), state_dict=lambda: weights)
 
 
@@ -107,8 +114,12 @@ def plain_tokenizer(model: str) -> PlainTokenizer | None:
         named = [settings[name] for name in SPECIAL if settings.get(name) is not None]
         size = len(rules["model"]["vocab"]) + len(rules["added_tokens"])
         bare = not rules["truncation"] and not rules["padding"] and size <= REPAIRED
+        bare = bare and all(token in plain for token in named)
     except (KeyError, TypeError, AttributeError):  # of another form
         return None
-    if not bare or not all(token in plain for token in named):
+    if not bare:
         return None
-    return PlainTokenizer(folder / "tokenizer.json", settings)
+    try:
+        return PlainTokenizer(folder / "tokenizer.json", settings)
+    except Exception:  # the package has no other: a byte order mark, numbers of tokens below 0
+        return None

@@ -335,7 +335,10 @@ def of_stores(
     frame, _ = read_all(stores)
     if samples:
         frame = frame[frame["sample"] < samples]
-    names = [frame_of["model"].iloc[0] for frame_of in (read_grades(store, ["model"]) for store in stores)]
+    models = [read_grades(store, ["model"])["model"] for store in stores]
+    if empty := [store for store, found in zip(stores, models) if found.empty]:
+        raise InputError(f"{empty[0]}: expected at least one answer")
+    names = [found.iloc[0] for found in models]
     losses = {name: loss for name, store in zip(names, stores) if (loss := stored_loss(Path(store, "loss.json")))}
     return count(frame), losses, frame[["model", "tokens"]]
 

@@ -109,19 +109,21 @@ def read_entries(tasks_file: str | None) -> dict[str, dict]:
             found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates that are none, and brackets in brackets
+        except OSError:
+            raise
+        except Exception as error:  # of any kind, where a tag or a date is none, and of brackets in brackets
             raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
         if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
             raise InputError(f"{path}: expected names of tasks, each with its keys")
         for name, entry in found.items():
-            unknown = sorted(entry.keys() - ENTRY.keys())
+            unknown = sorted(map(str, entry.keys() - ENTRY.keys()))
             if unknown:
                 raise InputError(f"{path}, {name}: unknown key {unknown[0]!r}; known are {', '.join(ENTRY)}")
             if len([key for key in SOURCES if key in entry]) != 1:
                 raise InputError(f"{path}, {name}: expected exactly one of {', '.join(SOURCES)}")
             for key, value in entry.items():
                 kind, expected = TYPES.get(key, (str, "text"))
-                if type(value) is not kind and not (value is None and key in NULL):
+                if (type(value) is not kind and not (value is None and key in NULL)) or "\0" in str(value):
                     raise InputError(f"{path}, {name}, {key}: expected {expected}, got {value!r:.80}")
             if "{problem}" not in entry.get("prompt", "{problem}"):
                 raise InputError(f"{path}, {name}: expected {{problem}} in prompt, got {entry['prompt']!r}")

@@ -18,6 +18,10 @@ FINISHES = {"null": None, "filter": "content_filter", "abort": "abort", "max": "
 ERRORS: dict[str, tuple[int, object]] = {
     "400": (400, TOO_LONG),
     "401": (401, {"error": {"message": "no such key"}}),
+    "401 list": (401, [{"error": {"message": "no such key"}}]),
+    "401 words": (401, {"error": "no such key"}),
+    "401 page": (401, b"<p>not here</p>"),
+    "odd param": (400, {"error": {"message": "unsupported", "param": ["seed"]}}),
     "404": (404, {"error": {"message": "no such model"}}),
     "422": (422, {"detail": [{"loc": ["body", "messages"], "msg": "Field required"}]}),
     "429": (429, {"error": {"message": "slower, please", "code": "rate_limit_exceeded"}}),
@@ -26,6 +30,7 @@ ERRORS: dict[str, tuple[int, object]] = {
     "503": (503, b"busy"),
     "null choices": (200, {"id": None, "choices": None, "error": {"message": "Provider returned error", "code": 429}}),
     "no choices": (200, {"id": "x", "choices": []}),
+    "no message": (200, {"id": "x", "choices": [{"index": 0, "finish_reason": "stop"}]}),
     "null choice": (200, {"id": "x", "choices": [None]}),
     "error inside": (200, {"error": {"message": "upstream", "code": 502}}),
     "refusal inside": (200, TOO_LONG),
@@ -49,8 +54,23 @@ REFUSALS: dict[str, Callable[[str], tuple[int, object]]] = {  # of one parameter
     "words": lambda name: (400, {"message": f"unrecognized request argument supplied: {name}"}),
     "short": lambda name: (422, {"error": {"message": f"extra fields not permitted: {name}"}}),
 }  # fmt: skip
+ECHOES: dict[str, Callable[[dict], tuple[int, object]]] = {  # refusals of a problem that repeat what was asked
+    "quote": lambda body: (400, {"error": {"message": f"Unsupported content: {asked(body)!r}"}}),
+    "long quote": lambda body: (400, {"error": {"message": f"Unsupported content: {asked(body)[:-9]}..."}}),
+    "echo": lambda body: (422, {"detail": [{"loc": ["body", "messages"], "msg": "unknown role", "input": body}]}),
+    "echo in words": lambda body: (400, {"message": f"unknown role in {body}"}),
+}
+SHAPES = ("delta", "text alone", "message is text")  # of a choice, other than what was asked for
+SPOILED = {  # bytes of a good reply, and what is sent in their place
+    "latin-1": ("\ufffd".encode(), b"\xe9"),
+    "huge number": (b'"created": 1', b'"created": ' + b"1" * 5000),
+}
 BEHAVIOURS = [*ERRORS, *FINISHES, "cut", "reset", "parts", "thinking", "surrogate", "half pairs", "null message"]
-BEHAVIOURS += ["null content", "huge usage", "no usage", "odd usage", "slow"]
+BEHAVIOURS += ["null content", "huge usage", "no usage", "odd usage", "slow", *SHAPES, *SPOILED]
+
+
+def asked(body: dict) -> str:
+    return body["messages"][-1]["content"] if "messages" in body else body["prompt"]
 
 
 class Endpoint(ThreadingHTTPServer):
@@ -104,10 +124,13 @@ class Handler(BaseHTTPRequestHandler):
             self.send(*(REFUSALS[style](name) if name in body else (200, self.answer(number, body, "good")[1])))
         elif behaviour in ERRORS:
             self.send(*ERRORS[behaviour])
+        elif behaviour in ECHOES:
+            self.send(*ECHOES[behaviour](body))
         else:
             text, reply = self.answer(number, body, behaviour)
-            if behaviour == "slow":
-                time.sleep(0.3)
+            time.sleep({"slow": 0.3, "stuck": 12}.get(behaviour, 0))
+            if behaviour in SPOILED:
+                reply = json.dumps(reply, ensure_ascii=False).encode().replace(*SPOILED[behaviour])
             if self.send(200, reply, cut=behaviour == "cut"):
                 self.server.delivered[text] = time.monotonic()
 
@@ -121,6 +144,8 @@ class Handler(BaseHTTPRequestHandler):
             thought = {"type": "thinking", "thinking": [{"type": "text", "text": "4 it is"}]}
             message["content"] = [thought, {"type": "text", "text": text}]
             text = f"<think>4 it is</think>{text}"
+        elif behaviour == "latin-1":
+            text = message["content"] = f"\ufffd{text}"
         elif behaviour == "surrogate":
             text, message["content"] = f"\ufffd{text}", f"\ud83d{text}"
         elif behaviour == "half pairs":
@@ -131,6 +156,9 @@ class Handler(BaseHTTPRequestHandler):
             text, choice = "", choice | {"message": None, "text": None, "finish_reason": "content_filter"}
         elif behaviour == "null content":
             text, choice = "", choice | {"message": {"role": "assistant", "content": None}, "text": None}
+        elif behaviour in SHAPES:
+            said = {"delta": {"delta": message}, "text alone": {"text": text}, "message is text": {"message": text}}
+            choice = {"index": 0, "finish_reason": "stop", **said[behaviour]}
         usage = {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}
         usage = {"huge usage": usage | {"completion_tokens": 2**33}, "no usage": None}.get(behaviour, usage)
         usage = [7] if behaviour == "odd usage" else usage

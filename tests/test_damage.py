@@ -15,7 +15,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from test_store import HOW, problems, sample_into
 
-from largek import compare, grade, grades, passk, report
+from largek import compare, grade, grades, passk, rank, report
 from largek.checksums import as_written, listed_file, read_log
 from largek.common import DamagedStore, InputError
 from largek.grades import read_grades, stale
@@ -326,6 +326,43 @@ def test_a_file_that_cannot_be_read_is_not_said_to_be_damaged(whole, tmp_path, f
     with pytest.raises((OSError, InputError), match="Is a directory") as error:
         read(str(folder))
     assert not isinstance(error.value, DamagedStore) and str(folder / file) in str(error.value)
+
+
+@pytest.mark.parametrize("outcome", ["great", None])
+@pytest.mark.parametrize("where", ["store", "file"])
+def test_an_outcome_that_is_none_is_named(whole, tmp_path, outcome, where):
+    """It would count as wrong."""
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    table = pq.read_table(folder / "grades.parquet")
+    place = table.schema.names.index("outcome")
+    table = table.set_column(place, table.schema.field(place), [[outcome, *table["outcome"].to_pylist()[1:]]])
+    pq.write_table(table, folder / "grades.parquet")
+    (folder / "checksums.log").unlink()
+    path, remedy = (folder, "run: largek grade") if where == "store" else (folder / "grades.parquet", "expected grades")
+    with pytest.raises(InputError, match=f"the outcome '{outcome}'") as error:
+        read_grades(str(path))
+    assert remedy in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "field, value", [("verifier", 7), ("prompt", 7), ("id", "t0\0"), ("task", 7), ("samples", 10**400)]
+)
+def test_a_stored_problem_of_another_form_is_named(whole, tmp_path, field, value):
+    folder = Path(shutil.copytree(whole, tmp_path / "store"))
+    first, *rest = read_problems(folder)
+    (folder / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [first | {field: value}, *rest]))
+    (folder / "checksums.log").unlink()
+    with pytest.raises(DamagedStore, match=rf"problems.jsonl, line 1, {field}: expected .*; remove the file"):
+        grade.run(str(folder))
+
+
+def test_stores_without_grades_are_named_by_rank(whole, tmp_path):
+    stores = [str(shutil.copytree(whole, tmp_path / name)) for name in "ab"]
+    table = pq.read_table(Path(stores[1], "grades.parquet"))
+    pq.write_table(table.slice(0, 0), Path(stores[1], "grades.parquet"))
+    Path(stores[1], "checksums.log").unlink()
+    with pytest.raises(InputError, match="/b: expected at least one answer"):
+        rank.of_stores(stores, None, None)
 
 
 def test_a_store_that_is_given_twice_is_named(whole, tmp_path):

@@ -10,22 +10,25 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from email.utils import formatdate
 from pathlib import Path
 
+import httpx2
+import openai
 import pytest
 from conftest import BIN, LONG, ROOT, run
-from endpoint import BEHAVIOURS, ERRORS, Endpoint
+from endpoint import BEHAVIOURS, ECHOES, ERRORS, Endpoint, asked
 from reading import texts_read
 
 from largek import grade, sample
 from largek.common import DamagedStore, InputError, write_jsonl
-from largek.engine_openai import read_url, text_of
+from largek.engine_openai import asked_to_wait, read_url, text_of
 from largek.store import read_samples
 
 QUICK = {"engine": "openai", "chat_template": True, "name": "m", "retries": 1, "batch_size": 4}
 HELPED = ["429", "500", "503", "null choices", "no choices", "null choice", "error inside", "page", "half of JSON"]
-HELPED += ["a number", "nothing", "no UTF-8", "deep", "cut", "reset"]
-REFUSED = ["400", "401", "404", "422", "quota", "refusal inside"]
+HELPED += ["no message", "a number", "nothing", "no UTF-8", "deep", "cut", "reset"]
+REFUSED = ["400", "401", "401 list", "401 words", "401 page", "odd param", "404", "422", "quota", "refusal inside"]
 
 
 @pytest.fixture(autouse=True)
@@ -122,6 +125,63 @@ def test_a_parameter_that_decides_answers_is_not_left_out(task, tmp_path, refuse
     assert len(endpoint.bodies) <= 12
 
 
+@pytest.mark.parametrize("behaviour", ECHOES)
+@pytest.mark.parametrize("chat", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+def test_an_error_that_repeats_the_request_changes_no_parameter(tmp_path, capsys, behaviour, chat, first):
+    """Whether the problem that is refused is asked first, or others have been answered before."""
+    rows = [{"id": name, "problem": f"At which temperature does the {name} seed stop?"} for name in "abcdef"]
+    rows = [row | {"answer": "4"} for row in (rows if first else rows[::-1])]
+    write_jsonl(tmp_path / "t.jsonl", rows)
+
+    def one(number: int, body: dict) -> str:
+        return behaviour if "the a seed" in asked(body) else "good" if first else "slow"
+
+    way = {"chat_template": chat, "temperature": 0.6 if behaviour in ("quote", "echo") else 1, "batch_size": 1}
+    with Endpoint(one) as endpoint, pytest.raises(InputError, match="problem 'a' failed"):
+        ask(endpoint, str(tmp_path / "t.jsonl"), tmp_path / "s", samples=2, **way)
+    assert "refuses the parameter" not in capsys.readouterr().out
+    assert "refused" not in settings_of(tmp_path / "s")["info"]
+    assert {"temperature", "seed", "max_tokens", "top_p"} <= endpoint.bodies[4 if first else 0].keys()
+    assert len(read_samples(tmp_path / "s")) == 10
+
+
+def test_a_parameter_that_is_refused_by_an_odd_name_is_no_parameter(task, tmp_path):
+    with Endpoint(lambda number, body: "odd param") as endpoint, pytest.raises(InputError, match="problem 'a' and 5"):
+        ask(endpoint, task, tmp_path / "s")
+
+
+@pytest.mark.parametrize("behaviour, said", [("list", "no such key"), ("words", "no such key"), ("page", "not here")])
+def test_what_an_error_says_is_said(task, tmp_path, behaviour, said):
+    with Endpoint(lambda number, body: f"401 {behaviour}") as endpoint, pytest.raises(InputError, match=said):
+        ask(endpoint, task, tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    "said, low, high",
+    [
+        ("7", 7, 7),
+        ("-7", 0, 0),
+        ("nan", 0, 0),
+        ("inf", 300, 300),
+        ("9" * 400, 300, 300),
+        ("", 0, 0),
+        ("soon", 0, 0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        ("Wed, 21 Oct 2015 07:28:00", 0, 0),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", 0, 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 300, 300),
+        (None, 150, 250),  # the time of day in 250 seconds
+    ],
+)
+def test_how_long_an_endpoint_asks_to_wait(monkeypatch, said, low, high):
+    monkeypatch.undo()  # of the pauses that are none
+    said = formatdate(time.time() + 250, usegmt=True) if said is None else said
+    reply = httpx2.Response(429, headers={"Retry-After": said}, request=httpx2.Request("POST", "http://127.0.0.1"))
+    error = openai.RateLimitError("slower", response=reply, body=None)
+    assert low <= asked_to_wait(error) <= high
+
+
 @pytest.mark.parametrize("behaviour", ["400", "403 inside", "500", "page"])
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 def test_one_bad_problem_is_named_and_the_others_go_on(task, tmp_path, behaviour, batch_size):
@@ -212,11 +272,11 @@ def wait_until(what, seconds: float = LONG) -> None:
 
 def test_an_answer_that_takes_too_long_is_given_up(task, tmp_path):
     def one(number: int, body: dict) -> str:
-        return "slow" if body["messages"][0]["content"].endswith("c") else "good"
+        return "stuck" if body["messages"][0]["content"].endswith("c") else "good"
 
-    late = pytest.raises(InputError, match=r"problem 'c' failed, TimeoutError \(no answer within 0.1 s\)")
+    late = pytest.raises(InputError, match=r"problem 'c' failed, TimeoutError \(no answer within 4 s\)")
     with Endpoint(one) as endpoint, late:
-        ask(endpoint, task, tmp_path / "s", timeout=0.1, retries=5)
+        ask(endpoint, task, tmp_path / "s", timeout=4, retries=5)
     assert len(read_samples(tmp_path / "s")) == 25
 
 
@@ -363,7 +423,7 @@ def test_one_model_of_several_fails_and_the_others_are_done(task, tmp_path):
         (["a", {"type": "text", "text": "b"}, None, {"type": "image"}], ("ab", "")),
         ([{"type": "output_text", "text": "a"}, {"type": "reasoning", "text": "b"}], ("a", "b")),
         ([{"type": "refusal", "refusal": "no"}], ("no", "")),
-        ({"text": "a"}, ("", "")),
+        ({"text": "a"}, ("a", "")),
     ],
 )
 def test_contents_in_parts(content, expected):

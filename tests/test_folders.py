@@ -1,6 +1,7 @@
 """Model folders and files of problems that are not as they should be: one line each, and never random weights."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def task(tmp_path) -> str:
     return str(tmp_path / "t.jsonl")
 
 
-def everywhere(folder: Path, task: str, tmp_path: Path) -> list[str]:
+def everywhere(folder: Path, task: str, tmp_path: Path, training: bool = True) -> list[str]:
     """What sampling, loss and training say of a folder."""
     from quagmires.weights import load_for_training
 
@@ -64,12 +65,12 @@ def everywhere(folder: Path, task: str, tmp_path: Path) -> list[str]:
     for work in (
         lambda: sample.run(str(folder), [task], range(2), store=str(tmp_path / "s"), name="m", max_tokens=9),
         lambda: loss.run(str(folder), [task], str(tmp_path / "loss.json")),
-        lambda: load_for_training(str(folder)),
+        *([lambda: load_for_training(str(folder))] if training else []),
     ):
         with pytest.raises(InputError) as error:
             work()
         said.append(str(error.value))
-        assert "\n" not in said[-1] and str(folder) in said[-1]
+        assert "\n" not in said[-1] and (str(folder) in said[-1] or not training)
     assert not (tmp_path / "loss.json").exists() and not list(tmp_path.glob("s/samples/*"))
     return said
 
@@ -95,6 +96,25 @@ def test_weights_of_another_shape_are_named(folder, task, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 30}))
     assert all("mlp" in said or "mismatch" in said for said in everywhere(folder, task, tmp_path))
+
+
+def test_weights_that_are_whole_numbers_are_named(folder, task, tmp_path):
+    change_weights(folder, lambda weights: weights | {"model.norm.weight": weights["model.norm.weight"].int()})
+    for said in everywhere(folder, task, tmp_path):
+        assert "model.safetensors: the tensor 'model.norm.weight' holds I32, expected decimal numbers" in said
+
+
+def test_weights_of_another_format_than_the_config_says_are_read_as_that(folders, task, tmp_path):
+    """As transformers reads them, and not half in one format and half in the other."""
+    from safetensors.torch import load_file
+
+    from largek.models import load_for_decoder
+
+    folder = Path(shutil.copytree(folders["float32"], tmp_path / "model"))
+    change_weights(folder, lambda weights: {name: each.bfloat16() for name, each in weights.items()})
+    network, _ = load_for_decoder(str(folder))
+    there, read = load_file(folder / "model.safetensors"), network.state_dict()
+    assert all(read[name].dtype.itemsize == 4 and read[name].equal(each.float()) for name, each in there.items())
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.0, 0.001])
@@ -127,6 +147,77 @@ def test_odd_files_of_a_folder_are_one_line_or_harmless(folder, file, content):
         assert "\n" not in str(error) and str(folder) in str(error)
     else:
         assert content == b'{"a": 1}' and file in ("generation_config.json", "tokenizer_config.json")
+
+
+def test_the_tokenizer_of_another_model_is_named(folder, task, tmp_path):
+    path = folder / "tokenizer.json"
+    rules = json.loads(path.read_text())
+    rules["model"]["vocab"] = {word: number + (number > 5) * 1000 for word, number in rules["model"]["vocab"].items()}
+    path.write_text(json.dumps(rules))
+    for said in everywhere(folder, task, tmp_path, training=False):
+        assert re.search(r"the tokenizer makes the token 10\d\d of it, and the model knows \d+; is it another", said)
+
+
+def test_a_tokenizer_that_fails_is_named(folder, task, tmp_path):
+    path = folder / "tokenizer.json"
+    rules = json.loads(path.read_text())
+    rules["model"]["vocab"] = {}
+    path.write_text(json.dumps(rules))
+    for said in everywhere(folder, task, tmp_path, training=False):
+        assert re.search(r"(problem p0|t.jsonl, example 1): the tokenizer cannot read it \(", said)
+
+
+@pytest.mark.parametrize("template", ["{{ ''.__class__ }}", "{{ 7 }}", {"default": 7}, {"default": "", "b": "x"}])
+def test_a_chat_template_that_asks_nothing_is_named(folder, task, tmp_path, template):
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": template}))
+    with pytest.raises(InputError, match=r"model: (its chat template|not a model|has no chat template)"):
+        sample.run(str(folder), [task], range(2), store=str(tmp_path / "s"), chat_template=True)
+
+
+@pytest.mark.parametrize("key", ["eos_token", "pad_token"])
+def test_a_special_token_of_another_form_is_one_line_or_harmless(folder, key):
+    path = folder / "tokenizer_config.json"
+    for value in (7, {"content": "zzz"}, ["a"], None):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+        try:
+            read_tokenizer(str(folder))
+        except InputError as error:
+            assert "\n" not in str(error) and str(folder) in str(error)
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_a_byte_order_mark_is_one_line_or_harmless(folder, file):
+    (folder / file).write_bytes(b"\xef\xbb\xbf" + (folder / file).read_bytes())
+    try:
+        tokenizer = read_tokenizer(str(folder))
+        end_ids(str(folder), tokenizer)
+        load_for_decoder(str(folder))
+    except InputError as error:
+        assert "\n" not in str(error) and str(folder) in str(error)
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        ("num_hidden_layers", 0),
+        ("num_hidden_layers", "x"),
+        ("num_hidden_layers", 10**9),
+        ("num_attention_heads", -1),
+        ("hidden_size", 1.5),
+        ("max_position_embeddings", "x"),
+        ("max_position_embeddings", True),
+        ("rms_norm_eps", "x"),
+        ("rms_norm_eps", None),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": "x"}),
+    ],
+)
+def test_sizes_in_a_config_are_numbers(folder, task, tmp_path, key, value):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    name = "rope_theta" if key == "rope_parameters" else key
+    for said in everywhere(folder, task, tmp_path):
+        assert f"{folder}/config.json, {name}: expected a number " in said
 
 
 @pytest.mark.parametrize("ends", ["1", ["1"], [1.5], True, {"a": 1}, -1])

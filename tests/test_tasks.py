@@ -96,6 +96,7 @@ def test_reasoning_gym_by_name_and_parameters(tmp_path):
         ({"file": "FILE", "id": "key"}, "task mine, row 0: expected the field 'key'"),
         ({"file": "FILE", "answer_after": "####"}, "task mine, row 0: expected '####' in the answer, got 'a'"),
         ({"file": "FILE", "prompt": "solve"}, "expected {problem} in prompt, got 'solve'"),
+        ({"file": "a\0b"}, "mine, file: expected text, got 'a\\x00b'"),
         ({"file": ["FILE"]}, "mine, file: expected text, got ['FILE']"),
         ({"file": "FILE", "answer_after": 3}, "mine, answer_after: expected text, got 3"),
         ({"file": "FILE", "rows": "many"}, "mine, rows: expected a number, got 'many'"),
@@ -132,7 +133,24 @@ def test_an_id_that_is_no_number_is_refused(tmp_path, number):
         read_tasks([str(tmp_path / "a.jsonl")])
 
 
-@pytest.mark.parametrize("text", ["a: {file: 2026-99-99}", "a: " + "[" * 5000, "a: {file: !!python/name:os.system x}"])
+def test_keys_that_are_no_text_are_named(tmp_path):
+    (tmp_path / "y.yaml").write_text("a: {file: x.jsonl, 1: 2, colour: 3}")
+    with pytest.raises(InputError, match=r"y.yaml, a: unknown key '1'; known are file, hub"):
+        read_tasks(["a"], str(tmp_path / "y.yaml"))
+
+
+@pytest.mark.parametrize("field", ["id", "task", "split"])
+def test_a_name_holds_no_nul(tmp_path, field):
+    write_jsonl(tmp_path / "a.jsonl", [{"id": "a", "problem": "p", "answer": "a", field: "a\0"}])
+    with pytest.raises(InputError, match=rf"a.jsonl, row 0, {field}: expected text without NUL, got 'a\\x00'"):
+        read_tasks([str(tmp_path / "a.jsonl")])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: {file: 2026-99-99}", "a: " + "[" * 5000, "a: {file: !!python/name:os.system x}"]
+    + ["a: !!timestamp x", "a: !!bool x", "a: !!int ''", "a: !!float ''", "a: !!binary é", "? [a]\n: {file: x}"],
+)
 def test_what_is_no_yaml_is_one_line(tmp_path, text):
     (tmp_path / "y.yaml").write_text(text)
     with pytest.raises(InputError, match=r"y.yaml: not YAML \(") as error:

@@ -27,7 +27,7 @@ def load(path: Path) -> dict:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StudyError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except Exception as error:  # of any kind, where a tag or a date is none
         raise StudyError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(found, dict):
         raise StudyError(f"{path}: expected keys with values, found {found!r:.60}")

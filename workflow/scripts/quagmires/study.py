@@ -176,7 +176,7 @@ def recipe_of(config: dict, stage: str) -> dict:
     path = Path(config["recipes"][stage])
     try:
         found = yaml.safe_load(path.read_text()) if path.exists() else {}
-    except yaml.YAMLError as error:
+    except Exception as error:  # of any kind, where a tag or a date is none
         raise StudyError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
     if not isinstance(found, dict | None):
         raise StudyError(f"{path}: expected fields with values, found {found!r:.60}")
