@@ -50,8 +50,9 @@ OTHERWISE_BEHIND = re.compile(
 )
 STATED = re.compile(r"\s+(?:is|are)\s+(?:the|a|an|how|what|our)\b")
 REASON = re.compile(
-    r"[,;]?\s+(?:because|since|where|when|which|as|so|given|if|for|whereas|although|but|I hope)\b"
-    r"|[,;]?\s+(?:i\.e\.|e\.g\.)|,?\s+(?:and|but) not\b|,\s+not\b|\s+rather than\b|\s+or so\b|\s*\(?\bI hope\b"
+    r"[,;]?\s+\(?(?:because|since|where|when|which|as|so|given|if|for|namely|whereas|although|but|I hope)\b"
+    r"|[,;]?\s+\(?(?:i\.e\.|e\.g\.)|,?\s+(?:and|but) not\b|,\s+not\b|\s+\(not(?=\s+[-\d$\\])"
+    r"|\s+(?:rather than|instead of)\b|\s+or so\b|\s*\(?\bI hope\b"
     r"|[,;]?\s+or (?:about|approximately|roughly|around)\b|,?\s+and (?:so )?we\b",
     re.IGNORECASE,
 )
@@ -66,7 +67,20 @@ REMARK = re.compile(
 )
 AGAIN = re.compile(r"(-?[\d.,/]+ ?%?) \((?:or |= ?)?(-?[-+*×÷\d.,/ ]+%?)\)")
 # words after which a number is not what is said to be the answer
-NOT = re.compile(r"(?:n['’]t|\bnot|\bcannot|\bnever)(?:\s+(?:be|equals?|to))*[\s*_$(]*$", re.IGNORECASE)
+NOT = re.compile(
+    r"(?:n['’]t|\bnot|\bcannot|\bnever|\bthan|\binstead of|\b(?:im|not )possible\b[^.\d\n]{0,30})"
+    r"(?:\s+(?:be|equals?|to))*[\s*_$(]*$",
+    re.IGNORECASE,
+)
+NOT_BEHIND = re.compile(
+    r"[\s*_$)]{1,4}(?:is|was) (?:wrong|incorrect|impossible|invalid|too (?:big|large|small)"
+    r"|not (?:correct|right|possible|valid|allowed|the (?:right |correct )?answer|a solution))\b",
+    re.IGNORECASE,
+)
+# a variable that is added to the number, or multiplied with it
+ADDED_BEFORE = re.compile(r"(?<![A-Za-z.'])(?:\d*[a-z]\s?[-+*/×·−]\s?)+$")
+ADDED_BEHIND = re.compile(r"(?:\s?[-+*/×·−]\s?(?!a\s+[A-Za-z])\d*[a-z](?![A-Za-z.']\w))+")
+EQUATION = re.compile(r"[A-Za-z](?:_\{?\w\}?)?\s*=[^=<>]+")
 # words with which a number can be given without another thing being said of it
 LEADING = re.compile(
     r"(?:(?:score|price|cost|amount|length|distance|area|volume|profit|average|perimeter|weight|height|speed)"
@@ -275,13 +289,23 @@ def stripped(sentence: str, found: re.Match) -> str:
     return found[0].strip()
 
 
-def denied(text: str, number: re.Match) -> bool:
-    """Whether it is said that the number is not the answer: `6, not 5`."""
-    return bool(NOT.search(text, max(0, number.start() - 30), number.start()))
+def denied(text: str, found: re.Match) -> bool:
+    """Whether it is said that the number or formula is not the answer: `6, not 5`, `more than 5`."""
+    before = NOT.search(text, max(0, found.start() - 50), found.start())
+    return bool(before or NOT_BEHIND.match(text, found.end()))
+
+
+def without_denied(text: str) -> str:
+    """The text without the formulas at its end that are said not to be the answer."""
+    for formula in reversed(deque([*FORMULA.finditer(text), *BARE_FRACTION.finditer(text)], 10)):
+        if denied(text, formula):
+            text = text[: formula.start()] + " " * len(formula[0]) + text[formula.end() :]
+    return text
 
 
 def last(text: str) -> str | None:
     """The last formula or number of a text that announces nothing."""
+    text = without_denied(text)
     formulas = list(deque(FORMULA.finditer(text), 10))
     formula = formulas[-1] if formulas else None
     for fraction in BARE_FRACTION.finditer(text):
@@ -292,7 +316,10 @@ def last(text: str) -> str | None:
         return next((found[0] for found in reversed(numbers) if not denied(text, found)), None)
     number = numbers[-1] if numbers else None
     if formula and (number is None or number.start() < formula.end()):
-        if len(chain := chained(text, formulas, r",?\s+(?:and|or)\s+") if formula.lastindex else []) > 1:
+        chain = chained(text, formulas, r",\s*|,?\s+(?:and|or)\s+") if formula.lastindex else []
+        if not all(map(EQUATION.fullmatch, chain)):  # x = 2, y = 3
+            chain = chained(text, formulas, r",?\s+(?:and|or)\s+")
+        if len(chain) > 1:
             return ", ".join(chain)
         content = clean(formula[formula.lastindex] if formula.lastindex else formula[0])
         if re.search(r"\d|\\(?:pi|infty|sqrt|text)", content) or number is None:
@@ -302,6 +329,10 @@ def last(text: str) -> str | None:
     for group in BRACKETS.finditer(text, max(0, number.start() - 100)):
         if group.start() < number.start() and number.end() < group.end():
             return group[0]  # a tuple or an interval, not its last number
+    start = max(0, number.start() - 50)
+    added = ADDED_BEFORE.search(text[start : number.start()]), ADDED_BEHIND.match(text, number.end())
+    if any(added):
+        return "".join(part[0] if part else "" for part in (added[0], number, added[1])).strip()
     if scale := SCALE.match(text, number.end()):
         return number[0].strip() + scale[0]
     if STUCK.match(text, number.end()) or text[: number.start()].endswith(("^", "_", "^{", "_{", "√")):
