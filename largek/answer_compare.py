@@ -136,7 +136,12 @@ def residues(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         if all(isinstance(value, Number) for value in values):
             return (values[0].value - values[1].value) % gold.modulus == 0
         return same(*values, leaf)
+    if isinstance(answer, Expression) and (found := REMAINDER.fullmatch(answer.latex)):
+        return residues(gold, Modular(read(found[1]), int(found[2])), leaf)
     return same(gold.value, answer, leaf)
+
+
+REMAINDER = re.compile(r"(.*[^ ]) ?\\(?:bmod|mod) ?\{? ?(\d+) ?\}?")
 
 
 def is_ratio_of(value: tuple) -> bool:
@@ -230,6 +235,8 @@ def simple(value: tuple) -> tuple:
         return value.rows[0][0]
     if isinstance(value, Several) and len(value.items) >= 2 and not value.opening:
         found = [interval(item) if isinstance(item, Relation) else None for item in value.items]
+        if value.joined == "or" and any(found):  # 0 < x < 1 or x = 2
+            found = [one or point(item) for one, item in zip(found, value.items)]
         if all(found) and all(isinstance(item, Several) for item in found):
             if value.joined == "or":
                 return Union(tuple(found))
@@ -247,6 +254,13 @@ def simple(value: tuple) -> tuple:
             points = [item.items[0].items[1] for item in found if isinstance(item, Union)]  # x >= 0, x != 1
             return punctured(whole[0], points) or value
     return value
+
+
+def point(value: tuple) -> Several | None:
+    """`x = 2` as the set {2}."""
+    if isinstance(value, Relation) and value.signs == ("=",) and is_variable(value.sides[0]):
+        return Several(value.sides[1:], "\\{", "\\}")
+    return None
 
 
 def together(lower: list, upper: list) -> bool:
@@ -454,6 +468,9 @@ def quantities(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         return same(gold.value, answer.value, leaf)
     with_unit, other = (gold, answer) if isinstance(gold, Quantity) else (answer, gold)
     if isinstance(other, Expression):
+        if with_unit.unit == "degree" and isinstance(with_unit.value, Number) and "\\pi" in other.latex:
+            angle = Expression(rf"\frac{{{latex(with_unit.value)} \cdot \pi}}{{180}}")
+            return leaf(*((angle, other) if with_unit is gold else (other, angle)))
         if with_unit.latex and not other.opaque:
             whole = Expression(with_unit.latex)
             if (found := leaf(*((whole, answer) if with_unit is gold else (gold, whole)))) is not False:

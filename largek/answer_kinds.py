@@ -181,7 +181,7 @@ SETS = {
     "all reals": REALS,
     "all real": REALS,
     "real numbers": REALS,
-    "empty set": Expression(r"\emptyset"),
+    **dict.fromkeys(("empty set", "no solution", "no solutions"), Expression(r"\emptyset")),
 }
 
 

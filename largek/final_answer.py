@@ -23,6 +23,7 @@ PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+FACTOR = re.compile(r"\s*(?:\\pi(?![A-Za-z])|\\sqrt\s*\{[^{}]*\}|\^\s*(?:\d|\{\s*-?\w+\s*\}))")  # outside of a box
 BETWEEN_BOXES = re.compile(
     r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b"
     r"|[A-Za-z](?:_\{?\d\}?)?\s*=)*"
@@ -105,7 +106,10 @@ LAST_NUMBER = re.compile(
 BRACKETS = re.compile(r"[\[(](?=[^()\[\]\n]*,)[^()\[\]\n]{1,80}[\])]")
 STUCK = re.compile(r"[A-Za-z^_!√π∞²³{\\(]")  # right after a number: it is a part of something else
 AT_LEAST = re.compile(r"\bat (?:a )?(?:minimum|maximum)\b|n['’]t\b|\bcannot\b", re.IGNORECASE)
-SCALE = re.compile(r" (?:hundred|thousand|million|billion|trillion|dozen|squared|cubed|factorial)\b")
+SCALE = re.compile(
+    r" (?:hundred|thousand|million|billion|trillion|dozen|squared|cubed|factorial"
+    r"|plus|minus|divided by|multiplied by|to the power)\b"
+)
 BARE_FRACTION = re.compile(r"-?\s?\\[dtc]?frac\s?\{[^{}]*\}\s?\{[^{}]*\}")
 
 
@@ -114,6 +118,7 @@ def boxed(text: str) -> str | None:
     or a comma between them, as a list. "" if there are only empty ones, None if there is none or the last never closes.
     `\\boxed 7` gives the next word."""
     found: list[str] = []
+    end_of_last = 0
     empty, after = None, len(text)  # where the box that was taken before begins
     for start in reversed(list(BOX.finditer(text))):
         content, end = _content(text, start.end(), after)
@@ -128,10 +133,13 @@ def boxed(text: str) -> str | None:
                 break
             empty = ""
             continue
+        end_of_last = end_of_last or end
         if content not in found:
             joined = " or " if found and re.search(r"\bor\b", text[end:after]) else ", "
             found = [content, joined, *found] if found else [content]
         after = start.start()
+    if len(found) == 1 and (tail := FACTOR.match(text, end_of_last)):
+        return found[0] + tail[0].rstrip()
     return "".join(found) if found else empty
 
 
@@ -234,13 +242,21 @@ def among(line: str, formulas: list[re.Match]) -> str:
     return contents[-1] + (r"\%" if tail else "")
 
 
+CONDITION = re.compile(r"\b(?:since|because|if|when|as|given|for|with|from)(?:\s+that)?\s*$", re.IGNORECASE)
+
+
 def chained(text: str, formulas: list[re.Match], joint: str) -> list[str]:
-    """The last of the formulas, with those before it as far as only the joint stands between them."""
+    """The last of the formulas, with those before it as far as only the joint stands between them; alone after what it
+    follows from, as in `since $a=2$ and $b=3$, $a+b=5$`."""
+    first = 0
     chain = [clean(formulas[-1][formulas[-1].lastindex])]
     for one, two in reversed(list(pairwise(formulas))):
         if not re.fullmatch(joint, text[one.end() : two.start()]):
             break
+        first = one.start()
         chain.insert(0, clean(one[one.lastindex]))
+    if len(chain) > 1 and "," in text[formulas[-2].end() : formulas[-1].start()] and CONDITION.search(text[:first]):
+        return chain[-1:]
     return chain
 
 
@@ -295,20 +311,15 @@ def denied(text: str, found: re.Match) -> bool:
     return bool(before or NOT_BEHIND.match(text, found.end()))
 
 
-def without_denied(text: str) -> str:
-    """The text without the formulas at its end that are said not to be the answer."""
-    for formula in reversed(deque([*FORMULA.finditer(text), *BARE_FRACTION.finditer(text)], 10)):
-        if denied(text, formula):
-            text = text[: formula.start()] + " " * len(formula[0]) + text[formula.end() :]
-    return text
-
-
 def last(text: str) -> str | None:
     """The last formula or number of a text that announces nothing."""
-    text = without_denied(text)
-    formulas = list(deque(FORMULA.finditer(text), 10))
+    formulas, fractions = deque(FORMULA.finditer(text), 10), deque(BARE_FRACTION.finditer(text), 1)
+    for found in (*list(formulas)[-1:], *fractions):
+        if denied(text, found):
+            return last(text[: found.start()] + text[found.end() :])
+    formulas = list(formulas)
     formula = formulas[-1] if formulas else None
-    for fraction in BARE_FRACTION.finditer(text):
+    for fraction in fractions:
         if formula is None or fraction.start() >= formula.end():
             formula = fraction
     numbers = deque(LAST_NUMBER.finditer(text), 5)
