@@ -470,7 +470,8 @@ def quantities(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     if isinstance(other, Expression):
         if with_unit.unit == "degree" and isinstance(with_unit.value, Number) and "\\pi" in other.latex:
             angle = Expression(rf"\frac{{{latex(with_unit.value)} \cdot \pi}}{{180}}")
-            return leaf(*((angle, other) if with_unit is gold else (other, angle)))
+            if (found := leaf(*((angle, other) if with_unit is gold else (other, angle)))) is not False:
+                return found
         if with_unit.latex and not other.opaque:
             whole = Expression(with_unit.latex)
             if (found := leaf(*((whole, answer) if with_unit is gold else (gold, whole)))) is not False:
