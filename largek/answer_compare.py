@@ -25,6 +25,7 @@ from largek.answer_kinds import (
     Text,
     Union,
     punctured,
+    read,
 )
 from largek.answer_numbers import Number, numbers
 from largek.answer_units import unit
@@ -72,6 +73,7 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         return residues(gold, answer, leaf)
     if isinstance(gold, Number | Expression) and isinstance(answer, Number | Expression):
         return leaf(gold, answer)
+    gold, answer = in_coordinates(gold, answer), in_coordinates(answer, gold)
     if is_ratio_of(gold) or is_ratio_of(answer):
         return ratios(gold, answer, leaf)
     if letters_chosen(gold) and letters_chosen(gold) == letters_chosen(answer):
@@ -134,7 +136,12 @@ def residues(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         if all(isinstance(value, Number) for value in values):
             return (values[0].value - values[1].value) % gold.modulus == 0
         return same(*values, leaf)
+    if isinstance(answer, Expression) and (found := REMAINDER.fullmatch(answer.latex)):
+        return residues(gold, Modular(read(found[1]), int(found[2])), leaf)
     return same(gold.value, answer, leaf)
+
+
+REMAINDER = re.compile(r"(.*[^ ]) ?\\(?:bmod|mod) ?\{? ?(\d+) ?\}?")
 
 
 def is_ratio_of(value: tuple) -> bool:
@@ -198,6 +205,28 @@ def in_rows(value: tuple, other: tuple) -> tuple:
     return Matrix((value.items,)) if value.opening != "[" and len(other.rows) == 1 else value
 
 
+def in_coordinates(value: tuple, other: tuple) -> tuple:
+    """`2i - 3j` as the vector (2, -3), or (2, -3, 0), that the other is written like."""
+    row = other.items if isinstance(other, Several) and other.opening in ("(", "\\langle") else ()
+    size = len(other.rows) if isinstance(other, Matrix) else len(row)
+    if not isinstance(value, Expression) or size not in (2, 3) or not re.search("[jk]", value.latex):
+        return value
+    terms, place = {}, 0
+    for found in COORDINATE.finditer(value.latex):
+        if found.start() != place or (place and not found[1]) or found[3] in terms:
+            return value
+        terms[found[3]], place = f"{found[1]}{found[2].strip() or 1}", found.end()
+    if place != len(value.latex) or terms.keys() - set("ijk"[:size]):
+        return value
+    return Several(tuple(read(terms.get(name, "0")) for name in "ijk"[:size]), "\\langle", "\\rangle")
+
+
+COORDINATE = re.compile(
+    r" ?([-+]?) ?((?:\\(?!hat|vec|[ij]math)[A-Za-z]+|\{[^{}]*\}|\([^()]*\)|[^-+{}()\\ijk])*?)"
+    r"(?:\\(?:hat|vec) ?\{? ?)?\\?([ijk])(?:math)? ?\}? ?(?![A-Za-z])"
+)
+
+
 def simple(value: tuple) -> tuple:
     """Inequalities about one name as intervals, and what is joined by `or` and `and` as one set."""
     if isinstance(value, Relation):
@@ -206,6 +235,8 @@ def simple(value: tuple) -> tuple:
         return value.rows[0][0]
     if isinstance(value, Several) and len(value.items) >= 2 and not value.opening:
         found = [interval(item) if isinstance(item, Relation) else None for item in value.items]
+        if value.joined == "or" and any(found):  # 0 < x < 1 or x = 2
+            found = [one or point(item) for one, item in zip(found, value.items)]
         if all(found) and all(isinstance(item, Several) for item in found):
             if value.joined == "or":
                 return Union(tuple(found))
@@ -223,6 +254,13 @@ def simple(value: tuple) -> tuple:
             points = [item.items[0].items[1] for item in found if isinstance(item, Union)]  # x >= 0, x != 1
             return punctured(whole[0], points) or value
     return value
+
+
+def point(value: tuple) -> Several | None:
+    """`x = 2` as the set {2}."""
+    if isinstance(value, Relation) and value.signs == ("=",) and is_variable(value.sides[0]):
+        return Several(value.sides[1:], "\\{", "\\}")
+    return None
 
 
 def together(lower: list, upper: list) -> bool:
@@ -258,11 +296,31 @@ def interval(value: Relation) -> tuple | None:
         if not is_variable(sides[1]) or is_variable(sides[0]) or is_variable(sides[2]):
             return None
         return Several((sides[0], sides[2]), "(["[signs[0] == "\\le"], ")]"[signs[1] == "\\le"])
+    if (found := absolute(sides)) is not None:
+        return between_signs(*found, closed=signs[0] == "\\le")
     if is_variable(sides[0]) and not is_variable(sides[1]):
         return Several((MINUS_INFINITE, sides[1]), "(", ")]"[signs[0] == "\\le"])
     if is_variable(sides[1]) and not is_variable(sides[0]):
         return Several((sides[0], INFINITE), "(["[signs[0] == "\\le"], ")")
     return None
+
+
+def absolute(sides: tuple) -> tuple[tuple, bool] | None:
+    """The bound of the absolute value of a name, where it is no name itself, and whether it is the upper one."""
+    for place, bound in ((0, sides[1]), (1, sides[0])):
+        about = isinstance(sides[place], Expression) and re.fullmatch(r"\| ?[A-Za-z] ?\|", sides[place].latex)
+        positive = bound.value > 0 if isinstance(bound, Number) else isinstance(bound, Expression)
+        if about and positive and not LETTERS.search(getattr(bound, "latex", "")):
+            return bound, place == 0
+    return None
+
+
+def between_signs(bound: tuple, upper: bool, closed: bool) -> tuple:
+    """What is nearer to 0 than the bound, or farther."""
+    low = Number(-bound.value) if isinstance(bound, Number) else Expression(f"-({bound.latex})")
+    if upper:
+        return Several((low, bound), "(["[closed], ")]"[closed])
+    return Union((Several((MINUS_INFINITE, low), "(", ")]"[closed]), Several((bound, INFINITE), "(["[closed], ")")))
 
 
 def is_variable(value: tuple) -> bool:
@@ -410,6 +468,10 @@ def quantities(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         return same(gold.value, answer.value, leaf)
     with_unit, other = (gold, answer) if isinstance(gold, Quantity) else (answer, gold)
     if isinstance(other, Expression):
+        if with_unit.unit == "degree" and isinstance(with_unit.value, Number) and "\\pi" in other.latex:
+            angle = Expression(rf"\frac{{{latex(with_unit.value)} \cdot \pi}}{{180}}")
+            if (found := leaf(*((angle, other) if with_unit is gold else (other, angle)))) is not False:
+                return found
         if with_unit.latex and not other.opaque:
             whole = Expression(with_unit.latex)
             if (found := leaf(*((whole, answer) if with_unit is gold else (gold, whole)))) is not False:

@@ -169,6 +169,7 @@ WITHOUT = re.compile(
     r"(\\mathbb ?\{R\}|[(\[][^()\[\]]*[)\]]) ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}", re.DOTALL
 )
 FRENCH = re.compile(r"(\])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])|(\[)([^\[\](),;]+)[,;]([^\[\](),;]+)(\[)")  # ]1,2[
+FLAT = re.compile(r"[\[\](][^\[\](){},;]+[,;][^\[\](){},;]+[\[\])]|\\\{[^{}]*\\\}")  # a set without brackets in it
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|.", re.DOTALL)
 INFINITE, MINUS_INFINITE = Expression(r"\infty"), Expression(r"-\infty")
@@ -180,7 +181,7 @@ SETS = {
     "all reals": REALS,
     "all real": REALS,
     "real numbers": REALS,
-    "empty set": Expression(r"\emptyset"),
+    **dict.fromkeys(("empty set", "no solution", "no solutions"), Expression(r"\emptyset")),
 }
 
 
@@ -243,6 +244,8 @@ def kind(text: str) -> tuple:
             return punctured(whole, points) or Expression(text)
     if (found := MEMBER.fullmatch(text)) and not split(found[2], SEPARATOR)[1]:
         return Relation((kind(tidy(found[1])), kind(tidy(found[2]))), ("\\in",))
+    if "\\cup" in text and all(map(FLAT.fullmatch, parts := [part.strip() for part in UNION.split(text)])):
+        return Union(tuple(map(kind, parts)))  # brackets of ]1,2[ do not tell where one ends
     parts, between = split(text, UNION)
     if len(parts) > 1:
         return Union(tuple(map(kind, parts)))

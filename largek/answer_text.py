@@ -43,6 +43,9 @@ MATHEMATICS = re.compile(r"\\(?:[dtc]?frac|sqrt|pi|begin|left|cdot|times)(?![A-Z
 ALIGNED = re.compile(r"\\begin\{(aligned|align\*?|gathered|split|equation\*?)\}((?:[^\\]|\\(?!begin|end))*)\\end\{\1\}")
 MODULUS = r"\\text\s*\{\s*\(?\s*mod\s+(\d+)\s*\)?\s*\}|\(\s*(?:\\text\s*\{\s*)?mod\s*\}?\s*(\d+)\s*\)"
 ORDINAL = "(?:st|nd|rd|th)"
+# Functions that are no words or units, so that they are functions in a font for words too, and the others.
+FUNCTION = "sin|cos|tan|cot|csc|arcsin|arccos|arctan|sinh|cosh|tanh|coth|log|ln|lg|exp|gcd|lcm|det"
+OPERATOR = f"{FUNCTION}|sec|max|min|sup|inf|lim|dim|ker|deg|arg"
 REPLACED = [
     (r"\\(?:tiny|scriptsize|footnotesize|small|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z])", " "),
     (r"\\(?:noindent|nonumber|notag|centering|hfill?|null|mathstrut|strut|ensuremath)(?![A-Za-z])", ""),
@@ -51,7 +54,7 @@ REPLACED = [
     (r"\\text\s*\{\s*(\\?[$€£¥₹])\s*\}", r"\1"),
     (r"\\(?:left|right|mleft|mright|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
     (
-        r",\s*\\!\s*|\{\s*,\s*\}|\\,?\{,\}|(?<=\d)\\text\{,\}(?=\d{3}(?!\d))|(?<=\d)'(?=\d{3}(?!\d))",
+        r",\s*\\!\s*|(?<!\\text)(?<!\\mathrm)\{\s*,\s*\}|\\,?\{,\}|(?<=\d)\\text\{,\}(?=\d{3}(?!\d))|(?<=\d)'(?=\d{3}(?!\d))",
         r"\\thousands ",
     ),  # these commas are never those of a list
     (r"\\!", ""),
@@ -67,6 +70,8 @@ REPLACED = [
     (r"(?<=\})\s*\\times(?=\s*\\(?:mathbf|boldsymbol|bm|vec)\s*\{\s*[A-Za-z]\s*\})", r" \\otimes "),
     (r"\\(?:mathbf|mathit|boldsymbol|bm)\s*\{\s*([A-Za-z])\s*\}", r" \1 "),  # vectors, which no unit is set like
     (r"\\mathrm\s*\{\s*([ei])\s*\}(?!\s*[-+]?\d)", r" \1 "),
+    (rf"\\operatorname\*?\s*\{{\s*({OPERATOR})\s*\}}", r"\\\1 "),
+    (rf"\\(?:mathrm|text(?:rm)?)\s*\{{\s*({FUNCTION})\s*\}}(?=\s*(?:\\?[({{|_^]|\\[a-z]|\w))", r"\\\1 "),
     (FONTS + r"\{", r"\\text{"),
     (r"\\text\{([^{}]*)\\text\{([^{}]*)\}\s*\}", r"\\text{\1\2}"),
     (r"(\\text\{[^{}]*)\^\{(-?\d)\}(?=[^{}]*\})", r"\1^\2"),  # units
@@ -83,6 +88,15 @@ REPLACED = [
     (r"(?<=[\d)}])\s*\\text\s*\{\s*i\s*\}", " i "),
     (MODULUS, r"\\pmod{\1\2}"),
     (r"\\lg(?![A-Za-z])", r"\\log_{10} "),
+    (r"\\log\s*_\s*(?:e|\{\s*e\s*\})", r"\\ln "),
+    (r"\\big(cup|cap)(?![A-Za-z])(?!\s*[_^])", r"\\\1 "),
+    (r"\\colon(?![A-Za-z])", ":"),
+    (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
+    (
+        r"\\binom\s*(?:\{\s*([^{}]*)\s*\}|(?<![A-Za-z])(\w)|(?<=\s)(\w))\s*(?:\{\s*([^{}]*)\s*\}|(\w))",
+        r"\\binom{\1\2\3}{\4\5}",
+    ),
+    (r"_\s*(\\text\s*\{[^{}]*\})", r"_{\1}"),
     (r"(?:\{\s*\})?\s*[\^_]\s*\{?(\d+)\}?\s*C\s*_\s*\{?(\d+)\}?", r"\\binom{\1}{\2}"),
     (r"(?<=[)\]])\s*U\s*(?=[(\[])", r"\\cup "),
     (r"(?<=\d)\s*\\text\s*\{\s*to\s*\}\s*(?=\d)", ":"),
@@ -92,10 +106,11 @@ REPLACED = [
     ),
     (r"\\text\s*\{\s*\}", " "),
     (r"\\text\s*\{\s*([-+.:]|[-+]?[\d.,]*\d)\s*\}", r"\1"),
-    (r"\{\s*([-+:])\s*\}", r"\1"),
+    (r"(?<!\\)\{\s*([-+:.=<>])\s*\}", r"\1"),
     (r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree)(?![A-Za-z]))|\\degree(?![A-Za-z])", r"\\degree "),
     (r"\\lbrace(?![A-Za-z])", r"\\{"),
     (r"\\rbrace(?![A-Za-z])", r"\\}"),
+    (r"\\(max|min|gcd|lcm)\s*\\\{((?:[^{}\\]|\\[A-Za-z]+|\{[^{}]*\})*)\\\}", r"\\\1(\2)"),
     (r"\\lbrack(?![A-Za-z])", "["),
     (r"\\rbrack(?![A-Za-z])", "]"),
     (r"\\[lr]vert(?![A-Za-z])", "|"),
@@ -106,8 +121,10 @@ REPLACED = [
     (r"\\neq(?![A-Za-z])|\\not\s*=|!=", r"\\ne "),
     (r":=|==", "="),
     (r"\\(?:approxeq|simeq|doteq)(?![A-Za-z])", r"\\approx "),
-    (r"\\(?:wedge|land)(?![A-Za-z])", r"\\text{ and }"),
-    (r"\\(?:vee|lor)(?![A-Za-z])", r"\\text{ or }"),
+    (r"\\(?:wedge|land)(?![A-Za-z])(?=.*(?:[<>=]|\\(?:le|ge|ne|in)(?![A-Za-z])))", r"\\text{ and }"),
+    (r"\\(?:vee|lor)(?![A-Za-z])(?=.*(?:[<>=]|\\(?:le|ge|ne|in)(?![A-Za-z])))", r"\\text{ or }"),
+    (r"\\land(?![A-Za-z])", r"\\wedge "),
+    (r"\\lor(?![A-Za-z])", r"\\vee "),
     (r"\\varnothing(?![A-Za-z])", r"\\emptyset "),
     (r"\\(?:R|reals)(?![A-Za-z])", r"\\mathbb{R}"),
     (r"\\mathbb\s+([A-Z])", r"\\mathbb{\1}"),
@@ -145,6 +162,7 @@ INTEGERS = r"[a-zA-Z]\s*\\in\s*\\mathbb\s*\{\s*Z\s*\}"
 FOR_ALL = re.compile(
     r"[,;]?\s*(?:\\text\s*\{[\s,(]*(?:for|where|with)\s+(?:all|any|every|each|arbitrary)(?:\s+(?:real|integers?|numbers?))*"
     r"\s*[a-zA-Z]?\s*\}\s*(?:[a-zA-Z](?:\s*\\in\s*\\mathbb\s*\{\s*[RZ]\s*\})?)?"
+    r"|\\text\s*\{[\s,(]*(?:for|where|with)\s+(?:some\s+|an?\s+)?integers?\s*(?:[a-zA-Z]\s*)?\}\s*[a-zA-Z]?"
     r"|\\text\s*\{[\s,(]*(?:for|where)(?:\s+integers?)?\s*\}\s*[a-zA-Z]\s*\\text\s*\{\s*(?:is an(?:y)?\s+)?integer\s*\}"
     rf"|(?:(?<=[,;])|\(|\\text\s*\{{[\s,(]*(?:for|where|with)\s*\}})\s*{INTEGERS}\s*\)?)\s*$"
 )
@@ -163,6 +181,8 @@ WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 STARS = re.compile(r"\*\*(.*)|(?!\*)(.*)\*\*|\*(.*)\*", re.DOTALL)
 QUOTES = ("'", '"', "\u201d")
 QUOTED = re.compile(r"[\"'`“”]{1,2}([^\"'`“”]+)[\"'“”]{1,2}")
+ROWS = re.compile(r"\s*,?\s*(?:\\\\|\\newline|\\q?quad)(?![A-Za-z]{2})\s*")  # what separates equations, but for \\frac
+EQUATION = re.compile(r"[A-Za-z](?:_\{?\w\}?)?\s*=[^=<>]+")
 PLAIN = re.compile(r"-?\d+(?:\.\d*)?|[A-Za-z]", re.ASCII)  # nothing to do
 BOX = re.compile(r"\\f?box(?:ed)?\s*\{")
 
@@ -248,6 +268,8 @@ def tidy(text: str) -> str:
         return text.rstrip(".")
     text = without_bold(text)
     text = ALIGNED.sub(lambda found: re.sub(r"\\\\(?!\w)", ", ", found[2].replace("&", "")), text)
+    if len(rows := ROWS.split(text)) > 1 and all(map(EQUATION.fullmatch, rows)):
+        text = ", ".join(rows)
     for pattern, new in replacements():
         text = pattern.sub(new, text)
     if "\\equiv" in text and "mod" not in text:

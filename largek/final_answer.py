@@ -23,6 +23,7 @@ PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+FACTOR = re.compile(r"\s*(?:\\pi(?![A-Za-z])|\\sqrt\s*\{[^{}]*\}|\^\s*(?:\d|\{\s*-?\w+\s*\}))")  # outside of a box
 BETWEEN_BOXES = re.compile(
     r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b"
     r"|[A-Za-z](?:_\{?\d\}?)?\s*=)*"
@@ -50,8 +51,9 @@ OTHERWISE_BEHIND = re.compile(
 )
 STATED = re.compile(r"\s+(?:is|are)\s+(?:the|a|an|how|what|our)\b")
 REASON = re.compile(
-    r"[,;]?\s+(?:because|since|where|when|which|as|so|given|if|for|whereas|although|but|I hope)\b"
-    r"|[,;]?\s+(?:i\.e\.|e\.g\.)|,?\s+(?:and|but) not\b|,\s+not\b|\s+rather than\b|\s+or so\b|\s*\(?\bI hope\b"
+    r"[,;]?\s+\(?(?:because|since|where|when|which|as|so|given|if|for|namely|whereas|although|but|I hope)\b"
+    r"|[,;]?\s+\(?(?:i\.e\.|e\.g\.)|,?\s+(?:and|but) not\b|,\s+not\b|\s+\(not(?=\s+[-\d$\\])"
+    r"|\s+(?:rather than|instead of)\b|\s+or so\b|\s*\(?\bI hope\b"
     r"|[,;]?\s+or (?:about|approximately|roughly|around)\b|,?\s+and (?:so )?we\b",
     re.IGNORECASE,
 )
@@ -66,7 +68,20 @@ REMARK = re.compile(
 )
 AGAIN = re.compile(r"(-?[\d.,/]+ ?%?) \((?:or |= ?)?(-?[-+*×÷\d.,/ ]+%?)\)")
 # words after which a number is not what is said to be the answer
-NOT = re.compile(r"(?:n['’]t|\bnot|\bcannot|\bnever)(?:\s+(?:be|equals?|to))*[\s*_$(]*$", re.IGNORECASE)
+NOT = re.compile(
+    r"(?:n['’]t|\bnot|\bcannot|\bnever|\bthan|\binstead of|\b(?:im|not )possible\b[^.\d\n]{0,30})"
+    r"(?:\s+(?:be|equals?|to))*[\s*_$(]*$",
+    re.IGNORECASE,
+)
+NOT_BEHIND = re.compile(
+    r"[\s*_$)]{1,4}(?:is|was) (?:wrong|incorrect|impossible|invalid|too (?:big|large|small)"
+    r"|not (?:correct|right|possible|valid|allowed|the (?:right |correct )?answer|a solution))\b",
+    re.IGNORECASE,
+)
+# a variable that is added to the number, or multiplied with it
+ADDED_BEFORE = re.compile(r"(?<![A-Za-z.'])(?:\d*[a-z]\s?[-+*/×·−]\s?)+$")
+ADDED_BEHIND = re.compile(r"(?:\s?[-+*/×·−]\s?(?!a\s+[A-Za-z])\d*[a-z](?![A-Za-z.']\w))+")
+EQUATION = re.compile(r"[A-Za-z](?:_\{?\w\}?)?\s*=[^=<>]+")
 # words with which a number can be given without another thing being said of it
 LEADING = re.compile(
     r"(?:(?:score|price|cost|amount|length|distance|area|volume|profit|average|perimeter|weight|height|speed)"
@@ -91,7 +106,10 @@ LAST_NUMBER = re.compile(
 BRACKETS = re.compile(r"[\[(](?=[^()\[\]\n]*,)[^()\[\]\n]{1,80}[\])]")
 STUCK = re.compile(r"[A-Za-z^_!√π∞²³{\\(]")  # right after a number: it is a part of something else
 AT_LEAST = re.compile(r"\bat (?:a )?(?:minimum|maximum)\b|n['’]t\b|\bcannot\b", re.IGNORECASE)
-SCALE = re.compile(r" (?:hundred|thousand|million|billion|trillion|dozen|squared|cubed|factorial)\b")
+SCALE = re.compile(
+    r" (?:hundred|thousand|million|billion|trillion|dozen|squared|cubed|factorial"
+    r"|plus|minus|divided by|multiplied by|to the power)\b"
+)
 BARE_FRACTION = re.compile(r"-?\s?\\[dtc]?frac\s?\{[^{}]*\}\s?\{[^{}]*\}")
 
 
@@ -100,6 +118,7 @@ def boxed(text: str) -> str | None:
     or a comma between them, as a list. "" if there are only empty ones, None if there is none or the last never closes.
     `\\boxed 7` gives the next word."""
     found: list[str] = []
+    end_of_last = 0
     empty, after = None, len(text)  # where the box that was taken before begins
     for start in reversed(list(BOX.finditer(text))):
         content, end = _content(text, start.end(), after)
@@ -114,10 +133,13 @@ def boxed(text: str) -> str | None:
                 break
             empty = ""
             continue
+        end_of_last = end_of_last or end
         if content not in found:
             joined = " or " if found and re.search(r"\bor\b", text[end:after]) else ", "
             found = [content, joined, *found] if found else [content]
         after = start.start()
+    if len(found) == 1 and (tail := FACTOR.match(text, end_of_last)):
+        return found[0] + tail[0].rstrip()
     return "".join(found) if found else empty
 
 
@@ -220,13 +242,21 @@ def among(line: str, formulas: list[re.Match]) -> str:
     return contents[-1] + (r"\%" if tail else "")
 
 
+CONDITION = re.compile(r"\b(?:since|because|if|when|as|given|for|with|from)(?:\s+that)?\s*$", re.IGNORECASE)
+
+
 def chained(text: str, formulas: list[re.Match], joint: str) -> list[str]:
-    """The last of the formulas, with those before it as far as only the joint stands between them."""
+    """The last of the formulas, with those before it as far as only the joint stands between them; alone after what it
+    follows from, as in `since $a=2$ and $b=3$, $a+b=5$`."""
+    first = 0
     chain = [clean(formulas[-1][formulas[-1].lastindex])]
     for one, two in reversed(list(pairwise(formulas))):
         if not re.fullmatch(joint, text[one.end() : two.start()]):
             break
+        first = one.start()
         chain.insert(0, clean(one[one.lastindex]))
+    if len(chain) > 1 and "," in text[formulas[-2].end() : formulas[-1].start()] and CONDITION.search(text[:first]):
+        return chain[-1:]
     return chain
 
 
@@ -275,16 +305,21 @@ def stripped(sentence: str, found: re.Match) -> str:
     return found[0].strip()
 
 
-def denied(text: str, number: re.Match) -> bool:
-    """Whether it is said that the number is not the answer: `6, not 5`."""
-    return bool(NOT.search(text, max(0, number.start() - 30), number.start()))
+def denied(text: str, found: re.Match) -> bool:
+    """Whether it is said that the number or formula is not the answer: `6, not 5`, `more than 5`."""
+    before = NOT.search(text, max(0, found.start() - 50), found.start())
+    return bool(before or NOT_BEHIND.match(text, found.end()))
 
 
 def last(text: str) -> str | None:
     """The last formula or number of a text that announces nothing."""
-    formulas = list(deque(FORMULA.finditer(text), 10))
+    formulas, fractions = deque(FORMULA.finditer(text), 10), deque(BARE_FRACTION.finditer(text), 1)
+    for found in (*list(formulas)[-1:], *fractions):
+        if denied(text, found):
+            return last(text[: found.start()] + text[found.end() :])
+    formulas = list(formulas)
     formula = formulas[-1] if formulas else None
-    for fraction in BARE_FRACTION.finditer(text):
+    for fraction in fractions:
         if formula is None or fraction.start() >= formula.end():
             formula = fraction
     numbers = deque(LAST_NUMBER.finditer(text), 5)
@@ -292,7 +327,10 @@ def last(text: str) -> str | None:
         return next((found[0] for found in reversed(numbers) if not denied(text, found)), None)
     number = numbers[-1] if numbers else None
     if formula and (number is None or number.start() < formula.end()):
-        if len(chain := chained(text, formulas, r",?\s+(?:and|or)\s+") if formula.lastindex else []) > 1:
+        chain = chained(text, formulas, r",\s*|,?\s+(?:and|or)\s+") if formula.lastindex else []
+        if not all(map(EQUATION.fullmatch, chain)):  # x = 2, y = 3
+            chain = chained(text, formulas, r",?\s+(?:and|or)\s+")
+        if len(chain) > 1:
             return ", ".join(chain)
         content = clean(formula[formula.lastindex] if formula.lastindex else formula[0])
         if re.search(r"\d|\\(?:pi|infty|sqrt|text)", content) or number is None:
@@ -302,6 +340,10 @@ def last(text: str) -> str | None:
     for group in BRACKETS.finditer(text, max(0, number.start() - 100)):
         if group.start() < number.start() and number.end() < group.end():
             return group[0]  # a tuple or an interval, not its last number
+    start = max(0, number.start() - 50)
+    added = ADDED_BEFORE.search(text[start : number.start()]), ADDED_BEHIND.match(text, number.end())
+    if any(added):
+        return "".join(part[0] if part else "" for part in (added[0], number, added[1])).strip()
     if scale := SCALE.match(text, number.end()):
         return number[0].strip() + scale[0]
     if STUCK.match(text, number.end()) or text[: number.start()].endswith(("^", "_", "^{", "_{", "√")):

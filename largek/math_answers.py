@@ -33,7 +33,10 @@ POINT, COMMA = (
 )
 
 # what stands for any integer may have any letter
-PARAMETER = re.compile(r"[\s,;({]([a-z])\s*\\in\s*\\mathbb\s*\{?\s*[ZN]")
+PARAMETER = re.compile(
+    r"[\s,;({]([a-z])\s*\\in\s*\\mathbb\s*\{?\s*[ZN]|\bintegers?[\s}$]+([a-z])(?![a-z])"
+    r"|(?<![a-z\\])([a-z])[\s}$]*(?:\\text\s*\{\s*)?is an(?:y)? integer"
+)
 
 
 def number(answer: str) -> Fraction | None:
@@ -56,7 +59,7 @@ def compare(gold: str, answer: str) -> str:
     numbers = sorted((gold.strip(), answer.strip()), key=lambda text: "," in text)
     if POINT.fullmatch(numbers[0]) and COMMA.fullmatch(numbers[1]):  # 3,5 beside 3.5 cannot be two numbers
         gold, answer = gold.replace(",", "."), answer.replace(",", ".")
-    letters = [found and found[1] for found in map(PARAMETER.search, (gold, answer))]
+    letters = [found and found[found.lastindex] for found in map(PARAMETER.search, (gold, answer))]
     if all(letters) and letters[0] != letters[1] and not re.search(rf"(?<![A-Za-z\\]){letters[0]}(?![A-Za-z])", answer):
         answer = re.sub(rf"(?<![A-Za-z\\]){letters[1]}(?![A-Za-z])", letters[0], answer)
     found = same(read(gold), read(answer), plainly)

@@ -6,6 +6,7 @@ equations without a variable too, and any number for its percentage.
 """
 
 import re
+import zlib
 from fractions import Fraction
 from functools import lru_cache
 
@@ -33,7 +34,10 @@ PRODUCT = re.compile(
     r"(?:(?<![\w^.])\d+(?:\.\d+)?|\)) ?(?=\( ?(?:\\frac|\d+ ?/))|\\binom ?\{[^{}]*\} ?\{[^{}]*\}(?= ?(?:\\frac|\d))"
 )
 # What the reader leaves out, or takes for (n!)!: marks of derivatives, the subscript of a number
-UNREAD = re.compile(r"'|\\prime|!!|(?<![\w^.{])\d+(?:\.\d+)? ?_|(?<![A-Za-z\\])[fghy] ?\^ ?\{ ?\( ?\w+ ?\) ?\}")
+UNREAD = re.compile(
+    r"'|\\prime|!!|(?<![\w^.{])\d+(?:\.\d+)? ?_|(?<![A-Za-z\\])[fghy] ?\^ ?\{ ?\( ?\w+ ?\) ?\}"
+    r"|\\(?:coth|sech|csch)(?![A-Za-z])"
+)
 # What it takes for other things: a derivative of a name for 0, an inverse function for a quotient, \Omega for \omega
 RATIO = re.compile(
     r"\\frac ?\{ ?(d|\\partial) ?(?:\^ ?\{? ?(\d) ?\}?)? ?([A-Za-z]|\\[a-z]+) ?\}"
@@ -43,6 +47,9 @@ INVERSE = re.compile(r"(?<![A-Za-z\\])([fghFGH]) ?\^ ?\{ ?-1 ?\}(?= ?\()")
 CAPITAL = re.compile(
     r"\\(Omega|Delta|Gamma|Phi|Psi|Sigma|Theta|Lambda|Xi|Upsilon)(?![A-Za-z])(?: ?_ ?(?:\{ ?(\w+) ?\}|(\w)))?"
 )
+# It takes letters to have no common divisor, and the letters of an angle for factors.
+DIVISOR = re.compile(r"\\(?:operatorname ?\{ ?)?(gcd|lcm) ?\}? ?\(([^()]*[A-Za-z][^()]*)\)")
+ANGLE = re.compile(r"\\angle ?([A-Z])([A-Z])([A-Z])(?![A-Za-z])")
 # Where expressions are tried, shifted for every variable: positive, negative, and with signs that alternate.
 POINTS = ((2, 7, 1), (3, 5, None), (13, 11, 1), (17, 3, -1), (29, 8, 1), (-5, 2, -1))
 
@@ -71,6 +78,8 @@ def parsed(latex: str):
         return None
     latex = re.sub(r"\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|(?:\\top|\\intercal)(?![A-Za-z]))", "^{T_{0}} ", latex)
     latex = INVERSE.sub(r"\1_{-1}", CAPITAL.sub(named, RATIO.sub(named, latex)))
+    latex = ANGLE.sub(lambda found: f" {{D_{{{found[2]}{min(found[1], found[3])}{max(found[1], found[3])}}}}} ", latex)
+    latex = DIVISOR.sub(divisor, latex)
     if TRIGONOMETRIC.search(latex):
         latex = re.sub(r"(\d+(?:\.\d+)?) ?\\degree", r"(\\frac{\1 \\cdot \\pi}{180})", latex)
     latex = re.sub(r"\\gamma(?![A-Za-z])", r"\\varrho ", latex)  # which is read as a function or Euler's constant
@@ -101,6 +110,12 @@ def named(found: re.Match) -> str:
     """A name of its own for a capital, or for what is derived, by what, and how often."""
     name = "".join(part.strip("\\") for part in found.groups() if part)
     return rf" {{D_{{{name}}}}} "
+
+
+def divisor(found: re.Match) -> str:
+    """A name of its own for the common divisor or multiple of letters, in whatever order they are."""
+    terms = sorted(found[2].replace(" ", "").split(","))
+    return rf" {{D_{{{zlib.crc32(','.join([found[1], *terms]).encode())}}}}} "
 
 
 def real_root(power):
