@@ -121,7 +121,7 @@ test: setup lint .bench/passk-inference/ready  ## every check a newcomer needs
 	$(PYTEST) -m "not long"
 
 .PHONY: test-long
-test-long: setup .venv-vllm/ready  ## the tests that take longer: kills, equal tables, vLLM, DeepSpeed, Slurm
+test-long: setup .venv-vllm/ready .bench/inspect/ready  ## the tests that take longer: kills, equal tables, vLLM, DeepSpeed, inspect_ai, Slurm
 	$(PYTEST) -m long
 
 test-all: test test-long  ## everything

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -119,6 +120,54 @@ def test_what_is_exported_is_the_store_again(kind, tmp_path):
     assert read_samples(first).equals(read_samples(second))
     one, two = (read_problems(Path(store)) for store in (first, second))
     assert one == two
+
+
+INSPECT = ROOT / ".bench" / "inspect" / "bin" / "python"
+READ = """
+import json
+import sys
+
+from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries
+
+log, listed = read_eval_log(sys.argv[1]), read_eval_log_sample_summaries(sys.argv[1])
+rows = [
+    [sample.id, sample.epoch, sample.target, sample.output.completion, sample.output.stop_reason]
+    + [{name: [score.value, score.answer] for name, score in sample.scores.items()}]
+    for sample in log.samples
+]
+scored = {score.name: score.metrics["accuracy"].value for score in log.results.scores}
+about = [log.status, log.eval.model, log.eval.model_generate_config.max_tokens]
+json.dump([about, scored, rows, [[each.id, each.epoch] for each in listed]], sys.stdout)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["eval", "json"])
+def test_inspect_reads_what_is_exported(kind, tmp_path):
+    """By its own functions, from its own environment: every answer, its verdict, and the accuracy."""
+    if not INSPECT.exists():
+        pytest.skip(f"{INSPECT.parents[1]} is absent; make .bench/inspect/ready builds it")
+    store, log = str(tmp_path / "store"), str(tmp_path / f"log.{kind}")
+    imported.run(files("inspect", "*.eval"), store)
+    mine = pass_at_1(store, "math")
+    export.run(store, log)
+    done = subprocess.run([str(INSPECT), "-c", READ, log], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    about, scored, rows, listed = json.loads(done.stdout)
+    assert about == ["success", read_settings(Path(store))["model"], 32]
+    assert scored == {"math": pytest.approx(mine, abs=1e-12)}
+    answers = {row["id"]: row["answer"] for row in read_problems(Path(store))}
+    grades = {(row["problem"], row["sample"]): row for row in pq.read_table(f"{store}/grades.parquet").to_pylist()}
+    expected = []
+    for row in read_samples(store).to_pylist():
+        verdict = grades[row["problem"], row["sample"]]
+        value = {"correct": "C", "no_answer": "N"}.get(verdict["outcome"], "I")
+        expected.append(
+            [row["problem"], row["sample"] + 1, answers[row["problem"]], row["text"], row["finish"]]
+            + [{"math": [value, verdict["extracted"]]}]
+        )
+    assert sorted(rows, key=lambda row: row[:2]) == sorted(expected, key=lambda row: row[:2])
+    assert sorted(listed) == sorted(row[:2] for row in expected)
 
 
 def test_an_export_that_cannot_be_is_refused(tmp_path):
