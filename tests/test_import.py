@@ -65,6 +65,32 @@ def test_without_its_results_nobody_knows_whose_verdict_lm_eval_has_recorded(tmp
     assert {judge["answers"] for judge in said["recorded"].values()} == {0}
 
 
+def test_pass_at_1_is_what_lighteval_printed(tmp_path):
+    """Of one answer to a problem; its one score of several is the mean that the import prints."""
+    one, several = str(tmp_path / "one"), str(tmp_path / "several")
+    printed = printed_by("lighteval", "results_*.json")["results"]
+    said = imported.run(files("lighteval", "details_sums-*.parquet"), one)
+    score = printed["sums|0"]["extractive_match"]
+    assert 0 < score < 1 and said["recorded"]["extractive_match"]["mean"] == pytest.approx(score, abs=1e-12)
+    assert pass_at_1(one, "recorded") == pytest.approx(score, abs=1e-12)
+    assert (said["format"], said["problems"], said["answers"]) == ("lighteval", 6, 6)
+    assert [row["id"] for row in read_problems(Path(one))][:2] == ["sums-0/3", "sums-0/1"]  # its own order and ids
+    said = imported.run(files("lighteval", "details_sums_avg-*.parquet"), several)
+    assert said["recorded"] == {
+        "avg@n:n=4": {"mean": pytest.approx(printed["sums_avg|0"]["avg@n:n=4"], abs=1e-12), "problems": 6, "answers": 0}
+    }
+    assert said["answers"] == 24 and said["unknown"] == ["entropy", "finish", "logprob"]
+
+
+def test_pass_at_1_is_what_verl_logged(tmp_path):
+    store, ((name, value),) = str(tmp_path / "store"), printed_by("verl", "printed.json").items()
+    said = imported.run(files("verl", "20.jsonl"), store)
+    assert name == "val-core/math_dapo/acc/mean@4" and 0 < value < 1
+    assert pass_at_1(store, "recorded:acc") == pytest.approx(value, abs=1e-12)
+    assert pass_at_1(store, "recorded:score:0") == pytest.approx(value, abs=1e-12)  # 1 or -1 there
+    assert (said["format"], said["problems"], said["answers"]) == ("verl", 6, 24)
+
+
 @pytest.mark.parametrize("step", [1, 2])
 def test_pass_at_1_is_what_trl_logged(step, tmp_path):
     store = str(tmp_path / "store")
