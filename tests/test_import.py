@@ -80,6 +80,9 @@ def test_pass_at_1_is_what_lighteval_printed(tmp_path):
         "avg@n:n=4": {"mean": pytest.approx(printed["sums_avg|0"]["avg@n:n=4"], abs=1e-12), "problems": 6, "answers": 0}
     }
     assert said["answers"] == 24 and said["unknown"] == ["entropy", "finish", "logprob"]
+    assert "which of them are right is unknown" in said["notes"][0]
+    with pytest.raises(InputError, match="expected --verifier to name one of its judges: none"):
+        grade.run(several, verifier="recorded")
 
 
 def test_pass_at_1_is_what_verl_logged(tmp_path):
@@ -89,6 +92,7 @@ def test_pass_at_1_is_what_verl_logged(tmp_path):
     assert pass_at_1(store, "recorded:acc") == pytest.approx(value, abs=1e-12)
     assert pass_at_1(store, "recorded:score:0") == pytest.approx(value, abs=1e-12)  # 1 or -1 there
     assert (said["format"], said["problems"], said["answers"]) == ("verl", 6, 24)
+    assert said["unknown"] == ["entropy", "finish", "logprob", "tokens"]
 
 
 @pytest.mark.parametrize("step", [1, 2])
@@ -213,7 +217,7 @@ def test_the_page_has_the_numbers_of_the_files():
     assert len(rows) > 10 and all(row[2] == row[3] for row in rows)
 
 
-# --- formats of tools that do not run here, as their sources write them
+# --- files as the sources of the tools write them: of NeMo-Skills, which is not run here, and for what follows below
 
 
 def skills(folder: Path, n: int = 3) -> list[str]:
@@ -255,46 +259,6 @@ def test_nemo_skills(tmp_path):
     assert table["outcome"].value_counts().to_dict() == {"wrong": 3, "correct": 4, "truncated": 3, "no_answer": 2}
     assert {row["task"] for row in read_problems(Path(store))} == {"gsm8k"}
     assert read_samples(store)["tokens"].to_pylist() == [5, 6, 7] * 4
-
-
-def test_verl(tmp_path):
-    store = str(tmp_path / "store")
-    said = imported.run(rollouts(tmp_path), store)
-    assert (said["format"], said["problems"], said["answers"]) == ("verl", 4, 12)
-    assert said["unknown"] == ["entropy", "finish", "logprob", "tokens"]
-    assert pass_at_1(store, "recorded:acc") == pass_at_1(store, "recorded:score:0") == pytest.approx(0.5)
-    assert pass_at_1(store, "math") == pytest.approx(0.5)  # how they ended is unknown, and they are read all the same
-
-
-def details(folder: Path, n: int) -> list[str]:
-    """What lighteval's `--save-details` leaves, of n answers to a problem."""
-    rows = []
-    for place in range(4):
-        right = [(place + turn) % 2 == 0 for turn in range(n)]
-        doc = {"query": f"What is {place} + 3?", "choices": [str(place + 3)], "gold_index": [0], "task_name": "sums|0"}
-        said = [f"The answer is {place + 3 if each else 99}." for each in right]
-        response = {"text": said, "output_tokens": [[1, 2, 3]] * n, "input": doc["query"], "logprobs": []}
-        rows.append({"doc": doc, "metric": {"avg@n": sum(right) / n}, "model_response": response})
-    path = folder / "details_sums|0_2026-11-28T05-00-00.parquet"
-    pd.DataFrame(rows).to_parquet(path)
-    return [str(path)]
-
-
-def test_lighteval(tmp_path):
-    store = str(tmp_path / "store")
-    said = imported.run(details(tmp_path, 1), store)
-    assert (said["format"], said["problems"], said["unknown"]) == ("lighteval", 4, ["entropy", "finish", "logprob"])
-    assert pass_at_1(store, "recorded") == pass_at_1(store, "math") == said["recorded"]["avg@n"]["mean"] == 0.5
-    assert {row["task"] for row in read_problems(Path(store))} == {"sums|0"}
-
-
-def test_one_score_of_several_answers_is_no_verdict_on_any(tmp_path):
-    said = imported.run(details(tmp_path, 3), str(tmp_path / "store"))
-    assert said["recorded"]["avg@n"] == {"mean": pytest.approx(0.5), "problems": 4, "answers": 0}
-    assert said["answers"] == 12 and "which of them are right is unknown" in said["notes"][0]
-    assert pass_at_1(str(tmp_path / "store"), "math") == pytest.approx(0.5)
-    with pytest.raises(InputError, match="expected --verifier to name one of its judges: none"):
-        grade.run(str(tmp_path / "store"), verifier="recorded")
 
 
 # --- what follows from what is unknown
