@@ -121,7 +121,7 @@ test: setup lint .bench/passk-inference/ready  ## every check a newcomer needs
 	$(PYTEST) -m "not long"
 
 .PHONY: test-long
-test-long: setup .venv-vllm/ready  ## the tests that take longer: kills, equal tables, vLLM, DeepSpeed, Slurm
+test-long: setup .venv-vllm/ready .bench/inspect/ready  ## the tests that take longer: kills, equal tables, vLLM, DeepSpeed, inspect_ai, Slurm
 	$(PYTEST) -m long
 
 test-all: test test-long  ## everything
@@ -146,7 +146,7 @@ install = $(PYTHON) -m venv $(if $(wildcard $(1)/ready),--clear) $(1) && $(1)/bi
     $(1)/bin/pip install --quiet --no-deps --editable .
 
 # Tools to compare with: a package without what it needs, which is here already, or an environment.
-.bench/passk-inference/ready: benchmarks/peers/passk-inference.txt | setup
+.bench/passk-inference/ready .bench/verl/ready: .bench/%/ready: benchmarks/peers/%.txt | setup
 	pip install --quiet --no-deps --upgrade --target $(@D) --requirement $<
 	touch $@
 .bench/%/ready: benchmarks/peers/%.txt
@@ -207,7 +207,8 @@ bench-agreement: setup .bench/lm-eval/ready .bench/lighteval/ready data/gsm8k_te
 bench-engine: setup .venv-vllm/ready data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against the bare engines
 	python benchmarks/engine.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl \
 	    --vllm .venv-vllm/bin/python
-bench-imports: setup .bench/lm-eval/ready .bench/inspect/ready .bench/lighteval-sampling/ready  ## files of other tools for the tests of largek import, and the table of its page
+IMPORTED := lm-eval inspect lighteval-sampling verl
+bench-imports: setup $(IMPORTED:%=.bench/%/ready)  ## files of other tools for the tests of largek import, and the table of its page
 	python benchmarks/imports.py --envs .bench --output tests/peers --page docs/largek/commands/import.md
 PEERS := .venv-vllm/ready .bench/lm-eval-vllm/ready .bench/lighteval-sampling/ready
 bench-peers: setup $(PEERS) data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against lm-evaluation-harness and lighteval

@@ -252,7 +252,8 @@ def lighteval(python: str, url: str, folder: Path, problems: Path) -> dict[str, 
     command = [python, "-m", "lighteval", "custom", "adder", "model.py", "sums|0,sums_avg|0"]
     call(folder, *command, "--custom-tasks", "tasks.py", "--output-dir", "out", "--save-details")
     (results,) = (folder / "out").rglob("results_*.json")
-    made = {f"lighteval/{path.name}": path for path in (folder / "out").rglob("details_*.parquet")}
+    # a file's name may have no | on every machine
+    made = {f"lighteval/{path.name.replace('|', '-')}": path for path in (folder / "out").rglob("details_*.parquet")}
     return made | {f"lighteval/{results.name}": results}
 
 
@@ -309,8 +310,95 @@ def trl(python: str, url: str, folder: Path, problems: Path) -> dict[str, Path]:
     return made | {"trl/printed.json": folder / "printed.json"}
 
 
+# --- verl, on the path of this environment: its trainer's own validation, which scores, saves and prints. Its rollouts
+# want GPUs and Ray: the server's answers stand in for them, and bytes for tokens.
+
+VERL_VALIDATION = """
+import json
+from urllib.request import Request, urlopen
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from verl import DataProto
+from verl.trainer.ppo.ray_trainer import RayPPOTrainer
+from verl.utils.reward_score import default_compute_score
+
+WIDTH = 128
+KEPT = "val-core/math_dapo/acc/mean@{n}"
+
+
+class Bytes:
+    eos_token_id = pad_token_id = 0
+
+    def encode(self, texts):
+        rows = [list(text.encode()) for text in texts]
+        return torch.tensor([row + [0] * (WIDTH - len(row)) for row in rows])
+
+    def decode(self, ids, skip_special_tokens):
+        return bytes(id for id in ids.tolist() if id).decode()
+
+
+class Rollout:
+    def generate_sequences(self, batch):
+        asked = [turns[-1]["content"] for turns in batch.non_tensor_batch["raw_prompt"]]
+        # a reply to each row, since they are repeated already; in the form that verl's reward looks for
+        said = [self.answer(text).replace("The answer is ", "Answer: ") for text in asked]
+        right = [row["ground_truth"] for row in batch.non_tensor_batch["reward_model"]]
+        verdicts = [default_compute_score("math_dapo", text, answer) for text, answer in zip(said, right)]
+        scores = torch.zeros(len(said), WIDTH)
+        scores[:, -1] = torch.tensor([verdict["score"] for verdict in verdicts])
+        tensors = {{"prompts": tokenizer.encode(asked), "responses": tokenizer.encode(said), "rm_scores": scores}}
+        others = {{key: np.array([verdict[key] for verdict in verdicts]) for key in verdicts[0]}}
+        return DataProto.from_dict(tensors, others, {{"reward_extra_keys": list(others)}})
+
+    def answer(self, prompt):
+        body = json.dumps({{"model": "adder", "prompt": prompt}}).encode()
+        with urlopen(Request("{url}/completions", body, {{"Content-Type": "application/json"}})) as reply:
+            return json.load(reply)["choices"][0]["text"]
+
+
+class Trainer(RayPPOTrainer):
+    def __init__(self):
+        self.config = OmegaConf.create({{
+            "trainer": {{"validation_data_dir": "out", "log_val_generations": 0}},
+            "actor_rollout_ref": {{"rollout": {{
+                "val_kwargs": {{"n": {n}, "do_sample": True}}, "agent": {{"num_workers": 1}},
+            }}}},
+        }})
+        self.tokenizer, self.async_rollout_manager = tokenizer, Rollout()
+        self.global_steps, self.use_rm = 20, False
+        self._init_dump_executor()
+
+
+tokenizer = Bytes()
+rows = [json.loads(line) for line in open("problems.jsonl")]
+columns = {{
+    "raw_prompt": [[{{"role": "user", "content": row["question"]}}] for row in rows],
+    "reward_model": [{{"ground_truth": row["answer"]}} for row in rows],
+    "data_source": ["math_dapo"] * len(rows),
+}}
+test = {{"dummy_tensor": torch.zeros(len(rows), 1)}}
+for name, values in columns.items():
+    test[name] = np.empty(len(rows), dtype=object)
+    test[name][:] = values
+trainer = Trainer()
+trainer.val_dataloader = [test]
+metrics = trainer._validate()
+trainer._shutdown_dump_executor()
+with open("printed.json", "w") as file:
+    json.dump({{KEPT: float(metrics[KEPT])}}, file, indent=1)
+"""
+
+
+def verl(python: str, url: str, folder: Path, problems: Path) -> dict[str, Path]:
+    (folder / "validate.py").write_text(VERL_VALIDATION.format(n=N, url=url))
+    call(folder, sys.executable, "validate.py", PYTHONPATH=str(Path(python).parents[1]))
+    return {"verl/20.jsonl": folder / "out/20.jsonl", "verl/printed.json": folder / "printed.json"}
+
+
 Make = Callable[[str, str, Path, Path], dict[str, Path]]  # python, address, folder, problems: files by their new names
-PEERS: dict[str, Make] = {"lm-eval": lm_eval, "inspect": inspect, "lighteval": lighteval, "trl": trl}
+PEERS: dict[str, Make] = {"lm-eval": lm_eval, "inspect": inspect, "lighteval": lighteval, "trl": trl, "verl": verl}
 
 
 # --- the table: pass@1 as each tool printed it, under its verdicts in an imported store, and under largek's own
@@ -329,6 +417,14 @@ def printed(folder: Path) -> dict[str, list[tuple[str, str, float]]]:
         scored = read_log(path)[0]["results"]["scores"]
         own = [(score["name"], score["metrics"]["accuracy"]["value"]) for score in scored]
         found[str(path)] = [(f"accuracy, {scorer}", f"recorded:{scorer}", value) for scorer, value in own]
+    (results,) = (folder / "lighteval").glob("results_*.json")
+    for task in ("sums", "sums_avg"):
+        (path,) = (folder / "lighteval").glob(f"details_{task}-0_*.parquet")
+        scores = json.loads(results.read_text())["results"][f"{task}|0"]
+        own = [(key, f"recorded:{key}", value) for key, value in scores.items() if not key.endswith("_stderr")]
+        found[str(path)] = own
+    ((key, value),) = json.loads((folder / "verl/printed.json").read_text()).items()
+    found[str(folder / "verl/20.jsonl")] = [(key, "recorded:acc", value)]
     for row in json.loads((folder / "trl/printed.json").read_text()):
         key = "rewards/last_digit/mean"
         found[str(folder / f"trl/completions_{row['step']:05}.parquet")] = [(key, "recorded:last_digit", row[key])]
@@ -340,11 +436,15 @@ def table(folder: Path) -> str:
     for path, scores in printed(folder).items():
         with tempfile.TemporaryDirectory() as made, contextlib.redirect_stdout(sys.stderr):
             store = f"{made}/store"
-            imported.run([path], store, name="model")
-            passed = [pass_at_1(store, verifier) for verifier in [*(verifier for _, verifier, _ in scores), "math"]]
+            said = imported.run([path], store, name="model")["recorded"]
+            # a score that is of no single answer is not graded by: the mean that `largek import` prints
+            means = {judge: own["mean"] for judge, own in said.items() if not own["answers"]}
+            judges = [verifier.removeprefix("recorded:") for _, verifier, _ in scores]
+            passed = [means[judge] if judge in means else pass_at_1(store, f"recorded:{judge}") for judge in judges]
+            mine = pass_at_1(store, "math")
         for (name, _, value), recorded in zip(scores, passed):
             file = Path(path).relative_to(folder)
-            rows.append(f"| `{file}` | {name} | {value:.14g} | {recorded:.14g} | {passed[-1]:.4f} |")
+            rows.append(f"| `{file}` | {name} | {value:.14g} | {recorded:.14g} | {mine:.4f} |")
     return "\n".join(rows)
 
 

@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import Trainer, TrainerCallback
 
 from largek.answers import Reader
@@ -106,10 +107,12 @@ class LargeK(TrainerCallback):
 
     def add_to(self, trainer: Trainer) -> "LargeK":
         """Put the callback into a trainer. Raises InputError where its weights are spread over processes."""
-        args = trainer.args
-        if getattr(args, "fsdp", None) or (args.deepspeed and trainer.is_deepspeed_enabled and zero3(trainer)):
-            raise InputError("LargeK: the weights are spread over processes (FSDP or ZeRO-3), and one of them samples")
-        self.trainer, self.folder = trainer, Path(args.output_dir)
+        if way := spread_by(trainer):
+            raise InputError(
+                f"LargeK: process 0 samples, and {way} leaves it a part of the weights; expected one process, DDP or"
+                " ZeRO of stage 0 to 2, or measure the saved checkpoints with `largek rank`"
+            )
+        self.trainer, self.folder = trainer, Path(trainer.args.output_dir)
         self.file = self.folder / "largek.jsonl"
         trainer.add_callback(self)
         return self
@@ -117,16 +120,16 @@ class LargeK(TrainerCallback):
     def on_train_begin(self, args, state, control, model=None, processing_class=None, **_) -> None:
         if self.trainer is None:
             raise InputError("LargeK: expected LargeK(...).add_to(trainer), which lets it log")
-        if not state.is_world_process_zero:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.measured = []
-        if state.global_step and self.file.exists():
+        if state.global_step and self.file.exists():  # every process looks, so that none waits for one that refuses
             settings, rows = read_training(self.file)
             if settings != self.settings:
                 differing = [key for key in settings | self.settings if settings.get(key) != self.settings.get(key)]
                 raise InputError(f"{self.file}: made with another {differing[0]}; remove it or take that again")
             self.measured = [row for row in rows if row["step"] <= state.global_step]
+        if not state.is_world_process_zero:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
         self.write()
         if state.global_step % self.every == 0 and state.global_step not in [row["step"] for row in self.measured]:
             self.measure(state, control, model, processing_class)
@@ -254,9 +257,15 @@ def keep_model(folder: Path, step: int, model, tokenizer) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def zero3(trainer: Trainer) -> bool:
+def spread_by(trainer: Trainer) -> str | None:
+    """What spreads the weights over processes, whether the recipe asked for it or the launcher did; None: nothing."""
     plugin = getattr(trainer.accelerator.state, "deepspeed_plugin", None)
-    return bool(plugin and plugin.zero_stage == 3)
+    if plugin and plugin.zero_stage == 3:
+        return "ZeRO of stage 3"
+    if trainer.is_fsdp_enabled or trainer.is_fsdp_xla_enabled:
+        return "FSDP"
+    cut = any(isinstance(weight, DTensor) for weight in trainer.model.parameters())  # as tensor parallelism does
+    return "sharding of the model" if cut else None
 
 
 def read_training(path: str | Path) -> tuple[dict, list[dict]]:

@@ -10,8 +10,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.distributed as dist
 from conftest import ROOT, run
 from datasets import Dataset
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from transformers import Trainer
 from transformers.trainer_utils import get_last_checkpoint
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
@@ -159,6 +162,23 @@ def test_the_best_is_kept_and_not_the_last(small_model, tasks, tmp_path, monkeyp
     assert not (tmp_path / "a" / "best-0").exists()
     kept = load(str(best))[0].state_dict()
     assert same(kept, seen[2]) and not same(kept, seen[4])
+
+
+def test_weights_in_parts_are_refused_before_the_training(tasks, small_model, tmp_path):
+    """As torch itself cuts them up. Of ZeRO: test_callback_processes.py. On a CPU accelerate takes DDP where a recipe
+    says FSDP, so that of this alone the trainer's own flag can be had here."""
+    trainer = sft(small_model, tmp_path / "a")
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(InputError, match="process 0 samples, and FSDP leaves it a part of the weights; expected one"):
+        callback(tasks).add_to(trainer)
+    trainer = sft(small_model, tmp_path / "b")
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    try:
+        fully_shard(trainer.model, mesh=init_device_mesh("cpu", (1,)))
+        with pytest.raises(InputError, match="sharding of the model leaves it a part"):
+            callback(tasks).add_to(trainer)
+    finally:
+        dist.destroy_process_group()
 
 
 def test_wrong_input_is_said_before_the_training(tasks, small_model, tmp_path):

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -64,6 +65,36 @@ def test_without_its_results_nobody_knows_whose_verdict_lm_eval_has_recorded(tmp
     assert {judge["answers"] for judge in said["recorded"].values()} == {0}
 
 
+def test_pass_at_1_is_what_lighteval_printed(tmp_path):
+    """Of one answer to a problem; its one score of several is the mean that the import prints."""
+    one, several = str(tmp_path / "one"), str(tmp_path / "several")
+    printed = printed_by("lighteval", "results_*.json")["results"]
+    said = imported.run(files("lighteval", "details_sums-*.parquet"), one)
+    score = printed["sums|0"]["extractive_match"]
+    assert 0 < score < 1 and said["recorded"]["extractive_match"]["mean"] == pytest.approx(score, abs=1e-12)
+    assert pass_at_1(one, "recorded") == pytest.approx(score, abs=1e-12)
+    assert (said["format"], said["problems"], said["answers"]) == ("lighteval", 6, 6)
+    assert [row["id"] for row in read_problems(Path(one))][:2] == ["sums-0/3", "sums-0/1"]  # its own order and ids
+    said = imported.run(files("lighteval", "details_sums_avg-*.parquet"), several)
+    assert said["recorded"] == {
+        "avg@n:n=4": {"mean": pytest.approx(printed["sums_avg|0"]["avg@n:n=4"], abs=1e-12), "problems": 6, "answers": 0}
+    }
+    assert said["answers"] == 24 and said["unknown"] == ["entropy", "finish", "logprob"]
+    assert "which of them are right is unknown" in said["notes"][0]
+    with pytest.raises(InputError, match="expected --verifier to name one of its judges: none"):
+        grade.run(several, verifier="recorded")
+
+
+def test_pass_at_1_is_what_verl_logged(tmp_path):
+    store, ((name, value),) = str(tmp_path / "store"), printed_by("verl", "printed.json").items()
+    said = imported.run(files("verl", "20.jsonl"), store)
+    assert name == "val-core/math_dapo/acc/mean@4" and 0 < value < 1
+    assert pass_at_1(store, "recorded:acc") == pytest.approx(value, abs=1e-12)
+    assert pass_at_1(store, "recorded:score:0") == pytest.approx(value, abs=1e-12)  # 1 or -1 there
+    assert (said["format"], said["problems"], said["answers"]) == ("verl", 6, 24)
+    assert said["unknown"] == ["entropy", "finish", "logprob", "tokens"]
+
+
 @pytest.mark.parametrize("step", [1, 2])
 def test_pass_at_1_is_what_trl_logged(step, tmp_path):
     store = str(tmp_path / "store")
@@ -121,6 +152,54 @@ def test_what_is_exported_is_the_store_again(kind, tmp_path):
     assert one == two
 
 
+INSPECT = ROOT / ".bench" / "inspect" / "bin" / "python"
+READ = """
+import json
+import sys
+
+from inspect_ai.log import read_eval_log, read_eval_log_sample_summaries
+
+log, listed = read_eval_log(sys.argv[1]), read_eval_log_sample_summaries(sys.argv[1])
+rows = [
+    [sample.id, sample.epoch, sample.target, sample.output.completion, sample.output.stop_reason]
+    + [{name: [score.value, score.answer] for name, score in sample.scores.items()}]
+    for sample in log.samples
+]
+scored = {score.name: score.metrics["accuracy"].value for score in log.results.scores}
+about = [log.status, log.eval.model, log.eval.model_generate_config.max_tokens]
+json.dump([about, scored, rows, [[each.id, each.epoch] for each in listed]], sys.stdout)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["eval", "json"])
+def test_inspect_reads_what_is_exported(kind, tmp_path):
+    """By its own functions, from its own environment: every answer, its verdict, and the accuracy."""
+    if not INSPECT.exists():
+        pytest.skip(f"{INSPECT.parents[1]} is absent; make .bench/inspect/ready builds it")
+    store, log = str(tmp_path / "store"), str(tmp_path / f"log.{kind}")
+    imported.run(files("inspect", "*.eval"), store)
+    mine = pass_at_1(store, "math")
+    export.run(store, log)
+    done = subprocess.run([str(INSPECT), "-c", READ, log], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    about, scored, rows, listed = json.loads(done.stdout)
+    assert about == ["success", read_settings(Path(store))["model"], 32]
+    assert scored == {"math": pytest.approx(mine, abs=1e-12)}
+    answers = {row["id"]: row["answer"] for row in read_problems(Path(store))}
+    grades = {(row["problem"], row["sample"]): row for row in pq.read_table(f"{store}/grades.parquet").to_pylist()}
+    expected = []
+    for row in read_samples(store).to_pylist():
+        verdict = grades[row["problem"], row["sample"]]
+        value = {"correct": "C", "no_answer": "N"}.get(verdict["outcome"], "I")
+        expected.append(
+            [row["problem"], row["sample"] + 1, answers[row["problem"]], row["text"], row["finish"]]
+            + [{"math": [value, verdict["extracted"]]}]
+        )
+    assert sorted(rows, key=lambda row: row[:2]) == sorted(expected, key=lambda row: row[:2])
+    assert sorted(listed) == sorted(row[:2] for row in expected)
+
+
 def test_an_export_that_cannot_be_is_refused(tmp_path):
     for store, output, message in [
         ("none", "x.eval", "none: expected a store made by `largek sample --store` or `largek import`"),
@@ -138,7 +217,7 @@ def test_the_page_has_the_numbers_of_the_files():
     assert len(rows) > 10 and all(row[2] == row[3] for row in rows)
 
 
-# --- formats of tools that do not run here, as their sources write them
+# --- files as the sources of the tools write them: of NeMo-Skills, which is not run here, and for what follows below
 
 
 def skills(folder: Path, n: int = 3) -> list[str]:
@@ -180,46 +259,6 @@ def test_nemo_skills(tmp_path):
     assert table["outcome"].value_counts().to_dict() == {"wrong": 3, "correct": 4, "truncated": 3, "no_answer": 2}
     assert {row["task"] for row in read_problems(Path(store))} == {"gsm8k"}
     assert read_samples(store)["tokens"].to_pylist() == [5, 6, 7] * 4
-
-
-def test_verl(tmp_path):
-    store = str(tmp_path / "store")
-    said = imported.run(rollouts(tmp_path), store)
-    assert (said["format"], said["problems"], said["answers"]) == ("verl", 4, 12)
-    assert said["unknown"] == ["entropy", "finish", "logprob", "tokens"]
-    assert pass_at_1(store, "recorded:acc") == pass_at_1(store, "recorded:score:0") == pytest.approx(0.5)
-    assert pass_at_1(store, "math") == pytest.approx(0.5)  # how they ended is unknown, and they are read all the same
-
-
-def details(folder: Path, n: int) -> list[str]:
-    """What lighteval's `--save-details` leaves, of n answers to a problem."""
-    rows = []
-    for place in range(4):
-        right = [(place + turn) % 2 == 0 for turn in range(n)]
-        doc = {"query": f"What is {place} + 3?", "choices": [str(place + 3)], "gold_index": [0], "task_name": "sums|0"}
-        said = [f"The answer is {place + 3 if each else 99}." for each in right]
-        response = {"text": said, "output_tokens": [[1, 2, 3]] * n, "input": doc["query"], "logprobs": []}
-        rows.append({"doc": doc, "metric": {"avg@n": sum(right) / n}, "model_response": response})
-    path = folder / "details_sums|0_2026-11-28T05-00-00.parquet"
-    pd.DataFrame(rows).to_parquet(path)
-    return [str(path)]
-
-
-def test_lighteval(tmp_path):
-    store = str(tmp_path / "store")
-    said = imported.run(details(tmp_path, 1), store)
-    assert (said["format"], said["problems"], said["unknown"]) == ("lighteval", 4, ["entropy", "finish", "logprob"])
-    assert pass_at_1(store, "recorded") == pass_at_1(store, "math") == said["recorded"]["avg@n"]["mean"] == 0.5
-    assert {row["task"] for row in read_problems(Path(store))} == {"sums|0"}
-
-
-def test_one_score_of_several_answers_is_no_verdict_on_any(tmp_path):
-    said = imported.run(details(tmp_path, 3), str(tmp_path / "store"))
-    assert said["recorded"]["avg@n"] == {"mean": pytest.approx(0.5), "problems": 4, "answers": 0}
-    assert said["answers"] == 12 and "which of them are right is unknown" in said["notes"][0]
-    assert pass_at_1(str(tmp_path / "store"), "math") == pytest.approx(0.5)
-    with pytest.raises(InputError, match="expected --verifier to name one of its judges: none"):
-        grade.run(str(tmp_path / "store"), verifier="recorded")
 
 
 # --- what follows from what is unknown
