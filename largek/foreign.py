@@ -428,14 +428,15 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict]:
     """The rows of a parquet file that has these columns."""
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        there, rows = table.column_names, table.to_pylist()
+    except (OSError, pa.ArrowException, ValueError) as error:  # ValueError: a text that is no UTF-8
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         reason = (str(error).splitlines() or ["unreadable"])[0]
         raise InputError(f"{path}: expected a parquet file, whole and unchanged ({reason:.200})") from None
-    if lacking := [name for name in columns if name not in table.column_names]:
-        raise InputError(f"{path}: expected the column {lacking[0]!r}, found {', '.join(table.column_names)[:200]}")
-    return table.to_pylist()
+    if lacking := [name for name in columns if name not in there]:
+        raise InputError(f"{path}: expected the column {lacking[0]!r}, found {', '.join(there)[:200]}")
+    return rows
 
 
 # --- NeMo-Skills
@@ -545,7 +546,7 @@ def recognised(path: Path) -> str:
     if path.suffix == ".parquet":
         try:
             there, marks = set(pq.read_schema(path).names), TABLES
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, ValueError) as error:
             if isinstance(error, FileNotFoundError | PermissionError):
                 raise
             reason = (str(error).splitlines() or ["unreadable"])[0]

@@ -439,7 +439,9 @@ def read_samples(path: str | Path) -> pa.Table:
     path = Path(path)
     if not path.is_dir():
         try:
-            return pq.read_table(path, page_checksum_verification=True)
+            table = pq.read_table(path, page_checksum_verification=True)
+            table.validate(full=True)  # a text that is no UTF-8
+            return table
         except FileNotFoundError:
             raise InputError(f"{path}: no such file") from None
         except (OSError, pa.ArrowException) as error:

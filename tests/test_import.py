@@ -327,7 +327,8 @@ def test_the_right_answer_of_a_target(target, answer):
 def edited(source: str, target: Path, edit) -> str:
     rows = read_jsonl(source)
     edit(rows)
-    write_jsonl(target, rows)
+    # with NaN and Infinity, as other tools write them
+    target.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(target)
 
 
