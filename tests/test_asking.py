@@ -80,7 +80,7 @@ def settings_of(store: Path) -> dict:
 
 
 def test_a_problem_behind_a_system_prompt_and_examples(task, shots):
-    row = {"task": "t", "problem": "2+2?"}
+    row = {"task": "t", "id": "0", "problem": "2+2?"}
     asking = read_asking([row], [task], system="Be brief.", few_shot=[shots, "2"])
     turns = [("system", "Be brief."), ("user", "1+1?"), ("assistant", "It is 2."), ("user", "3+1?")]
     turns += [("assistant", "4"), ("user", "2+2?")]
@@ -171,7 +171,7 @@ def test_the_model_reads_what_is_asked(chat_model, shots):
     engine = Transformers(
         str(chat_model), True, Asking("Be brief.", {"enable_thinking": False}, read_examples(shots, 1))
     )
-    row = {"task": "t", "problem": "2+2?"}
+    row = {"task": "t", "id": "0", "problem": "2+2?"}
     text = "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n1+1?<|im_end|>\n<|im_start|>assistant\nIt is 2."
     text += "<|im_end|>\n<|im_start|>user\n2+2?<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     assert engine.tokenizer.decode(engine.asking.ids(engine.tokenizer, row, True)) == text

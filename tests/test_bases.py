@@ -41,6 +41,7 @@ def train(start, folder, problems, recipe: dict, *options: object):
     return folder
 
 
+@pytest.mark.long
 def test_a_model_kept_on_the_way_is_that_of_a_training_that_ends_there(small_model, tmp_path):
     problems = tmp_path / "rl.jsonl"
     write_jsonl(problems, PROBLEMS)
@@ -74,6 +75,7 @@ def test_steps_that_never_come_are_refused(small_model, tmp_path):
     assert not (tmp_path / "rl").exists()
 
 
+@pytest.mark.long
 def test_a_coin_rewards_half_of_all_answers(small_model, tmp_path):
     problems = tmp_path / "rl.jsonl"
     write_jsonl(problems, PROBLEMS)

@@ -115,6 +115,7 @@ def train_until(moment: int, kind: str, *where: str) -> None:
     trainer.train()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [sft, grpo])
 def test_a_training_that_was_killed_gives_the_same_file(kind, small_model, tasks, tmp_path):
     """By SIGKILL, at any moment of any measurement: before the first checkpoint, between two, while a model is kept."""

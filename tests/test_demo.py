@@ -128,6 +128,7 @@ def test_the_page_goes_through_the_commands_that_the_demo_prints(tmp_path, monke
     assert [line for line in shown if line.startswith("largek ")] == ["largek demo --lm-eval ten", *commands]
 
 
+@pytest.mark.long
 def test_the_page_from_anothers_samples_to_a_choice(tmp_path, monkeypatch):
     """All of its commands, in a folder without anything: what they print is on the page, but for times and folders.
     And by the tool's own verdicts pass@1 is what the tool has printed."""

@@ -135,7 +135,7 @@ def test_an_error_that_repeats_the_request_changes_no_parameter(tmp_path, capsys
     write_jsonl(tmp_path / "t.jsonl", rows)
 
     def one(number: int, body: dict) -> str:
-        return behaviour if "the a seed" in asked(body) else "good" if first else "slow"
+        return behaviour if "the a seed" in asked(body) else "good"
 
     way = {"chat_template": chat, "temperature": 0.6 if behaviour in ("quote", "echo") else 1, "batch_size": 1}
     with Endpoint(one) as endpoint, pytest.raises(InputError, match="problem 'a' failed"):

@@ -611,6 +611,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["simple_integration", "countdown", "n_queens", "string_insertion", "codeio"])
 def test_hostile_answers_are_not_run_and_bounded(name, tmp_path, monkeypatch):
     monkeypatch.setattr(gym_answers, "SECONDS", 1.0)

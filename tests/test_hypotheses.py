@@ -498,6 +498,7 @@ def test_simulated_and_single_base_models_have_the_same_statistics():
 # -- the programs
 
 
+@pytest.mark.long
 def test_the_programs(tmp_path):
     models, counts = made(bases=("5", "6"))
     models.to_csv(tmp_path / "models.csv", index=False)

@@ -33,6 +33,7 @@ def without_sizes(config: dict, **base) -> dict:
     return config | {"base_model": named | base}
 
 
+@pytest.mark.long
 def test_name_and_revision_are_enough_where_the_model_is_in_the_hubs_cache(workstation, tmp_path):
     """The same jobs, hours and memory as with the sizes typed in, to what is rounded there."""
     snapshot = tmp_path / "hub" / "models--Qwen--Qwen3-0.6B-Base" / "snapshots" / REVISION

@@ -111,6 +111,7 @@ def test_a_gpu_that_was_asked_for_is_used_or_named(monkeypatch, tmp_path, visibl
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.long
 def test_every_command_stops_in_one_line_at_a_gpu_that_cannot_be_used(small_model, tmp_path):
     """Here torch is built for CPUs, and CUDA_VISIBLE_DEVICES is as a lease sets it."""
     if torch.cuda.is_available():

@@ -127,6 +127,7 @@ def drawn(folder: Path, words: str, figures: dict[str, tuple[str, ...]]) -> list
     return done.stdout.split()
 
 
+@pytest.mark.long
 def test_a_new_mix_is_added_as_the_page_says_and_stands_in_every_figure(changed, tmp_path):
     rows = [{"id": str(i), "family": "f", "problem": "w " * i, "solution": "s"} for i in range(1, 42)]
     write_jsonl(tmp_path / "pool.jsonl", rows)
@@ -143,6 +144,7 @@ def test_a_new_mix_is_added_as_the_page_says_and_stands_in_every_figure(changed,
     assert drawn(changed, "middle", given) == [f"plot_{name}" for name in given]
 
 
+@pytest.mark.long
 def test_a_new_predictor_is_added_as_the_page_says_and_stands_in_every_table(changed):
     tables = changed / "out" / "tables"
     table = pd.read_csv(tables / "predictors.csv").query("target == 'score' and problems == 'disjoint'")

@@ -204,6 +204,7 @@ def test_coin_flips_beside_the_verifier(tmp_path):
 # -- the commands, on what a study may hold
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", ["as small as the smoke study", "a failed base model", "no loss, no answer right"])
 def test_the_commands_never_crash(tmp_path, what):
     runs, made = made_bases(2, 2 if "small" in what else 4, greedy=False)

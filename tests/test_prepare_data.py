@@ -94,6 +94,7 @@ def peak(study: dict, folder, rows: int) -> int:
     return most
 
 
+@pytest.mark.long
 def test_memory_does_not_go_with_what_is_read(study, tmp_path):
     """Of a million rows of R1's traces, 30 GB lay in memory."""
     entries = yaml.safe_load((tmp_path / "tasks.yaml").read_text())

@@ -74,6 +74,7 @@ def test_four_replicas_make_the_store_of_one(small_model, task, tmp_path, four_d
     assert sorted(seen.values()) == ["a", "b", "c", "d"] and not children()
 
 
+@pytest.mark.long
 def test_a_replica_that_is_killed_loses_nothing_that_is_finished(small_model, task, tmp_path, four_devices, capfd):
     """One of two is stopped before it has done anything, and killed when the other has stored something."""
     killed: list[str] = []

@@ -125,6 +125,7 @@ def test_functions_of_installed_packages_are_found(monkeypatch):
     assert not {name for name in set(sys.modules) - before if name.startswith("trl.rewards")}
 
 
+@pytest.mark.long
 def test_a_training_by_a_sum_of_rewards(small_model, tmp_path):
     """By RLOO, with half of its reward from a file beside the verifier's; a reward that breaks ends it in one line."""
     recipe = yaml.safe_load((ROOT / "config" / "grpo" / "smoke.yaml").read_text()) | {"max_steps": 2, "trainer": "RLOO"}

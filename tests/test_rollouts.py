@@ -78,6 +78,7 @@ def test_prompts_are_whole_permutations():
     assert sorted(order[:5]) == sorted(order[5:10]) == list(range(5)) and order[:5] != order[5:10] and len(order) == 12
 
 
+@pytest.mark.long
 def test_a_checkpoint_between_two_uses_of_rollouts_is_refused(small_model, tmp_path):
     recipe = yaml.safe_load((ROOT / "config" / "grpo" / "smoke.yaml").read_text()) | {"num_iterations": 3}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))
@@ -118,6 +119,7 @@ def test_some_answers_are_kept_and_never_more_than_a_bound(tmp_path):
     assert (tmp_path / "page.html").stat().st_size > 10_000
 
 
+@pytest.mark.long
 def test_a_training_keeps_what_it_was_trained_on(small_model, tmp_path):
     recipe = yaml.safe_load((ROOT / "config" / "grpo" / "smoke.yaml").read_text()) | {"max_steps": 3}
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(recipe))

@@ -66,6 +66,7 @@ def records(folder: Path) -> list[dict]:
     return read_samples(folder).to_pylist()
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_interleaving_of_kills_and_restarts_and_more_samples_ends_in_the_same_records(data):
@@ -215,6 +216,7 @@ def test_a_second_writer_is_refused_by_name(small_model, task, tmp_path):
     assert done.returncode == 2 and f"process {os.getpid()} on" in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 def test_kill_9_at_random_moments_loses_nothing_finished(small_model, task, tmp_path):
     """The real command, killed again and again, against one that was left alone."""
     whole, cut, seen = tmp_path / "whole", tmp_path / "cut", 0
