@@ -1,6 +1,7 @@
 """The verifier `math`: real labels, real gold answers, votes, hostile text."""
 
 import json
+import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -265,7 +266,9 @@ def pairs_of_different_numbers(answers: list[str], reach: int) -> list[tuple[str
             return False
         if exact[one] is not None and exact[two] is not None:
             return exact[one] != exact[two]
-        return abs(values[one] - values[two]) > 1e-6 * (1 + abs(values[one]))
+        turned = [1.0, math.pi / 180] if (r"\circ" in one) != (r"\circ" in two) else [1.0]  # degrees, and radians
+        degrees, other = (one, two) if r"\circ" in one else (two, one)
+        return all(abs(values[degrees] * by - values[other]) > 1e-6 * (1 + abs(values[other])) for by in turned)
 
     near = ((one, two) for i, one in enumerate(answers) for two in answers[i + 1 : i + 1 + reach])
     return [(one, two) for one, two in dict.fromkeys(near) if one in values and two in values and differ(one, two)]

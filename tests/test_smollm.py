@@ -26,10 +26,10 @@ def study(tmp_path_factory) -> Path:
     path = project / "config" / "smollm.yaml"
     config = yaml.safe_load(path.read_text())
     config["data"]["problems_per_task"] = 3
-    config["sampling"]["max_tokens"] = 80
+    config["sampling"]["max_tokens"] = 32
     path.write_text(yaml.safe_dump(config))
     for recipe, old, new in (
-        ("grpo", "max_completion_length: 160", "max_completion_length: 64"),
+        ("grpo", "max_completion_length: 160", "max_completion_length: 32"),
         ("grpo", "max_steps: 4", "max_steps: 2"),
         ("grpo", "per_device_train_batch_size: 32", "per_device_train_batch_size: 16"),
     ):
@@ -57,7 +57,7 @@ def test_every_model_has_scores(study):
 def test_prompts_go_through_the_chat_template(study):
     """SFT on some 16 examples moves the weights, and the base answers in the words it is asked for now and then."""
     samples = pd.read_parquet(next((study / "samples" / "base").glob("*.parquet")))
-    assert samples["tokens"].between(1, 80).all() and samples["text"].str.len().gt(0).all()
+    assert samples["tokens"].between(1, 32).all() and samples["text"].str.len().gt(0).all()
     before, after = (
         pd.read_json(study / "losses" / f"{name}.json")["losses"]["common_held_out"]
         for name in ("base", "sft/random-16")
