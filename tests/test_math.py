@@ -1,13 +1,13 @@
 """The verifier `math`: real labels, real gold answers, votes, hostile text."""
 
 import json
-import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import LONG, ROOT
 from hypothesis import given
@@ -266,7 +266,7 @@ def pairs_of_different_numbers(answers: list[str], reach: int) -> list[tuple[str
             return False
         if exact[one] is not None and exact[two] is not None:
             return exact[one] != exact[two]
-        turned = [1.0, math.pi / 180] if (r"\circ" in one) != (r"\circ" in two) else [1.0]  # degrees, and radians
+        turned = [1.0, np.pi / 180] if (r"\circ" in one) != (r"\circ" in two) else [1.0]  # degrees, and radians
         degrees, other = (one, two) if r"\circ" in one else (two, one)
         return all(abs(values[degrees] * by - values[other]) > 1e-6 * (1 + abs(values[other])) for by in turned)
 
