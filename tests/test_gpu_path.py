@@ -19,7 +19,8 @@ from largek.common import write_jsonl
 
 pytestmark = pytest.mark.long
 # Each start of vLLM is one process instead of three that import it: 12 s of CPU time instead of 34, fifteen times. It
-# does not give back its cache to the next model of the same process, so that is small. As three: test_engines.py, one model a command.
+# does not give back its cache to the next model of the same process, so that is small. As three processes, with one
+# model a command: test_engines.py.
 IN_ONE = UNCOMPILED | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
 CONFIG = "config/workstation.yaml"
 WORDS = ("apples", "books", "coins", "ducks", "eggs", "forks")
