@@ -177,7 +177,6 @@ LEAD = re.compile(
 )
 MATH = re.compile(r"(?<!\\)\$\$?((?:[^$\\]|\\.)+)\$\$?|\\\(((?:[^\\]|\\[^()])*)\\\)|\\\[((?:[^\\]|\\[^\[\]])*)\\\]")
 MONEY = re.compile(r"\\\$|\$")
-WHOLE_TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 STARS = re.compile(r"\*\*(.*)|(?!\*)(.*)\*\*|\*(.*)\*", re.DOTALL)
 QUOTES = ("'", '"', "\u201d")
 QUOTED = re.compile(r"[\"'`“”]{1,2}([^\"'`“”]+)[\"'“”]{1,2}")

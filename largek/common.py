@@ -23,8 +23,12 @@ class DamagedStore(InputError):
 
 def damaged(path: object, why: object, remedy: str) -> DamagedStore:
     """The error about a file that cannot be read: `why` in words, or an exception, whose first line will do."""
-    first = (str(why).splitlines() or [type(why).__name__])[0]
-    return DamagedStore(f"{path}: damaged ({first:.200}); {remedy}")
+    return DamagedStore(f"{path}: damaged ({first_line(why):.200}); {remedy}")
+
+
+def first_line(error: object) -> str:
+    """The first line of what an error says; its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from collections import deque
 from itertools import pairwise
 
 from largek.answer_kinds import CHANGING, DENIED, FUNCTIONS
+from largek.answer_text import EQUATION
 from largek.answer_units import unit
 from largek.thoughts import answer_in
 
@@ -81,7 +82,6 @@ NOT_BEHIND = re.compile(
 # a variable that is added to the number, or multiplied with it
 ADDED_BEFORE = re.compile(r"(?<![A-Za-z.'])(?:\d*[a-z]\s?[-+*/×·−]\s?)+$")
 ADDED_BEHIND = re.compile(r"(?:\s?[-+*/×·−]\s?(?!a\s+[A-Za-z])\d*[a-z](?![A-Za-z.']\w))+")
-EQUATION = re.compile(r"[A-Za-z](?:_\{?\w\}?)?\s*=[^=<>]+")
 # words with which a number can be given without another thing being said of it
 LEADING = re.compile(
     r"(?:(?:score|price|cost|amount|length|distance|area|volume|profit|average|perimeter|weight|height|speed)"
@@ -311,12 +311,19 @@ def denied(text: str, found: re.Match) -> bool:
     return bool(before or NOT_BEHIND.match(text, found.end()))
 
 
+MOST_DENIED = 10  # formulas that are said not to be the answer, after which a text is looked through no further
+
+
 def last(text: str) -> str | None:
     """The last formula or number of a text that announces nothing."""
-    formulas, fractions = deque(FORMULA.finditer(text), 10), deque(BARE_FRACTION.finditer(text), 1)
-    for found in (*list(formulas)[-1:], *fractions):
-        if denied(text, found):
-            return last(text[: found.start()] + text[found.end() :])
+    for _ in range(MOST_DENIED):
+        formulas, fractions = deque(FORMULA.finditer(text), 10), deque(BARE_FRACTION.finditer(text), 1)
+        found = next((each for each in (*list(formulas)[-1:], *fractions) if denied(text, each)), None)
+        if found is None:
+            break
+        text = text[: found.start()] + text[found.end() :]
+    else:
+        return None
     formulas = list(formulas)
     formula = formulas[-1] if formulas else None
     for fraction in fractions:

@@ -17,7 +17,7 @@ import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -424,16 +424,23 @@ def gold(doc: dict, where: str) -> str | None:
     return right_answer(choices[index])
 
 
-def read_table(path: Path, columns: tuple[str, ...]) -> list[dict]:
-    """The rows of a parquet file that has these columns."""
+@contextlib.contextmanager
+def whole_parquet(path: Path) -> Iterator[None]:
+    """Where a parquet file is read: one that is cut, or with a text that is no UTF-8 (ValueError), is an InputError."""
     try:
-        table = pq.read_table(path)
-        there, rows = table.column_names, table.to_pylist()
-    except (OSError, pa.ArrowException, ValueError) as error:  # ValueError: a text that is no UTF-8
+        yield
+    except (OSError, pa.ArrowException, ValueError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
         reason = (str(error).splitlines() or ["unreadable"])[0]
         raise InputError(f"{path}: expected a parquet file, whole and unchanged ({reason:.200})") from None
+
+
+def read_table(path: Path, columns: tuple[str, ...]) -> list[dict]:
+    """The rows of a parquet file that has these columns."""
+    with whole_parquet(path):
+        table = pq.read_table(path)
+        there, rows = table.column_names, table.to_pylist()
     if lacking := [name for name in columns if name not in there]:
         raise InputError(f"{path}: expected the column {lacking[0]!r}, found {', '.join(there)[:200]}")
     return rows
@@ -544,13 +551,8 @@ def recognised(path: Path) -> str:
     if path.suffix in (".eval", ".json"):
         return "inspect"
     if path.suffix == ".parquet":
-        try:
+        with whole_parquet(path):
             there, marks = set(pq.read_schema(path).names), TABLES
-        except (OSError, pa.ArrowException, ValueError) as error:
-            if isinstance(error, FileNotFoundError | PermissionError):
-                raise
-            reason = (str(error).splitlines() or ["unreadable"])[0]
-            raise InputError(f"{path}: expected a parquet file, whole and unchanged ({reason:.200})") from None
     else:
         with path.open("rb") as file:
             first = next((line for line in file if line.strip()), b"")

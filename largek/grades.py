@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet as pq
 
 from largek.checksums import LOG, as_written, read_log
-from largek.common import InputError, damaged
+from largek.common import InputError, damaged, first_line
 from largek.formats import refuse_newer
 from largek.store import asked, digest_of_problems, number_of_records, read_problems
 from largek.verify import OUTCOMES
@@ -51,7 +51,7 @@ def read_grades(path: str, columns: list[str] | None = None, max_tokens: int | N
 
 def unreadable(path: str, error: Exception) -> InputError:
     """What to do about a file of grades that cannot be read."""
-    why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    why = first_line(error)[:200]
     if isinstance(error, FileNotFoundError):
         return InputError(f"{path}: no such file")
     if getattr(error, "errno", None):  # of the disk or of rights: the file may be whole

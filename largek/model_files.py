@@ -56,12 +56,12 @@ def refuse_adapter(folder: Path) -> None:
         raise InputError(f"{folder}: an adapter of {base}; merge it into that first (merge_and_unload of peft)")
 
 
-def refuse_integers(folder: Path) -> None:
-    """Raises InputError if weights are whole numbers and config.json does not say how they are to be read. What is not
+def refuse_integers(folder: Path, config: dict) -> None:
+    """Raises InputError if weights are whole numbers and the config does not say how they are to be read. What is not
     called a weight may be whole, such as positions. A file that cannot be read is for whoever loads it."""
     from safetensors import safe_open
 
-    if "quantization_config" in read_json(folder / "config.json"):
+    if "quantization_config" in config:
         return
     for path in sorted(folder.glob("*.safetensors")):
         kinds = {}

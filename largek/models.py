@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from largek.common import InputError, extra
+from largek.common import InputError, extra, first_line
 from largek.model_files import cannot_load, read_json, refuse_adapter, refuse_integers, refuse_missing, refuse_numbers
 from largek.quick_models import FAST, PlainTokenizer, load_weights, plain_tokenizer, shapes
 
@@ -121,8 +121,9 @@ def pretrained(model: str, **options):
 
     refuse_adapter(Path(model))
     if (settings := Path(model) / "config.json").is_file():
-        refuse_numbers(model, read_json(settings))
-        refuse_integers(Path(model))
+        config = read_json(settings)
+        refuse_numbers(model, config)
+        refuse_integers(Path(model), config)
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # a table of what is missing, which is an error here
     try:
@@ -224,7 +225,7 @@ def tokenized(where: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{where}: the tokenizer cannot read it ({reason:.200})") from None
 
 

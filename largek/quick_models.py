@@ -42,7 +42,7 @@ def load_weights(model: str) -> SimpleNamespace | None:
     from safetensors.torch import load_file
 
     refuse_adapter(folder)
-    refuse_integers(folder)
+    refuse_integers(folder, config)
     try:
         weights = load_file(folder / "model.safetensors")
     except Exception as error:  # of a file that is cut or empty

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from largek.common import InputError, extra, stream_jsonl
+from largek.common import InputError, extra, first_line, stream_jsonl
 from largek.problems import Problem, as_problem, need_answer
 
 ENTRY = {
@@ -230,7 +230,7 @@ def from_hub(name: str, entry: dict) -> Iterator[dict]:
             for start in range(0, len(rows), BATCH):
                 yield from rows.select(range(start, min(start + BATCH, len(rows)))).to_list()
     except Exception as error:  # of the network, the hub, the file's format: one line each
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"task {name}: {entry['hub']} could not be loaded ({reason})") from None
 
 

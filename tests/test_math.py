@@ -187,6 +187,13 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.parametrize("part", ["It is not $1$ here. ", r"not \frac{1}{2} ", "$x$ is more than $7$, ", "not 5 "])
+def test_texts_that_deny_again_and_again_are_read_in_proportion_to_their_length(part):
+    start = time.process_time()
+    assert extract(part * 5000) is None
+    assert time.process_time() - start < 2
+
+
 @pytest.mark.parametrize("answer", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_answers_are_bounded_and_lose_no_worker(answer, monkeypatch):
     monkeypatch.setattr("largek.math_answers.SECONDS", 1.0)

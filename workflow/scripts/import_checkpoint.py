@@ -14,7 +14,7 @@ import argparse
 from fnmatch import fnmatch
 from pathlib import Path
 
-from largek.common import InputError, exit_on_bad_input, write_json
+from largek.common import InputError, exit_on_bad_input, first_line, write_json
 
 TAKEN = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 # The same weights once more, in the format of Mistral's own code, which vLLM would prefer; and weights in folders.
@@ -32,7 +32,7 @@ def find(checkpoint: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=TAKEN, ignore_patterns=LEFT))
     except Exception as error:  # of the network, the hub, a licence not accepted: one line each
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{checkpoint}: could not be downloaded ({reason})") from None
 
 

@@ -7,7 +7,7 @@ A study may state them, to be planned before the model is here; a key that its c
 import json
 from pathlib import Path
 
-from largek.common import InputError
+from largek.common import InputError, first_line
 
 # As a study calls them, and config.json; `parameters` stands in none.
 NAMES = {
@@ -82,6 +82,6 @@ def count_parameters(file: Path) -> int:
         with torch.device("meta"):
             network = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(file.parent))
     except Exception as error:  # of an architecture that this transformers does not know, or of code on the hub
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"base_model: give 'parameters', {file} cannot be counted ({reason})") from None
     return sum(weight.numel() for weight in network.parameters())
