@@ -16,6 +16,8 @@ hierarchical model that is fitted to all problems at once:
 
 What n answers cannot show, many changes too small to be seen or none, the prior decides, and with it the ratio. So half
 of the draws are made under a second prior, under which a rate also lies on either side of the base's by such a step.
+Both treat base and checkpoint differently, and the question does not: half of the draws of either are made with the two
+exchanged, so that what one model lost against the other is what that one gained.
 
 A Gibbs sampler draws weights, shares and rates. The parameters were chosen and the intervals checked by simulation
 (benchmarks/coverage_ratio.py, docs/largek/commands/coverage.md).
@@ -38,6 +40,7 @@ from largek.formats import made_by
 from largek.passk import grid_of
 
 SWEEPS, BURN = 2000, 200
+PARTS = 4  # of the draws: two priors, each with either model as the base
 NOTHING = 1e-7  # a loss or gain below this is none: pass@k of rates near 1 differs in the last digits
 FEWEST, CELLS = 400, 20_000_000  # sweeps at least; sweeps times problems at most, for memory
 BLOCK = 1000  # problems that the test deals at a time, likewise
@@ -69,8 +72,8 @@ def draw_rates(
     burn: int = BURN,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Draws:
-    """Draws of the true rates of both models from their posteriors, half of them under each prior; `n` and `correct`
-    are (2, problems), base first. `burn` sweeps are thrown away before each half.
+    """Draws of the true rates of both models from their posteriors, a quarter of them in each of PARTS ways; `n` and
+    `correct` are (2, problems), base first. `burn` sweeps are thrown away before each quarter.
 
     `progress` is told how many sweeps are done.
     """
@@ -80,10 +83,17 @@ def draw_rates(
     steps = changes(len(rates))
     widths = len(steps) // 3
     prior = np.repeat([SAME_PRIOR, CHANGED_PRIOR, BOTH_PRIOR], [1, 2 * widths, widths])
-    first = sweeps - sweeps // 2
-    one = sample(*fits, steps[: 1 + 2 * widths], prior[: 1 + 2 * widths], rng, first, burn, progress)
-    two = sample(*fits, steps, prior, rng, sweeps // 2, burn, lambda done: progress(burn + first + done))
-    return Draws(rates, *np.concatenate([one, two], 1))
+    drawn, done = [], 0
+    for part in range(PARTS):
+        kinds = slice(1 + 2 * widths) if part < 2 else slice(None)  # the first prior, then the second
+        turn = 1 if part % 2 == 0 else -1  # base first, then the checkpoint
+        many = (sweeps + part) // PARTS
+        one = sample(
+            *fits[::turn], steps[kinds], prior[kinds], rng, many, burn, lambda now, done=done: progress(done + now)
+        )
+        drawn.append(one[::turn])
+        done += burn + many
+    return Draws(rates, *np.concatenate(drawn, 1))
 
 
 def sample(
@@ -227,7 +237,7 @@ def coverage(
         smallest = int(n.min())
         grid = grid_of(model, split, pd.Series(n.min(0)), ks or [1 << i for i in range(smallest.bit_length())])
         sweeps = min(sweeps, max(FEWEST, CELLS // n.shape[1]))
-        progress = Progress(f"{model}, {split}", sweeps + 2 * BURN, "sweeps", every=10)
+        progress = Progress(f"{model}, {split}", sweeps + PARTS * BURN, "sweeps", every=10)
         draws = draw_rates(n, correct, (seed, split), sweeps, progress=progress.update)
         head = {"model": model, "reference": reference}
         tasks = rows["task"].to_numpy()

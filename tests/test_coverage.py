@@ -34,26 +34,40 @@ def test_kinds_of_change_are_distributions_below_above_and_on_both_sides():
 
 
 def test_the_sampler_draws_from_the_posteriors(monkeypatch):
-    """One problem: the weights integrate to their prior means, so the joint posterior of both rates can be summed. Half
-    of the draws are of the prior without changes on either side."""
+    """One problem: the weights integrate to their prior means, so the joint posterior of both rates can be summed, for
+    either prior and with either model as the base."""
     monkeypatch.setattr(module, "FINEST", 7)
     monkeypatch.setattr(module, "CHANGED_PRIOR", 0.25)
     monkeypatch.setattr(module, "BOTH_PRIOR", 1.0)
     n, correct = np.array([[4], [4]]), np.array([[3], [1]])
-    draws = draw_rates(n, correct, 0, 8000, 50)
+    draws = draw_rates(n, correct, 0, 16000, 50)
     kinds = changes(7)
     fits = likelihood(n[0], correct[0], draws.rates).T * likelihood(n[1], correct[1], draws.rates)
-    widths, found = len(kinds) // 3, []
-    for sides, part in ((2, slice(4000)), (3, slice(4000, None))):
+    widths, joints, seen = len(kinds) // 3, [], np.zeros((4, 7, 7))
+    for part, (sides, exchanged) in enumerate(product((2, 3), (False, True))):
         prior = np.array([module.SAME_PRIOR, *[module.CHANGED_PRIOR] * 2 * widths, *[module.BOTH_PRIOR] * widths])
         prior = prior[: 1 + sides * widths]
-        joint = np.einsum("k,kpq->pq", prior / prior.sum(), kinds[: len(prior)]) * fits
-        joint /= joint.sum()
-        seen = np.zeros((7, 7))
-        np.add.at(seen, (draws.base[part, 0], draws.checkpoint[part, 0]), 1 / 4000)
-        assert np.abs(seen - joint).sum() < 0.15 and joint.max() < 0.5
-        found.append(joint)
-    assert np.abs(found[0] - found[1]).sum() > 0.1  # so that one cannot stand for the other
+        moved = np.einsum("k,kpq->pq", prior / prior.sum(), kinds[: len(prior)])
+        joint = (moved.T if exchanged else moved) * fits
+        joints.append(joint / joint.sum())
+        rows = slice(4000 * part, 4000 * (part + 1))
+        np.add.at(seen[part], (draws.base[rows, 0], draws.checkpoint[rows, 0]), 1 / 4000)
+    distances = np.abs(seen[:, None] - np.array(joints)).sum((2, 3))  # of what was drawn from what was to be drawn
+    assert (np.diag(distances) < 0.12).all() and (distances.argmin(1) == range(4)).all(), distances
+
+
+@pytest.mark.parametrize("world", ["gained", "few"])
+def test_what_one_lost_is_what_the_other_gained(world):
+    """Exchanged models exchange lost and gained, to the noise of the draws."""
+    rng = np.random.default_rng(3)
+    before = rng.beta(0.5, 1.5, 40)
+    after = np.where(rng.random(40) < (0.4 if world == "gained" else 0.1), np.maximum(before, rng.random(40)), before)
+    tables = table("a", rng.binomial(32, before), 32), table("b", rng.binomial(32, after), 32)
+    there, back = (coverage(*pair, [8])[0].iloc[0] for pair in (tables, tables[::-1]))
+    for one, two in (("lost", "gained"), ("gained", "lost")):
+        for end in ("", "_lo", "_hi"):
+            assert there[one + end] == pytest.approx(back[two + end], rel=0.2, abs=0.02)
+    assert there["more_lost"] == pytest.approx(1 - back["more_lost"], abs=0.03)
 
 
 def test_the_test_is_exact():
@@ -99,13 +113,17 @@ def test_ratios_without_a_bound():
 
 def test_few_problems_are_named_wrongly():
     """Half of them did not change; names are right in 95 % at least, and most large changes get one."""
-    rng = np.random.default_rng(6)
-    before = rng.beta(0.8, 1.2, 200)
-    after = np.where(rng.random(200) < 0.5, before, rng.beta(0.8, 1.2, 200))
-    _, problems = coverage(table("a", rng.binomial(16, before)), table("b", rng.binomial(16, after)), [4], sweeps=400)
-    named, sign = problems["named"].map({"lost": -1, "found": 1, "": 0}).to_numpy(), np.sign(after - before)
-    assert (named[named != 0] == sign[named != 0]).mean() >= 0.95
-    assert (named != 0)[np.abs(after - before) > 0.5].mean() > 0.8
+    right, large = [], []
+    for study in range(4):
+        rng = np.random.default_rng(study)
+        before = rng.beta(0.8, 1.2, 200)
+        after = np.where(rng.random(200) < 0.5, before, rng.beta(0.8, 1.2, 200))
+        counts = (table(name, rng.binomial(16, rates)) for name, rates in (("a", before), ("b", after)))
+        _, problems = coverage(*counts, [4], sweeps=400)
+        named, sign = problems["named"].map({"lost": -1, "found": 1, "": 0}).to_numpy(), np.sign(after - before)
+        right += list((named == sign)[named != 0])
+        large += list((named != 0)[np.abs(after - before) > 0.5])
+    assert np.mean(right) >= 0.95 and np.mean(large) > 0.8 and len(right) > 80
 
 
 def test_large_changes_are_found_and_measured():
