@@ -102,10 +102,10 @@ def main() -> None:
     axes[0, 0].set_ylabel(f"over-promise (points)\nafter {steps[0]} steps of RL")
     if number > 1:
         axes[1, 0].set_ylabel("over-promise (points)\nmean of the kind")
-    bases = rows["base_model"].nunique()
+    bases, hollow = rows["base_model"].nunique(), "; hollow: several epochs" if means["again"].any() else ""
     figure.suptitle(
         f"Over-promise by kind of data: below 0 a run promised more before RL than it kept\n"
-        f"{counted(bases, 'base model')}; {samples(models, 'predict')}; bars: 95 %"
+        f"{counted(bases, 'base model')}; {samples(models, 'predict')}; bars: 95 %{hollow}"
     )
     save(figure, args.output)
 
