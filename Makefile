@@ -196,7 +196,7 @@ bench-grading: setup data/math500_test.jsonl  ## answers graded a second against
 	python benchmarks/grading.py --problems data/math500_test.jsonl
 bench-passk: setup .bench/passk-inference/ready  ## pass@k for every k against the package passk-inference
 	python benchmarks/passk.py --peer .bench/passk-inference
-bench-coverage: setup  ## how often intervals hold, and their length against others: the tables of docs/largek/intervals.md; TIME
+bench-coverage: setup  ## how often intervals hold, and their length against others: the tables of docs/largek/intervals.md; six minutes
 	OMP_NUM_THREADS=1 python benchmarks/coverage.py --page docs/largek/intervals.md
 bench-coverage-ratio: setup  ## how often the interval of largek coverage holds: the table of its page; an hour and a half
 	python benchmarks/coverage_ratio.py --page docs/largek/commands/coverage.md

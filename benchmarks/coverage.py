@@ -1,6 +1,6 @@
 """How often largek's intervals hold, how long they are, and how often rank takes one of two equal candidates.
 
-    python benchmarks/coverage.py --page docs/largek/intervals.md     # TIME
+    python benchmarks/coverage.py --page docs/largek/intervals.md     # six minutes on two cores
     python benchmarks/coverage.py --quick --part passk
 
 A study draws problems with their rates from a population, and 64 answers to each. An interval holds if the mean of the
