@@ -1,33 +1,39 @@
 """How often largek's intervals hold, how long they are, and how often rank takes one of two equal candidates.
 
-    python benchmarks/coverage.py --page docs/largek/intervals.md     # a few minutes on one core
+    python benchmarks/coverage.py --page docs/largek/intervals.md     # six minutes on two cores
     python benchmarks/coverage.py --quick --part passk
 
 A study draws problems with their rates from a population, and 64 answers to each. An interval holds if the mean of the
-population is in it. Its length is given as a multiple of the shortest one, in that cell, of all that hold in 93 % of
-studies or more there. Compared with are Student's t, the percentile and the BCa bootstrap (Efron and Tibshirani 1993),
-the Bayesian bootstrap with half a pseudo-problem at either end, Gaffke's bounds (2005; Learned-Miller and Thomas 2019,
-arXiv 1905.06208), and Wilson's and Jeffreys' intervals at the effective number of problems.
+population is in it.
 
-For differences an interval that is short where it happens to hold is no measure: which case a study is from, nobody
-knows. There only those count that hold in every cell of the table. The part `paired` lists which do, of those in
-paired_intervals.py; one that has failed in a cell is not followed further.
+An interval that is short where it happens to hold is no measure of length: which cell a study is from, nobody knows.
+So largek's is compared with the shortest of those that hold in every cell of the table, in 93 % of studies less two
+standard errors: of mean_intervals.py for `passk`, of paired_intervals.py for `compare`. One that has failed with few
+problems is not followed to more.
 
-Each part prints a table, and with --page puts it into that file, between `<!-- begin PART -->` and `<!-- end PART -->`.
+Each part prints its tables: of coverage and length; which cells are within the bounds (93 to 98 %, 1.25 times as long,
+and above 98 % with fewer than 100 problems); and where each candidate fails. With --page a table goes into that file,
+between `<!-- begin NAME -->` and `<!-- end NAME -->`. The same tables come out of any number of processes.
 """
 
 import argparse
 import functools
+import os
 import re
+import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+import mean_intervals
 import numpy as np
+import paired_intervals
 import pandas as pd
-from paired_intervals import CANDIDATES, Ends, student
-from scipy.special import betaincinv, ndtr, ndtri, stdtrit
+from paired_intervals import Ends
+from scipy.special import stdtrit
 
 from largek.common import whole_file
 from largek.compare import band, sign_flip_p
@@ -37,11 +43,14 @@ from largek.rank import SURE, rank
 
 N, KS = 64, np.array([1, 4, 16, 64])
 CURVE = 2 ** np.arange(7)  # ks of the band
-HOLDS = 0.93
+OWN = "largek"
+HOLDS = 0.93  # of studies, less what chance makes it: an interval that does in every cell is known to hold
+LOW, HIGH = 93, 98  # % of studies in which largek's should hold
+MANY = 100  # problems; with fewer it may hold more often
+ALL_OR_NOTHING = ("half", "tenth")
 ALONE = ("redrawn", "two solved", "none solved")  # second models for which intervals are tried and not bands
 SIZE = 200_000  # problems of a population
-DRAWS = 1000  # of each bootstrap
-Z = 1.959964
+TOGETHER = 1000  # studies of a job
 
 
 def populations(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -69,88 +78,123 @@ def pairs(rng: np.random.Generator, rates: np.ndarray, size: int) -> dict[str, n
     }
 
 
-def wilson(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At the effective number of problems, which is their number where they do not differ."""
-    p, spread = x.mean(0), x.var(0, ddof=1)
-    size = np.where(spread > 1e-12, p * (1 - p) / np.where(spread > 1e-12, spread / len(x), 1), len(x))
-    half = Z * np.sqrt(p * (1 - p) / size + Z**2 / 4 / size**2)
-    return tuple((p + Z**2 / 2 / size + sign * half) / (1 + Z**2 / size) for sign in (-1, 1))
-
-
-def jeffreys(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At the effective number of problems, of which half a solved and half an unsolved one are added."""
-    p, center = x.mean(0), (x.sum(0) + 0.5) / (len(x) + 1)
-    size = len(x) * center * (1 - center) / (((x**2).sum(0) + 0.5) / (len(x) + 1) - center**2)
-    lo, hi = (betaincinv(p * size + 0.5, np.maximum((1 - p) * size, 0) + 0.5, level) for level in (0.025, 0.975))
-    return np.where(p <= 0, 0, lo), np.where(p >= 1, 1, hi)
-
-
-def resampled(x: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Intervals by drawing weights of problems, the same for all studies."""
-    size, mean = len(x), x.mean(0)
-    drawn = np.sort(rng.multinomial(size, np.full(size, 1 / size), DRAWS) / size @ x, axis=0)
-    found = {"percentile": tuple(np.quantile(drawn, [0.025, 0.975], axis=0))}
-    shift = ndtri(np.clip(((drawn < mean).mean(0) + (drawn <= mean).mean(0)) / 2, 1 / DRAWS, 1 - 1 / DRAWS))
-    deviation = x - mean  # as the means without one problem deviate, with the other sign
-    cube = (np.sum(deviation**2, 0) ** 1.5) * 6
-    bend = np.where(cube > 0, (deviation**3).sum(0) / np.where(cube > 0, cube, 1), 0)
-    moved = [shift + (shift + z) / (1 - bend * (shift + z)) for z in (-Z, Z)]
-    places = [np.clip(ndtr(level) * DRAWS, 0, DRAWS - 1).astype(int) for level in moved]
-    found["BCa"] = tuple(np.take_along_axis(drawn, place[None], 0)[0] for place in places)
-    weights, (extra, low, high) = rng.exponential(size=(DRAWS, size)), rng.gamma([[1], [0.5], [0.5]], size=(3, DRAWS))
-    sums, whole = weights @ x, weights.sum(1)
-    near = (sums + high[:, None]) / (whole + low + high)[:, None]
-    found["Bayesian bootstrap"] = tuple(np.quantile(near, [0.025, 0.975], axis=0))
-    total, extra = (whole + extra)[:, None], extra[:, None]
-    found["Gaffke"] = np.quantile(sums / total, 0.025, axis=0), np.quantile((sums + extra) / total, 0.975, axis=0)
-    return found
-
-
-def cell(own: tuple[np.ndarray, np.ndarray], others: dict[str, tuple[np.ndarray, np.ndarray]], truth: float) -> str:
-    """How often the interval `own` holds, in percent, and its length against the shortest that holds."""
-    held = [np.mean((lo <= truth + 1e-12) & (truth <= hi + 1e-12)) for lo, hi in (own, *others.values())]
-    lengths = [np.mean(hi - lo) for lo, hi in (own, *others.values())]
-    ratio = lengths[0] / max(1e-9, min(length for length, share in zip(lengths, held) if share >= min(HOLDS, held[0])))
-    return f"{100 * held[0]:.1f} ({ratio:.2f})" if ratio < 10 else f"{100 * held[0]:.1f} (> 10)"
-
-
 def drawn_passk(rates: np.ndarray, ks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Unbiased pass@k at those rates, of N answers each: (ks, *rates.shape)."""
     every = passk(np.full(N + 1, N), np.arange(N + 1), ks)
     return np.moveaxis(every[rng.binomial(N, rates)], -1, 0)
 
 
-def of_passk(sizes: list[int], studies: int) -> pd.DataFrame:
-    rows = []
-    for name, rates in populations(np.random.default_rng(0)).items():
-        for size in sizes:
-            rng = np.random.default_rng([1, size])
-            values = drawn_passk(rates[rng.integers(0, SIZE, (size, studies))], KS, rng)
-            row = {"rates": name, "problems": size}
-            for k, x in zip(KS, values):
-                if k > 1 and name in ("half", "tenth"):
-                    break  # pass@k is the same
-                others = {"Wilson": wilson(x), "Jeffreys": jeffreys(x), "Student": student(x)} | resampled(x, rng)
-                _, *own = mean_interval(x, np.zeros(size))
-                row[f"pass@{k}"] = cell(tuple(own), others, (1 - (1 - rates) ** k).mean())
-            rows.append(row)
-    return pd.DataFrame([*rows, of_tasks(studies)]).fillna("")
+@functools.cache
+def world() -> dict[str, np.ndarray]:
+    return populations(np.random.default_rng(0))
 
 
-def of_tasks(studies: int) -> dict:
-    """A row about the mean over three tasks."""
-    rng, every = np.random.default_rng(5), populations(np.random.default_rng(0))
-    names, sizes = ("hard", "even", "easy"), (10, 30, 100)
-    rates = np.concatenate([every[name][rng.integers(0, SIZE, (size, studies))] for name, size in zip(names, sizes)])
-    tasks, row = np.repeat(names, sizes), {"rates": ", ".join(names), "problems": ", ".join(map(str, sizes))}
-    for k, x in zip(KS, drawn_passk(rates, KS, rng)):
-        parts = [x[tasks == name] for name in names]
-        mean = np.mean([part.mean(0) for part in parts], 0)
-        half = Z / 3 * np.sqrt(sum(part.var(0, ddof=1) / len(part) for part in parts))
+class Job(NamedTuple):
+    about: tuple[str, ...]  # names of rates; of differences: of the second model and of rates
+    problems: tuple[int, ...]  # of each task
+    part: int = 0  # of the studies
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.about)}, {', '.join(map(str, self.problems))} problems"
+
+
+TASKS = Job(("hard", "even", "easy"), (10, 30, 100))  # for the mean over tasks
+
+Key = tuple[Job, int]  # a cell: what it is about, and k
+
+
+class Cell(NamedTuple):
+    held: dict[str, float]  # how often each interval does
+    lengths: dict[str, float]
+
+
+class Tried(NamedTuple):
+    cells: dict[Key, Cell]  # of largek's interval and of the candidates that were not out before
+    failed: dict[str, tuple[Key, float]]  # candidates: the first cell in which each holds too seldom; how often there
+
+    def ratio(self, key: Key) -> float:
+        """Of the length of largek's to that of the shortest, itself among them, of those known to hold."""
+        lengths = self.cells[key].lengths
+        return lengths[OWN] / min(length for way, length in lengths.items() if way not in self.failed)
+
+
+def each(make: Callable, jobs: list[Job], workers: ProcessPoolExecutor, rest: int = 0, **options: object) -> Iterator:
+    """What `make` makes of the jobs, in their order. Says every ten seconds what is done, and about how long the others
+    will take and the `rest` after them, if all take as long."""
+    start = said = time.perf_counter()
+    for done, found in enumerate(workers.map(functools.partial(make, **options), jobs), start=1):
+        now = time.perf_counter()
+        if now - said > 10 or done == len(jobs):
+            left = (now - start) / done * (len(jobs) - done + rest)
+            print(f"{jobs[done - 1]}: {now - start:.0f} s, about {left:.0f} s left", file=sys.stderr)
+            said = now
+        yield found
+
+
+def cell(found: dict[str, Ends], truth: float, lowest: float) -> Cell:
+    """Means are known to be between `lowest` and 1."""
+    found = {way: (np.maximum(lo, lowest), np.minimum(hi, 1)) for way, (lo, hi) in found.items()}
+    held = {way: float(np.mean((lo <= truth + 1e-12) & (truth <= hi + 1e-12))) for way, (lo, hi) in found.items()}
+    return Cell(held, {way: float(np.mean(hi - lo)) for way, (lo, hi) in found.items()})
+
+
+def average(parts: list[Cell]) -> Cell:
+    held, lengths = ({way: np.mean([part[way] for part in some]) for way in some[0]} for some in zip(*parts))
+    return Cell(held, lengths)
+
+
+def trial(jobs: list[Job], make: Callable[..., dict[Key, Cell]], studies: int, workers: ProcessPoolExecutor) -> Tried:
+    """A candidate fails in a cell if it holds there in less than 93 % of studies, by more than chance makes it: two
+    standard errors. Jobs come with their numbers of problems together, and one that has failed with some is not
+    followed to those after them. Parts of the studies are averaged."""
+    cells, failed, chance = {}, {}, 2 * np.sqrt(HOLDS * (1 - HOLDS) / studies)
+    parts = range(max(1, studies // TOGETHER))
+    rest = len(jobs) * len(parts)
+    for problems in dict.fromkeys(job.problems for job in jobs):
+        some = [job._replace(part=part) for job in jobs if job.problems == problems for part in parts]
+        made: dict[Key, list[Cell]] = {}
+        rest -= len(some)
+        options = {"studies": min(studies, TOGETHER), "out": frozenset(failed), "rest": rest}
+        for job, found in zip(some, each(make, some, workers, **options)):
+            for k, measured in found.items():
+                made.setdefault((job._replace(part=0), k), []).append(measured)
+        for key, measured in made.items():
+            cells[key] = average(measured)
+            for way, share in cells[key].held.items():
+                if way != OWN and share < HOLDS - chance:
+                    failed.setdefault(way, (key, share))
+    return Tried(cells, failed)
+
+
+def of_means(job: Job, studies: int, out: frozenset[str]) -> dict[int, Cell]:
+    rng, populace = np.random.default_rng([1, *job.problems, job.part]), [world()[name] for name in job.about]
+    places = [rng.integers(0, SIZE, (size, studies)) for size in job.problems]
+    rates = np.concatenate([one[place] for one, place in zip(populace, places)])
+    tasks, cells = np.repeat(np.arange(len(job.problems)), job.problems), {}
+    for k, x in zip(KS.tolist(), drawn_passk(rates, KS, rng)):
+        if k > 1 and job.about[0] in ALL_OR_NOTHING:
+            break  # pass@k is the same
         _, *own = mean_interval(x, tasks)
-        truth = np.mean([(1 - (1 - every[name]) ** k).mean() for name in names])
-        row[f"pass@{k}"] = cell(tuple(own), {"normal": (mean - half, mean + half)}, truth)
-    return row
+        found = {OWN: own} | {
+            way: make(x, job.problems, rng) for way, make in mean_intervals.CANDIDATES.items() if way not in out
+        }
+        cells[k] = cell(found, np.mean([(1 - (1 - one) ** k).mean() for one in populace]), 0)
+    return cells
+
+
+def of_differences(job: Job, studies: int, out: frozenset[str]) -> dict[int, Cell]:
+    (kind, name), (size,) = job.about, job.problems
+    rates, rng = world()[name], np.random.default_rng([3, size])
+    others = pairs(np.random.default_rng(2), rates, size)[kind]
+    place, cells = rng.integers(0, SIZE, (size, studies)), {}
+    two, one = (drawn_passk(chances[place], CURVE, rng) for chances in (others, rates))
+    for k in KS.tolist():
+        x, y = one[k == CURVE][0], two[k == CURVE][0]
+        found = {OWN: own_interval(y - x)} | {
+            way: make(x, y, rng) for way, make in paired_intervals.CANDIDATES.items() if way not in out
+        }
+        cells[k] = cell(found, ((1 - rates) ** k - (1 - others) ** k).mean(), -1)
+    return cells
 
 
 def own_interval(d: np.ndarray) -> Ends:
@@ -159,117 +203,157 @@ def own_interval(d: np.ndarray) -> Ends:
     return found.mean - half, found.mean + half
 
 
-class Cell(NamedTuple):
-    held: float  # how often largek's interval does
-    lengths: dict[str, float]  # of largek's and of those that have held so far
+def percent(share: float) -> float:
+    """As the tables say it."""
+    return round(100 * share, 1)
 
 
-@functools.cache
-def of_pairs(sizes: tuple[int, ...], studies: int) -> tuple[dict[tuple, Cell], dict[str, tuple]]:
-    """Cells of differences by (second model, rates, problems, k), and where each candidate that failed has failed:
-    that key and how often it held there, less often than 93 % by more than chance does (two standard errors). The
-    fewest problems first, so that most are out soon."""
-    cells, failed, chance = {}, {}, 2 * np.sqrt(HOLDS * (1 - HOLDS) / studies)
-    for size in sizes:
-        for name, rates in populations(np.random.default_rng(0)).items():
-            for kind, others in pairs(np.random.default_rng(2), rates, size).items():
-                if kind == "equal" and name in ("half", "tenth"):
-                    continue  # nothing differs
-                rng = np.random.default_rng([3, size])
-                place = rng.integers(0, SIZE, (size, studies))
-                two, one = (drawn_passk(chances[place], CURVE, rng) for chances in (others, rates))
-                for k in KS:
-                    truth = ((1 - rates) ** k - (1 - others) ** k).mean()
-                    x, y = one[k == CURVE][0], two[k == CURVE][0]
-                    found = {"largek": own_interval(y - x)}
-                    found |= {way: make(x, y, rng) for way, make in CANDIDATES.items() if way not in failed}
-                    found = {way: (np.maximum(lo, -1), np.minimum(hi, 1)) for way, (lo, hi) in found.items()}
-                    held = {
-                        way: np.mean((lo <= truth + 1e-12) & (truth <= hi + 1e-12)) for way, (lo, hi) in found.items()
-                    }
-                    key = (kind, name, size, int(k))
-                    lengths = {way: float(np.mean(hi - lo)) for way, (lo, hi) in found.items()}
-                    cells[key] = Cell(float(held.pop("largek")), lengths)
-                    failed |= {way: (key, share) for way, share in held.items() if share < HOLDS - chance}
-    return cells, failed
+def shown(found: Tried, key: Key) -> str:
+    held = percent(found.cells[key].held[OWN])
+    return f"{held}{'↓' if held < LOW else '↑' if held > HIGH else ''} ({found.ratio(key):.2f})"
 
 
-def of_paired(sizes: list[int], studies: int) -> pd.DataFrame:
-    cells, failed = of_pairs(tuple(sizes), studies)
-    rows = []
-    for way in CANDIDATES:
-        row = {"interval": way}
-        if way in failed:
-            (kind, name, size, k), share = failed[way]
-            row["fails"] = f"{100 * share:.1f} ({kind}, {name}, {size} problems, pass@{k})"
+def within_bounds(found: Tried) -> str:
+    """Sentences: how many cells are; what is known of those that hold too often with many problems; the longest."""
+    held = {key: percent(measured.held[OWN]) for key, measured in found.cells.items()}
+    below, above = [key for key in held if held[key] < LOW], [key for key in held if held[key] > HIGH]
+    many = [key for key in above if min(key[0].problems) >= MANY]
+    named = "; ".join(f"{job}, pass@{k}: {held[job, k]}" for job, k in below)
+    lines = [
+        f"Of {len(held)} cells {len(held) - len(below) - len(above)} hold in {LOW} to {HIGH} % of studies, "
+        f"{len(above) - len(many)} in more with fewer than {MANY} problems, {len(many)} in more with at least {MANY}, "
+        f"and {len(below)} in less{f' ({named})' if below else ''}."
+    ]
+    others = []
+    for job, k in many:
+        measured = found.cells[job, k]
+        known = {way: share for way, share in measured.held.items() if way != OWN and way not in found.failed}
+        way = min(known, key=known.get)
+        if percent(known[way]) <= HIGH:
+            length = measured.lengths[way] / measured.lengths[OWN]
+            others.append(f"{percent(known[way])} at {job}, pass@{k} ({way}, {length:.2f} times as long)")
+    if many:
+        lines.append(
+            f"In {len(many) - len(others)} of the {len(many)} all others that are known to hold do so in more than "
+            f"{HIGH} %, too{'; of the rest the lowest holds in ' + ', '.join(others) if others else ''}."
+        )
+    job, k = longest = max(found.cells, key=found.ratio)
+    lines.append(
+        f"Largek's is at most {found.ratio(longest):.2f} times as long as the shortest that is known to hold ({job}, "
+        f"pass@{k})."
+    )
+    return "\n".join(lines)
+
+
+def of_candidates(found: Tried, candidates: Iterable[str]) -> pd.DataFrame:
+    rows, columns = [], {job.problems: f"{', '.join(map(str, job.problems))} problems" for job, _ in found.cells}
+    for way in candidates:
+        row = {"interval": way, "fails": ""} | dict.fromkeys(columns.values(), "")
+        if way in found.failed:
+            (job, k), share = found.failed[way]
+            row["fails"] = f"{percent(share)} ({job}, pass@{k})"
         else:
-            ratios = {key: cell.lengths["largek"] / cell.lengths[way] for key, cell in cells.items()}
-            for size in sizes:
-                part = [ratio for key, ratio in ratios.items() if key[2] == size]
-                row[f"{size} problems"] = f"{np.median(part):.2f} ({min(part):.2f} to {max(part):.2f})"
+            for problems, column in columns.items():
+                ratios = [
+                    lengths[OWN] / lengths[way]
+                    for (job, _), (_, lengths) in found.cells.items()
+                    if job.problems == problems
+                ]
+                row[column] = f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
         rows.append(row)
-    columns = ["interval", "fails", *(f"{size} problems" for size in sizes)]
-    return pd.DataFrame(rows).reindex(columns=columns).fillna("")
-
-
-def of_compare(sizes: list[int], studies: int) -> pd.DataFrame:
-    rows, (cells, failed) = [], of_pairs(tuple(sizes), studies)
-    for name, rates in populations(np.random.default_rng(0)).items():
-        for kind in pairs(np.random.default_rng(2), rates, sizes[0]):
-            for size in sizes:
-                if (kind, name, size, 1) not in cells:
-                    continue
-                row = {"second model": kind, "rates": name, "problems": size}
-                for k in KS:
-                    held, lengths = cells[kind, name, size, int(k)]
-                    ratio = lengths["largek"] / min(length for way, length in lengths.items() if way not in failed)
-                    row[f"pass@{k}"] = f"{100 * held:.1f} ({ratio:.2f})"
-                if kind not in ALONE:
-                    row |= of_band(rates, pairs(np.random.default_rng(2), rates, size)[kind], size, studies)
-                    row["p ≤ 0.05"] = "" if kind == "a tenth more" else row["p ≤ 0.05"]
-                rows.append(row)
-    return pd.DataFrame(rows).fillna("")
-
-
-def of_band(rates: np.ndarray, others: np.ndarray, size: int, studies: int) -> dict[str, str]:
-    """How often the band holds and the test says that the models differ, in the first of the studies."""
-    truth = ((1 - rates) ** CURVE[:, None] - (1 - others) ** CURVE[:, None]).mean(1)
-    rng = np.random.default_rng([3, size])
-    place = rng.integers(0, SIZE, (size, studies))
-    values = drawn_passk(others[place], CURVE, rng) - drawn_passk(rates[place], CURVE, rng)
-    some = studies // (5 if size <= 100 else 20)  # bands of many problems take a while
-    bands = [band(values[..., study].T, np.zeros(size), study) for study in range(some)]
-    held = [(np.abs(b.mean - truth) <= b.curve * b.error + 1e-12).all() for b in bands]
-    steps = [[Fraction(round(d * N), N) for d in study] for study in values[0].T[:some]]
-    told = [sign_flip_p(part) <= 0.05 for part in steps]
-    return {"band": f"{100 * np.mean(held):.1f}", "p ≤ 0.05": f"{100 * np.mean(told):.1f}"}
-
-
-def of_rank(sizes: list[int], studies: int) -> pd.DataFrame:
-    rows = []
-    for name, rates in populations(np.random.default_rng(0)).items():
-        for kind in ("half redrawn",) if name in ("half", "tenth") else ("equal", "half redrawn"):
-            others = pairs(np.random.default_rng(2), rates, sizes[0])[kind]
-            row = {"rates": name, "second candidate": kind}
-            for size in sizes:
-                rng, taken = np.random.default_rng([4, size]), 0
-                for study in range(studies):
-                    place = rng.integers(0, SIZE, size)
-                    fixed = {"task": "t", "split": "s", "problem": np.arange(size), "n": N, "truncated": 0}
-                    both = [
-                        pd.DataFrame({"model": model, "correct": rng.binomial(N, chances[place])} | fixed)
-                        for model, chances in (("one", rates), ("two", others))
-                    ]
-                    taken += rank(pd.concat(both), N // 2, seed=study)["best"].iloc[0] >= SURE
-                row[f"{size} problems"] = f"{100 * taken / studies:.0f}"
-            rows.append(row)
     return pd.DataFrame(rows)
 
 
-PARTS = {  # what makes the table; problems; studies a cell; problems and studies of a quick run
-    "passk": (of_passk, [3, 10, 30, 100, 500], 1000, [10, 30], 300),
+def of_passk(sizes: list[int], studies: int, workers: ProcessPoolExecutor) -> dict[str, str]:
+    jobs = [Job((name,), (size,)) for size in sizes for name in world()]
+    last = [job for job in jobs if job.problems < (10,)]  # fewer than anybody should judge an interval by
+    jobs = [*(job for job in jobs if job not in last), TASKS, *last]
+    found, rows = trial(jobs, of_means, studies, workers), []
+    for job in [*(Job((name,), (size,)) for name in world() for size in sorted(sizes)), TASKS]:
+        row = {"rates": ", ".join(job.about), "problems": ", ".join(map(str, job.problems))}
+        rows.append(row | {f"pass@{k}": shown(found, (job, k)) for k in KS.tolist() if (job, k) in found.cells})
+    return {
+        "passk": as_markdown(pd.DataFrame(rows).fillna("")),
+        "passk-bounds": within_bounds(found),
+        "means": as_markdown(of_candidates(found, mean_intervals.CANDIDATES)),
+    }
+
+
+def of_compare(sizes: list[int], studies: int, workers: ProcessPoolExecutor) -> dict[str, str]:
+    kinds = pairs(np.random.default_rng(2), world()["even"], sizes[0])
+    jobs = [
+        Job((kind, name), (size,))
+        for size in sizes
+        for name in world()
+        for kind in kinds
+        if kind != "equal" or name not in ALL_OR_NOTHING  # nothing differs
+    ]
+    found = trial(jobs, of_differences, studies, workers)
+    some = [job for job in reversed(jobs) if job.about[0] not in ALONE]  # what takes longest first
+    bands, rows = dict(zip(some, each(of_band, some, workers, studies=studies))), []
+    for kind, name, size in ((kind, name, size) for name in world() for kind in kinds for size in sizes):
+        job = Job((kind, name), (size,))
+        if job in jobs:
+            row = {"second model": kind, "rates": name, "problems": size}
+            rows.append(row | {f"pass@{k}": shown(found, (job, k)) for k in KS.tolist()} | bands.get(job, {}))
+    held, told = ([float(row[name]) for row in bands.values() if name in row] for name in ("band", "p ≤ 0.05"))
+    of_bands = (
+        f"\nBands hold in {min(held)} to {max(held)} % of studies; p is at most 0.05 in {min(told)} to {max(told)} %."
+    )
+    return {
+        "compare": as_markdown(pd.DataFrame(rows).fillna("")),
+        "compare-bounds": within_bounds(found) + of_bands,
+        "paired": as_markdown(of_candidates(found, paired_intervals.CANDIDATES)),
+    }
+
+
+def of_band(job: Job, studies: int) -> dict[str, str]:
+    """How often the band holds and the test says that the models differ, in the first of the studies."""
+    (kind, name), (size,) = job.about, job.problems
+    rates, rng = world()[name], np.random.default_rng([3, size])
+    others = pairs(np.random.default_rng(2), rates, size)[kind]
+    truth = ((1 - rates) ** CURVE[:, None] - (1 - others) ** CURVE[:, None]).mean(1)
+    place = rng.integers(0, SIZE, (size, studies))
+    values = drawn_passk(others[place], CURVE, rng) - drawn_passk(rates[place], CURVE, rng)
+    some = studies if size <= 100 else studies // 4  # bands of many problems take a while
+    bands = [band(values[..., study].T, np.zeros(size), study) for study in range(some)]
+    held = [(np.abs(b.mean - truth) <= b.curve * b.error + 1e-12).all() for b in bands]
+    row = {"band": f"{100 * np.mean(held):.1f}"}
+    if kind != "a tenth more":  # there they do differ
+        steps = [[Fraction(round(d * N), N) for d in study] for study in values[0].T[:some]]
+        row["p ≤ 0.05"] = f"{100 * np.mean([sign_flip_p(part) <= 0.05 for part in steps]):.1f}"
+    return row
+
+
+def of_rank(sizes: list[int], studies: int, workers: ProcessPoolExecutor) -> dict[str, str]:
+    kinds = {name: ("half redrawn",) if name in ALL_OR_NOTHING else ("equal", "half redrawn") for name in world()}
+    jobs = [Job((kind, name), (size,)) for name in world() for kind in kinds[name] for size in sizes]
+    rows: dict[tuple, dict] = {}
+    for job, taken in zip(jobs, each(of_choice, jobs, workers, studies=studies, first=sizes[0])):
+        row = rows.setdefault(job.about, {"rates": job.about[1], "second candidate": job.about[0]})
+        row[f"{job.problems[0]} problems"] = f"{100 * taken:.0f}"
+    return {"rank": as_markdown(pd.DataFrame(rows.values()))}
+
+
+def of_choice(job: Job, studies: int, first: int) -> float:
+    """How often one of two candidates is said to be the one to take."""
+    (kind, name), (size,) = job.about, job.problems
+    rates, rng, taken = world()[name], np.random.default_rng([4, size]), 0
+    others = pairs(np.random.default_rng(2), rates, first)[kind]
+    for study in range(studies):
+        place = rng.integers(0, SIZE, size)
+        fixed = {"task": "t", "split": "s", "problem": np.arange(size), "n": N, "truncated": 0}
+        both = [
+            pd.DataFrame({"model": model, "correct": rng.binomial(N, chances[place])} | fixed)
+            for model, chances in (("one", rates), ("two", others))
+        ]
+        taken += rank(pd.concat(both), N // 2, seed=study)["best"].iloc[0] >= SURE
+    return taken / studies
+
+
+PARTS = {  # what makes the tables; problems; studies a cell; problems and studies of a quick run
+    "passk": (of_passk, [10, 30, 100, 500, 3], 10_000, [10, 30], 300),
     "compare": (of_compare, [10, 30, 100, 500], 1000, [10], 300),
-    "paired": (of_paired, [10, 30, 100, 500], 1000, [10], 300),
     "rank": (of_rank, [5, 30], 100, [5, 30], 20),
 }
 
@@ -292,15 +376,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, action="append", help="default: all")
     parser.add_argument("--quick", action="store_true", help="fewer problems and studies: seconds")
-    parser.add_argument("--page", type=Path, help="file that gets the tables")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: as many as CPUs")
+    parser.add_argument("--page", type=Path, help="file that gets the tables, those of a part once it is done")
     args = parser.parse_args()
-    for part in args.part or PARTS:
-        make, sizes, studies, few, quick = PARTS[part]
-        start = time.perf_counter()
-        text = as_markdown(make(few if args.quick else sizes, quick if args.quick else studies))
-        print(f"{text}\n\n{part}: {time.perf_counter() - start:.0f} s\n", flush=True)
-        if args.page:
-            put(args.page, part, text)
+    with ProcessPoolExecutor(args.processes) as workers:
+        for part in args.part or PARTS:
+            make, sizes, studies, few, quick = PARTS[part]
+            start = time.perf_counter()
+            for name, text in make(*((few, quick) if args.quick else (sizes, studies)), workers).items():
+                print(f"{text}\n", flush=True)
+                if args.page:
+                    put(args.page, name, text)
+            print(f"{part}: {time.perf_counter() - start:.0f} s\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -63,14 +63,14 @@ def test_the_counts_of_the_benchmark_against_binomial_coefficients():
 def cells(page: str, part: str) -> list[tuple[float, float]]:
     """Coverage and length of every interval in a table of benchmarks/coverage.py."""
     (block,) = re.findall(rf"<!-- begin {part} -->(.*?)<!-- end {part} -->", page, re.S)
-    return [(float(held), float(length)) for held, length in re.findall(r"\| (\d+\.\d) \((?:> )?([\d.]+)\)", block)]
+    return [(float(held), float(length)) for held, length in re.findall(r"\| (\d+\.\d)[↑↓]? \(([\d.]+)\)", block)]
 
 
 def test_the_coverage_of_intervals_is_within_its_bounds():
     found = cells((ROOT / "docs" / "largek" / "intervals.md").read_text(), "passk")
     assert len(found) == 4 * 5 * 4 + 2 * 5 + 4
-    assert min(held for held, _ in found) > 92.5
-    assert [cell for cell in found if cell[1] > 1.25 and cell[0] < 99] == []
+    assert min(held for held, _ in found) >= 93
+    assert max(length for _, length in found) <= 1.25
 
 
 def test_the_coverage_of_intervals_of_differences_is_within_its_bounds():
@@ -80,17 +80,17 @@ def test_the_coverage_of_intervals_of_differences_is_within_its_bounds():
     assert max(length for _, length in found) <= 1.25
 
 
-@pytest.mark.parametrize("part", ["passk", "paired"])
-def test_the_simulation_of_intervals_fills_its_page(part, tmp_path):
+@pytest.mark.parametrize("part, candidates", [("passk", "means"), ("compare", "paired")])
+def test_the_simulation_of_intervals_fills_its_page(part, candidates, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"Before.\n<!-- begin {part} -->\nold\n<!-- end {part} -->\nAfter.\n")
+    blocks = (f"<!-- begin {name} -->\nstale\n<!-- end {name} -->\n" for name in (part, f"{part}-bounds", candidates))
+    page.write_text(f"Before.\n{''.join(blocks)}After.\n")
     said = run("python", "benchmarks/coverage.py", "--quick", "--part", part, "--page", page)
     assert said.returncode == 0, said.stderr
     text = page.read_text()
-    assert text.startswith("Before.\n") and text.endswith("\nAfter.\n") and "old" not in text
-    if part == "passk":
-        assert min(held for held, _ in cells(text, part)) > 91  # 300 studies
-    else:
-        failed = dict(re.findall(r"\| ([^|]+) \| (\d+\.\d) \(", text))
-        assert "Student's t" in failed and "Bonett and Price 2012" not in failed
-        assert max(float(held) for held in failed.values()) < 91
+    assert text.startswith("Before.\n") and text.endswith("\nAfter.\n") and "stale" not in text
+    assert min(held for held, _ in cells(text, part)) > 91  # 300 studies
+    failed = dict(re.findall(r"\| ([^|]+) \| (\d+\.\d) \(", text[text.index(f"begin {candidates}") :]))
+    assert "Student's t" in failed and "Bonett and Price 2012" not in failed and "Gaffke 2005" not in failed
+    assert max(float(held) for held in failed.values()) < 91
+    assert f"Of {len(cells(text, part))} cells " in text and text.count(f"begin {part}-bounds") == 1

@@ -204,3 +204,11 @@ def test_where_nothing_differs_no_interval_that_holds_is_much_shorter(size):
     found = differences(np.zeros((size, 1)), np.zeros(size))
     reach = 1 - 0.07 ** (1 / size)
     assert reach < stats.t.ppf(0.975, found.freedom) * found.error[0] < 1.25 * reach
+
+
+@pytest.mark.parametrize("size", [10, 30, 100, 500])
+def test_where_all_are_solved_no_interval_that_holds_is_much_shorter(size):
+    """The same for problems that cannot be solved."""
+    _, lo, hi = one([1] * size)
+    reach = 1 - 0.07 ** (1 / size)
+    assert hi == 1 and reach < 1 - lo < 1.18 * reach
