@@ -582,7 +582,10 @@ def main() -> None:
             problems.write_text("".join(json.dumps(row) + "\n" for row in PROBLEMS))
             folder_of = {"lighteval": "lighteval-sampling"}  # the one in which it samples
             python = str((args.envs / folder_of.get(name, name) / "bin/python").absolute())
-            for target, source in PEERS[name](python, url, Path(folder), problems).items():
+            made = PEERS[name](python, url, Path(folder), problems)
+            for old in {Path(target).parts[0] for target in made}:  # whose names may hold the time
+                shutil.rmtree(args.output / old, ignore_errors=True)
+            for target, source in made.items():
                 (args.output / target).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, args.output / target)
                 print(args.output / target, flush=True)
