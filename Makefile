@@ -207,7 +207,8 @@ bench-agreement: setup .bench/lm-eval/ready .bench/lighteval/ready data/gsm8k_te
 bench-engine: setup .venv-vllm/ready data/gsm8k_test.jsonl data/smollm2-135m-instruct  ## sampling against the bare engines
 	python benchmarks/engine.py --model data/smollm2-135m-instruct --problems data/gsm8k_test.jsonl \
 	    --vllm .venv-vllm/bin/python
-IMPORTED := lm-eval inspect lighteval-sampling verl
+# NeMo-Skills, in no package index, where a copy of its repository is in .bench/nemo-skills/src; else its files stay.
+IMPORTED := lm-eval inspect lighteval-sampling verl $(if $(wildcard .bench/nemo-skills/src),nemo-skills)
 bench-imports: setup $(IMPORTED:%=.bench/%/ready)  ## files of other tools for the tests of largek import, and the table of its page
 	python benchmarks/imports.py --envs .bench --output tests/peers --page docs/largek/commands/import.md
 PEERS := .venv-vllm/ready .bench/lm-eval-vllm/ready .bench/lighteval-sampling/ready

@@ -4,9 +4,10 @@
     python benchmarks/imports.py --envs .bench --output tests/peers --only inspect
     python benchmarks/imports.py --output tests/peers --page docs/largek/commands/import.md   # the table
 
-Every tool runs by its own command in an environment of its own (benchmarks/peers/) on the same problems. The model is a
-small server on loopback that speaks OpenAI's protocol and adds: some of its answers are right, some wrong, some say
-nothing, some are cut off, and some are put so that graders differ. TRL trains a random model for two steps instead.
+Every tool runs by its own command in an environment of its own (benchmarks/peers/) on the same problems, NeMo-Skills
+also on three of its own. The model is a small server on loopback that speaks OpenAI's protocol and adds: some of its
+answers are right, some wrong, some say nothing, some are cut off, and some are put so that graders differ. TRL trains a
+random model for two steps instead.
 Beside the samples lies what the tool itself has saved or printed as their score.
 """
 
@@ -23,6 +24,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
+from glob import glob
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -49,7 +51,38 @@ def answer_of(prompt: str, turn: int) -> tuple[str, str]:
         ("That I do not know.", "stop"),
         (f"The answer is {a + b} if I add {b} to {a}, which I", "length"),
     ]
-    return said[hashlib.sha256(f"{a} {b} {turn}".encode()).digest()[0] % len(said)]
+    picked = hashlib.sha256(f"{a} {b} {turn}".encode()).digest()
+    if "\\boxed" in prompt:  # as NeMo-Skills asks for it
+        said = boxed_answers(a, b)
+    text, finish = said[picked[0] % len(said)]
+    if THINK in prompt or APART in prompt:
+        if picked[1] % 4 == 0:
+            return f"<think>I add {b} to {a} and have \\boxed{{{a + b}}} if", "length"
+        text = f"<think>I add {b} to {a}.</think>{text}"
+    return text, finish
+
+
+THINK, APART = "/think", "/apart"  # what a prompt ends in: think, in the text or in a field beside it
+
+
+def boxed_answers(a: int, b: int) -> list[tuple[str, str]]:
+    return [
+        (f"{a} plus {b} makes \\boxed{{{a + b}}}.", "stop"),
+        (f"$$\\boxed{{{a + b}}}$$", "stop"),
+        (f"So it is \\boxed{{{a + b + 1}}}.", "stop"),
+        (f"It is $\\boxed{{{a + b}.0}}$", "stop"),
+        (f"It is \\boxed{{{f'{a + b:,}'.replace(',', '{,}')}}}", "stop"),
+        (f"The answer is {a + b}.", "stop"),
+        ("That I do not know.", "stop"),
+        (f"It is \\boxed{{{a + b}}} if I add {b} to {a}, which I", "length"),
+        (f"It is \\boxed{{{a}", "length"),
+    ]
+
+
+def judgement_of(prompt: str) -> str:
+    """What the model says as a judge of two answers: it takes the same digits alone for the same."""
+    predicted, expected = re.findall(r"^ *(?:Predicted|Expected) answer: (.+)$", prompt, re.MULTILINE)[-2:]
+    return f"I compare them.\n**Judgement**: {'Yes' if predicted.replace('{,}', '') == expected else 'No'}"
 
 
 class Model(BaseHTTPRequestHandler):
@@ -66,9 +99,13 @@ class Model(BaseHTTPRequestHandler):
             prompt = prompt[0]["text"] if isinstance(prompt[0], dict) else prompt[0]
         choices = []
         for index in range(body.get("n") or 1):
-            text, finish = answer_of(prompt, self.asked[prompt])
+            judges = "Predicted answer" in prompt
+            text, finish = (judgement_of(prompt), "stop") if judges else answer_of(prompt, self.asked[prompt])
             self.asked[prompt] += 1
             message = {"role": "assistant", "content": text}
+            if APART in prompt:
+                thought, _, said = text.removeprefix("<think>").partition("</think>")
+                message = {"role": "assistant", "content": said or None, "reasoning_content": thought}
             choices.append({"index": index, "finish_reason": finish, "message": message, "text": text})
         tokens = sum(len(choice["text"].split()) for choice in choices)
         usage = {"prompt_tokens": 9, "completion_tokens": tokens, "total_tokens": 9 + tokens}
@@ -397,15 +434,81 @@ def verl(python: str, url: str, folder: Path, problems: Path) -> dict[str, Path]
     return {"verl/20.jsonl": folder / "out/20.jsonl", "verl/printed.json": folder / "printed.json"}
 
 
+# --- NeMo-Skills, in no package index: a copy of its repository is put into .bench/nemo-skills/src by hand. Its own
+# generation, with its evaluator of mathematics in it, and its own summary, three times: answers by four seeds; thoughts
+# in the text, which it takes out, in chunks of the problems; greedy answers with thoughts beside them, which a model
+# judges.
+
+SKILLS_PROBLEMS = [{"id": row["id"], "problem": row["question"], "expected_answer": row["answer"]} for row in PROBLEMS]
+# as it writes GSM8K: no ids, and numbers as right answers
+SKILLS_UNNAMED = [
+    {"problem": f"What is {a} + {b}?", "expected_answer": a + b, "reference_solution": f"It is {a + b}."}
+    for a, b in [(81, 19), (3, 4000), (5, 55)]
+]
+SKILLS = {"++prompt_config": "generic/math", "++eval_type": "math", "++inference.tokens_to_generate": 32}
+SAMPLED = {"++inference.temperature": 0.7, "++inference.top_k": -1, "++inference.top_p": 0.95}
+
+
+def nemo_skills(python: str, url: str, folder: Path, problems: Path) -> dict[str, Path]:
+    server = {"++server.server_type": "vllm", "++server.model": "adder", "++server.base_url": url}
+    problems.write_text("".join(json.dumps(row) + "\n" for row in SKILLS_PROBLEMS + SKILLS_UNNAMED))
+    offline = {"PYTHONPATH": str(Path(python).parents[1] / "src"), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+    def generate(output: str, *settings: dict, script: str = "generate", source: Path = problems) -> None:
+        given = {"++skip_filled": True, "++input_file": source, "++output_file": folder / output}
+        given |= server | {key: value for each in settings for key, value in each.items()}
+        call(
+            folder, python, "-m", f"nemo_skills.inference.{script}", *(f"{k}={v}" for k, v in given.items()), **offline
+        )
+
+    def summary(name: str) -> Path:
+        module = "nemo_skills.pipeline.summarize_results"
+        print(call(folder, python, "-m", module, folder / name, "--metric-type", "math", **offline))
+        return folder / name / "metrics.json"
+
+    made = {}
+    for seed in range(N):
+        name = f"nemo-skills/sums/output-rs{seed}.jsonl"
+        generate(name, SKILLS, SAMPLED, {"++inference.random_seed": seed})
+        made[name] = folder / name
+    made["nemo-skills/metrics.json"] = summary("nemo-skills")
+
+    thinks = {"++prompt_suffix": f" {THINK}", "++parse_reasoning": True, "++num_chunks": 2}
+    for seed in range(2):
+        chunks = [f"nemo-skills-chunks/sums/output-rs{seed}_chunk_{chunk}.jsonl" for chunk in range(2)]
+        whole = f"nemo-skills-chunks/sums/output-rs{seed}.jsonl"
+        for chunk, name in enumerate(chunks):
+            generate(whole, SKILLS, SAMPLED, thinks, {"++inference.random_seed": seed, "++chunk_id": chunk})
+            made[name] = folder / name
+        # what it makes of chunks when they are all there, and what its summary reads
+        (folder / whole).write_bytes(b"".join((folder / name).read_bytes() for name in chunks))
+    made["nemo-skills-chunks/metrics.json"] = summary("nemo-skills-chunks")
+
+    answers, judged = "nemo-skills-answers/sums/output.jsonl", "nemo-skills-judged/sums/output.jsonl"
+    generate(answers, SKILLS, {"++prompt_suffix": f" {APART}"})
+    generate(judged, script="llm_math_judge", source=folder / answers)
+    made |= {judged: folder / judged, "nemo-skills-judged/metrics.json": summary("nemo-skills-judged")}
+    return made
+
+
 Make = Callable[[str, str, Path, Path], dict[str, Path]]  # python, address, folder, problems: files by their new names
 PEERS: dict[str, Make] = {"lm-eval": lm_eval, "inspect": inspect, "lighteval": lighteval, "trl": trl, "verl": verl}
+PEERS["nemo-skills"] = nemo_skills
 
 
 # --- the table: pass@1 as each tool printed it, under its verdicts in an imported store, and under largek's own
 
 
+SKILLS_PRINTED = {
+    "nemo-skills": [("pass@1[avg-of-4]", "symbolic_correct")],
+    "nemo-skills-chunks": [("pass@1[avg-of-2]", "symbolic_correct")],
+    "nemo-skills-judged": [("pass@1", "symbolic_correct"), ("pass@1", "judge_correct")],
+}  # it prints percentages
+
+
 def printed(folder: Path) -> dict[str, list[tuple[str, str, float]]]:
-    """By a file of samples: which score, how `largek grade` calls its verdicts, and what the tool made of them."""
+    """By a file of samples, or a pattern of several: which score, how `largek grade` calls its verdicts, and what the
+    tool made of them."""
     found: dict[str, list[tuple[str, str, float]]] = {}
     for name in ("lm-eval", "lm-eval-repeats"):
         (path,), (results,) = ((folder / name).glob(pattern) for pattern in ("samples_*.jsonl", "results_*.json"))
@@ -428,6 +531,11 @@ def printed(folder: Path) -> dict[str, list[tuple[str, str, float]]]:
     for row in json.loads((folder / "trl/printed.json").read_text()):
         key = "rewards/last_digit/mean"
         found[str(folder / f"trl/completions_{row['step']:05}.parquet")] = [(key, "recorded:last_digit", row[key])]
+    for name, modes in SKILLS_PRINTED.items():
+        scores = json.loads((folder / name / "metrics.json").read_text())["sums"]
+        found[str(folder / name / "sums/output*.jsonl")] = [
+            (f"{mode}, {judge}", f"recorded:{judge}", scores[mode][judge] / 100) for mode, judge in modes
+        ]
     return found
 
 
@@ -436,7 +544,7 @@ def table(folder: Path) -> str:
     for path, scores in printed(folder).items():
         with tempfile.TemporaryDirectory() as made, contextlib.redirect_stdout(sys.stderr):
             store = f"{made}/store"
-            said = imported.run([path], store, name="model")["recorded"]
+            said = imported.run(sorted(glob(path)), store, name="model")["recorded"]
             # a score that is of no single answer is not graded by: the mean that `largek import` prints
             means = {judge: own["mean"] for judge, own in said.items() if not own["answers"]}
             judges = [verifier.removeprefix("recorded:") for _, verifier, _ in scores]
@@ -466,12 +574,18 @@ def main() -> None:
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     for name in args.only if args.envs else []:
         Model.asked.clear()
+        if name == "nemo-skills" and not (args.envs / name / "src").is_dir():
+            print(f"nemo-skills: no copy of its repository in {args.envs / name}/src: its files stay as they are")
+            continue
         with tempfile.TemporaryDirectory() as folder:
             problems = Path(folder, "problems.jsonl")
             problems.write_text("".join(json.dumps(row) + "\n" for row in PROBLEMS))
             folder_of = {"lighteval": "lighteval-sampling"}  # the one in which it samples
             python = str((args.envs / folder_of.get(name, name) / "bin/python").absolute())
-            for target, source in PEERS[name](python, url, Path(folder), problems).items():
+            made = PEERS[name](python, url, Path(folder), problems)
+            for old in {Path(target).parts[0] for target in made}:  # whose names may hold the time
+                shutil.rmtree(args.output / old, ignore_errors=True)
+            for target, source in made.items():
                 (args.output / target).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, args.output / target)
                 print(args.output / target, flush=True)

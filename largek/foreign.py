@@ -3,7 +3,7 @@
     lm-eval      samples_TASK_TIME.jsonl of lm-evaluation-harness, `--log_samples`
     inspect      .eval and .json logs of inspect_ai
     lighteval    details_TASK_TIME.parquet, `--save-details`
-    nemo-skills  output-rs*.jsonl of NeMo-Skills
+    nemo-skills  output-rs*.jsonl, output.jsonl and chunks of them, of NeMo-Skills
     verl         STEP.jsonl of verl, `trainer.validation_data_dir` or `trainer.rollout_data_dir`
     trl          completions_STEP.parquet of TRL's GRPOTrainer and RLOOTrainer, `log_completions`
 
@@ -449,41 +449,66 @@ def read_table(path: Path, columns: tuple[str, ...]) -> list[dict]:
 # --- NeMo-Skills
 
 JUDGED = re.compile(r"judgement\*{0,2}\s*:\s*(yes|no)?", re.IGNORECASE)  # what is neither counts as no there
+VERDICTS = ("symbolic_correct", "is_correct")  # of its own graders; the second of older versions and other benchmarks
 
 
 def nemo_skills(path: Path) -> Found:
-    """A line is one answer to a problem; each file holds one answer to every problem."""
-    samples = []
+    """A line is one answer to a problem; each file holds one answer to every problem, or to those of a chunk."""
+    merged = path.with_name(re.sub(r"_chunk_\d+(?=\.jsonl$)", "", path.name))
+    if merged != path and merged.exists():
+        raise InputError(f"{path}: its answers are in {merged} too; give that file, as NeMo-Skills itself reads it")
+    samples: list[Sample] = []
     for line, row in enumerate(read_jsonl(path, ("generation",)), 1):
         where = f"{path}, row {line}"
-        text = given(row, "generation", str, where, "what the model said")
-        thought = row.get("reasoning_content")
-        if filled(row.get("_full_generation")):
-            text = row["_full_generation"]
-        elif filled(thought):
-            text = f"<think>{thought}</think>{text}"
-        problem = next((row[key] for key in ("problem", "question") if filled(row.get(key))), None)
-        if problem is None:
-            raise InputError(f"{where}: expected the key 'problem' or 'question', found {', '.join(row)[:200]}")
+        problem, prompt = asked_in(row, where)
         read = row.get("predicted_answer")
         read = None if read is None else str(read)
-        scores = {}
-        if "symbolic_correct" in row:
-            scores["symbolic_correct"] = Score(number(row["symbolic_correct"], f"{where}, symbolic_correct"), read)
+        verdicts = [key for key in VERDICTS if row.get(key) is not None]
+        scores = {key: Score(number(row[key], f"{where}, {key}"), read) for key in verdicts}
         if isinstance(row.get("judgement"), str):
             match = JUDGED.search(row["judgement"])
             scores["judge_correct"] = Score(float(match is not None and (match[1] or "").lower() == "yes"), read)
-        finish = row.get("finish_reason")
-        id = row.get("id", row.get("problem_id"))
+        own = of_the_answer(row)
+        finish, id = own.get("finish_reason"), row.get("id", row.get("problem_id"))
         samples.append(
             Sample(
-                path.absolute().parent.name, problem, right_answer(row.get("expected_answer")), text,
-                str(id) if type(id) in (str, int) else None, None,
-                integer(row.get("num_generated_tokens"), f"{where}, num_generated_tokens"),
+                path.absolute().parent.name, problem, right_answer(row.get("expected_answer")),
+                said_in(row, own.get("reasoning_content"), where), str(id) if type(id) in (str, int) else None, prompt,
+                integer(own.get("num_generated_tokens"), f"{where}, num_generated_tokens"),
                 finish if isinstance(finish, str) else None, scores,
             )
         )  # fmt: skip
-    return Found(samples)
+    named = {(sample.id, sample.problem) for sample in samples if sample.id}
+    if len({id for id, _ in named}) < len(named):  # numbers within a part of the benchmark name no problem
+        samples = [replace(sample, id=None) for sample in samples]
+    repeated = len(samples) - len({(sample.id, sample.problem, sample.answer) for sample in samples})
+    note = f"{path.name}: {repeated} rows repeat a problem: further answers here, to NeMo-Skills problems of their own"
+    return Found(samples, notes=[note] if repeated else [])
+
+
+def asked_in(row: dict, where: str) -> tuple[str, str | None]:
+    """The problem, and what else the model was asked where that stands in the row: messages, given as they are."""
+    problem = next((row[key] for key in ("problem", "question") if filled(row.get(key))), None)
+    if problem is not None:
+        return problem, None
+    if "messages" not in row:
+        raise InputError(f"{where}: expected the key 'problem', 'question' or 'messages', found {', '.join(row)[:200]}")
+    return question(row["messages"], f"{where}, messages")
+
+
+def of_the_answer(row: dict) -> dict:
+    """The keys that are the answer's. A model that judges leaves its own finish_reason, reasoning_content and so on in
+    the place of the answer's, before its judgement; what is not its own comes behind."""
+    keys = list(row)
+    return {key: row[key] for key in keys[keys.index("judgement") + 1 :]} if "judgement" in row else row
+
+
+def said_in(row: dict, thought: object, where: str) -> str:
+    """All that the model said. A thought that is cut off has no end and no answer behind it."""
+    text = given(row, "generation", str, where, "what the model said")
+    if filled(row.get("_full_generation")):
+        return row["_full_generation"]
+    return f"<think>{thought}" + (f"</think>{text}" if text else "") if filled(thought) else text
 
 
 # --- verl and TRL: tables of a step of training, in which a problem is known by its text

@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -93,6 +94,49 @@ def test_pass_at_1_is_what_verl_logged(tmp_path):
     assert pass_at_1(store, "recorded:score:0") == pytest.approx(value, abs=1e-12)  # 1 or -1 there
     assert (said["format"], said["problems"], said["answers"]) == ("verl", 6, 24)
     assert said["unknown"] == ["entropy", "finish", "logprob", "tokens"]
+
+
+@pytest.mark.parametrize(
+    "peer, n, judges",
+    [("nemo-skills", 4, ["symbolic_correct"]), ("nemo-skills-chunks", 2, ["symbolic_correct"])]
+    + [("nemo-skills-judged", 1, ["symbolic_correct", "judge_correct"])],
+)
+def test_pass_at_k_is_what_nemo_skills_printed(peer, n, judges, tmp_path):
+    store, printed = str(tmp_path / "store"), printed_by(peer, "metrics.json")["sums"]
+    said = imported.run(files(peer, "sums/*.jsonl"), store)
+    assert (said["format"], said["problems"], said["answers"]) == ("nemo-skills", 9, 9 * n)
+    assert list(said["recorded"]) == judges
+    for judge in judges:
+        mean = printed[f"pass@1[avg-of-{n}]" if n > 1 else "pass@1"][judge] / 100
+        assert 0 < mean < 1 and pass_at_1(store, f"recorded:{judge}") == pytest.approx(mean, abs=1e-12)
+        assert said["recorded"][judge]["mean"] == pytest.approx(mean, abs=1e-12)
+        table = passk.run([store], list(range(1, n + 1)))
+        estimates = table.loc[table["task"] == "mean"].set_index("k")["estimate"]
+        assert estimates.to_dict() == pytest.approx({k: printed[f"pass@{k}"][judge] / 100 for k in estimates.index})
+    ids = [row["id"] for row in read_problems(Path(store))]
+    assert ids[:2] == ["sums/sum-12-30", "sums/sum-7-8"]
+    assert ids[-3:] == ["sums/3d285197689d058f", "sums/5505ab4e46563ab2", "sums/26e21f3f11d26f30"]  # which have none
+
+
+def test_nemo_skills_says_how_answers_ended_but_of_those_that_a_model_judged(tmp_path):
+    """What it leaves in a row of the model that judges is the judge's; equal answers are not shown to it."""
+    stores = {name: str(tmp_path / name) for name in ("nemo-skills", "nemo-skills-chunks", "nemo-skills-judged")}
+    said = {name: imported.run(files(name, "sums/*.jsonl"), store) for name, store in stores.items()}
+    unknown = [own["unknown"] for own in said.values()]
+    assert unknown == [["entropy", "logprob"], ["entropy", "logprob"], ["entropy", "finish", "logprob"]]
+    tables = {name: read_samples(store).to_pandas() for name, store in stores.items()}
+    plain, judged = tables["nemo-skills"], tables["nemo-skills-judged"].set_index("problem")
+    of_plain = [row["finish_reason"] for path in files("nemo-skills", "sums/*.jsonl") for row in read_jsonl(path)]
+    assert sorted(plain["finish"]) == sorted(of_plain) and set(of_plain) == {"stop", "length"}
+    rows = read_jsonl(files("nemo-skills-judged", "sums/output.jsonl")[0])
+    by_model = ["I compare them." in row["judgement"] for row in rows]
+    assert judged["finish"].isna().tolist() == by_model and sum(by_model) == 3
+    assert judged["tokens"].tolist() == [row["num_generated_tokens"] for row in rows]
+    assert judged["text"]["sums/sum-66-6"] == "<think>I add 6 to 66 and have \\boxed{72} if"  # which it does not end
+    texts = [*tables["nemo-skills-chunks"]["text"], *judged["text"]]
+    assert all(text.startswith("<think>I add ") for text in texts)
+    table = grade.run(stores["nemo-skills-judged"], verifier="math").to_pandas().set_index("problem")
+    assert table["outcome"]["sums/sum-66-6"] != "correct" and table["outcome"]["sums/sum-7-8"] == "correct"
 
 
 @pytest.mark.parametrize("step", [1, 2])
@@ -217,7 +261,7 @@ def test_the_page_has_the_numbers_of_the_files():
     assert len(rows) > 10 and all(row[2] == row[3] for row in rows)
 
 
-# --- files as the sources of the tools write them: of NeMo-Skills, which is not run here, and for what follows below
+# --- files as the tools write them, made here for what follows below
 
 
 def skills(folder: Path, n: int = 3) -> list[str]:
@@ -229,10 +273,11 @@ def skills(folder: Path, n: int = 3) -> list[str]:
         for place in range(4):
             right = (place + seed) % 2 == 0
             read = str(place + 3) if right else None if place == 3 else "99"
-            row = {"generation": f"The answer is {read}." if read else "Well.", "num_generated_tokens": 5 + seed}
+            row = {"judgement": f"**Judgement**: {'Yes' if right else 'No'}", "num_generated_tokens": 5 + seed}
+            row |= {"generation": f"The answer is {read}." if read else "Well."}
             row |= {"finish_reason": "length" if place == 0 else "stop", "generation_time": 0.1}
             row |= {"problem": f"What is {place} + 3?", "expected_answer": place + 3, "predicted_answer": read}
-            rows.append(row | {"symbolic_correct": right, "judgement": f"**Judgement**: {'Yes' if right else 'No'}"})
+            rows.append(row | {"symbolic_correct": right})
         write_jsonl(made / f"output-rs{seed}.jsonl", rows)
     return sorted(map(str, made.glob("*.jsonl")))
 
@@ -259,6 +304,44 @@ def test_nemo_skills(tmp_path):
     assert table["outcome"].value_counts().to_dict() == {"wrong": 3, "correct": 4, "truncated": 3, "no_answer": 2}
     assert {row["task"] for row in read_problems(Path(store))} == {"gsm8k"}
     assert read_samples(store)["tokens"].to_pylist() == [5, 6, 7] * 4
+
+
+def test_chunks_and_their_whole_are_not_read_together(tmp_path):
+    names = ("output-rs0_chunk_0.jsonl", "output-rs0_chunk_1.jsonl")
+    chunks = [tmp_path / name for name in names]
+    for chunk, name in zip(chunks, names):
+        shutil.copy(files("nemo-skills-chunks", f"sums/{name}")[0], chunk)
+    one = imported.run([str(chunks[1])], str(tmp_path / "one"))
+    assert (one["problems"], one["answers"]) == (4, 4)
+    whole = tmp_path / "output-rs0.jsonl"
+    whole.write_bytes(b"".join(chunk.read_bytes() for chunk in chunks))
+    done = tmp_path / "output-rs0.jsonl.done"
+    done.touch()
+    assert imported.run([str(whole)], str(tmp_path / "whole"))["answers"] == 9
+    for paths, message in [
+        ([whole, *chunks], r"output-rs0_chunk_0.jsonl: its answers are in .*output-rs0.jsonl too; give that file"),
+        ([whole, done], r"output-rs0.jsonl.done, line 1: not JSON"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            imported.run(list(map(str, paths)), str(tmp_path / "all"))
+
+
+def test_nemo_skills_of_other_benchmarks_and_older(tmp_path):
+    """Messages instead of a problem, verdicts by another name, no verdict yet; ids that name no problem."""
+    asked = [{"role": "system", "content": "Add."}, {"role": "user", "content": "3 + 4?"}]
+    rows = [{"generation": "7", "id": 0, "messages": asked, "expected_answer": 7.0, "is_correct": True}]
+    rows += [{"generation": "8", "id": 0, "question": "3 + 5?", "expected_answer": None, "is_correct": None}]
+    rows += [{"generation": "8", "id": 1, "question": "3 + 5?", "is_correct": False, "finish_reason": "error"}]
+    write_jsonl(tmp_path / "output.jsonl", rows)
+    said = imported.run([str(tmp_path / "output.jsonl")], str(tmp_path / "store"))
+    assert said["recorded"] == {"is_correct": {"mean": 0.5, "problems": 2, "answers": 2}}
+    assert said["unknown"] == ["entropy", "finish", "logprob", "tokens"]
+    note = "output.jsonl: 1 rows repeat a problem: further answers here, to NeMo-Skills problems of their own"
+    assert said["notes"] == [note]
+    problems = read_problems(tmp_path / "store")
+    found = [(row["problem"], row.get("prompt"), row["answer"]) for row in problems]
+    assert found == [("3 + 4?", "Add.\n\n3 + 4?", "7"), ("3 + 5?", None, None)]
+    assert len({row["id"] for row in problems} | {"output/0", "output/1"}) == 4
 
 
 # --- what follows from what is unknown
@@ -396,7 +479,7 @@ def test_other_wrong_input(tmp_path):
         assert message in str(caught.value) and "\n" not in str(caught.value)
     for options, message in [
         ({"format": "trl"}, "output-rs0.jsonl: expected a parquet file"),
-        ({"format": "verl"}, "expected the field 'input', found generation"),
+        ({"format": "verl"}, "expected the field 'input', found judgement"),
         ({"format": "x"}, "--format x: expected one of lm-eval, inspect, lighteval, nemo-skills, verl, trl"),
         ({"store": str(tmp_path / "full")}, "full: is there already; take another --store"),
     ]:
@@ -492,7 +575,8 @@ def test_a_file_in_which_bytes_are_otherwise_is_read_or_refused(tmp_path_factory
     read_or_refused([target], target.parent / "store", None)
 
 
-ALL = [path for path in sorted(PEERS.rglob("*")) if path.is_file() and not path.name.startswith(("results", "printed"))]
+NO_SAMPLES = ("results", "printed", "metrics")
+ALL = [path for path in sorted(PEERS.rglob("*")) if path.is_file() and not path.name.startswith(NO_SAMPLES)]
 
 
 def read_or_refused(paths: list[Path], store: Path, kind: str | None) -> None:
