@@ -10,13 +10,18 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
+from largek import answer_matrices
 from largek.answer_kinds import (
+    CHANGING,
+    DENIED,
     INFINITE,
     MINUS_INFINITE,
     Based,
     Choice,
     Clock,
+    Counted,
     Expression,
+    Marked,
     Matrix,
     Modular,
     Quantity,
@@ -27,7 +32,7 @@ from largek.answer_kinds import (
     punctured,
     read,
 )
-from largek.answer_numbers import Number, numbers
+from largek.answer_numbers import Number, in_words, numbers
 from largek.answer_units import unit
 
 Leaf = Callable[[tuple, tuple], bool | None]
@@ -53,6 +58,15 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     gold, answer = simple(gold), simple(answer)
     if gold == answer and leaf(gold, answer) is not False:
         return True
+    if isinstance(gold, Counted) or isinstance(answer, Counted):
+        return counts(gold, answer, leaf)
+    if isinstance(gold, Marked) or isinstance(answer, Marked):
+        return marks(gold, answer)
+    if isinstance(gold, Number) and isinstance(answer, Several) and (whole := with_part(answer)):
+        return leaf(gold, whole)
+    if isinstance(gold, Number) and isinstance(answer, Text):
+        worth = counted_in_words(answer.words)
+        return worth is not None and leaf(gold, Number(worth))
     if isinstance(answer, Choice) and not isinstance(gold, Choice):
         if isinstance(gold, Expression):
             return leaf(gold, Expression(answer.letter)) if answer.rest is None else same(gold, answer.rest, leaf)
@@ -123,6 +137,55 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     if isinstance(gold, Text) or isinstance(answer, Text):
         return letters(gold) == letters(answer) != ""
     return False
+
+
+def counts(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
+    """What says how many there are and which they are is right as either."""
+    if isinstance(gold, Counted):
+        return same(gold.items, answer.items if isinstance(answer, Counted) else answer, leaf)
+    found = same(gold, answer.count, leaf)
+    return same(gold, answer.items, leaf) if found is False else found
+
+
+def marks(gold: tuple, answer: tuple) -> bool:
+    """`5'6''` beside a quantity, which says whether they are feet and inches or minutes and seconds."""
+    if isinstance(gold, Marked) and isinstance(answer, Marked):
+        return gold == answer
+    marked, other = (gold, answer) if isinstance(gold, Marked) else (answer, gold)
+    known = unit(other.unit) if isinstance(other, Quantity) and isinstance(other.value, Number) else None
+    if known is None or known[0] not in MARKS:
+        return False
+    worth, parts = MARKS[known[0]]
+    return (marked.first + marked.second / parts) * worth == other.value.value * known[1]
+
+
+# of what a quantity measures: what the first mark is worth, and how many of the second make it
+MARKS = {
+    unit("foot")[0]: (unit("foot")[1], 12),
+    unit("min")[0]: (unit("min")[1], 60),
+    unit("deg")[0]: (Fraction(1, 60), 60),
+}
+
+
+def with_part(value: Several) -> Number | None:
+    """`2 and 3/4`, where one number is right."""
+    if value.joined != "and" or value.opening or len(value.items) != 2:
+        return None
+    whole, part = value.items
+    if not all(isinstance(item, Number) and not item.places and not item.percent for item in value.items):
+        return None
+    whole, part = whole.value, part.value
+    return Number(whole + part) if whole.denominator == 1 and whole > 0 and 0 < part < 1 else None
+
+
+def counted_in_words(words: str) -> Fraction | None:
+    """The number of `seven such integers`, where one number is right; None where a word makes it another one."""
+    parts = words.split()
+    if set(parts) & CHANGING or DENIED.search(words) or re.search(r"\d", words):
+        return None
+    size = next((size for size in (3, 2, 1) if size < len(parts) and in_words(" ".join(parts[:size]))), 0)
+    counted = size and not any(in_words(part) is not None for part in parts[size:])
+    return in_words(" ".join(parts[:size])) if counted else None
 
 
 def residues(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
@@ -540,6 +603,9 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         first = same(gold.sides[0], answer.sides[0], leaf)
         return every([first, candidate(gold.sides[-1], answer, leaf)])
     if signs[0] == signs[1] == {"="}:
+        written = [[formula(side) for side in value.sides] for value in (gold, answer)]
+        if None not in written[0] + written[1] and (found := answer_matrices.equations(*written)) is not None:
+            return found
         one, two = gold.sides, answer.sides
         named = is_name(one[0]), is_name(two[0])
         if is_name(two[-1]) and not named[1] and len(two) == 2:
@@ -566,6 +632,15 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             ):
                 return found
     return leaf(gold, answer)
+
+
+def formula(value: tuple) -> str | None:
+    """The LaTeX of an expression, a letter or an integer; None of anything else."""
+    if isinstance(value, Number):
+        return str(value.value) if value.value.denominator == 1 and not value.percent else None
+    if isinstance(value, Choice):
+        return value.letter if value.rest is None else None
+    return value.latex if isinstance(value, Expression) and not value.opaque else None
 
 
 def renamed(name: tuple, sides: tuple) -> tuple:
@@ -689,6 +764,8 @@ def plainly(gold: tuple, answer: tuple) -> bool | None:
             return True
         if gold.opaque or answer.opaque:
             return spelled(gold.latex) == spelled(answer.latex)
+        if (found := answer_matrices.expressions(gold.latex, answer.latex)) is not None:
+            return found
     elif gold == answer:
         return True
     if any(isinstance(value, Expression) and value.opaque for value in (gold, answer)):

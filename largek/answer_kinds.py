@@ -65,6 +65,20 @@ class Clock(NamedTuple):
     half: str
 
 
+class Marked(NamedTuple):
+    """`5'6''`: feet and inches, or minutes and seconds; nothing in it says which."""
+
+    first: Fraction
+    second: Fraction
+
+
+class Counted(NamedTuple):
+    """How many things there are, and which: `3 such integers: 1, 2, 4`."""
+
+    count: tuple
+    items: tuple
+
+
 class Based(NamedTuple):
     """Digits in a base that is written with them."""
 
@@ -93,7 +107,11 @@ class Text(NamedTuple):
     words: str
 
 
-IN_WORDS = re.compile(r"(?:\\text ?\{ ?)?([A-Za-z -]{3,80}?) ?\}?")
+IN_WORDS = re.compile(r"(?:(\d+) ?)?(?:\\text ?\{ ?)?([A-Za-z -]{3,80}?) ?\}?")
+MIXED_IN_WORDS = re.compile(  # two and a half hours
+    r"(?:\\text ?\{ ?)?((?:\d+|[A-Za-z -]{3,40}?) ?(?:\\text ?\{ ?)?and [A-Za-z]+ (?:half|halves|thirds?|quarters?|fourths?))"
+    r" ((?!of\b)[a-z]+(?: [a-z]+)?) ?\}?"
+)
 BASE = re.compile(
     r"(-?) ?(?:\\text ?\{ ?([0-9A-Za-z]+) ?\}|\(?((?:[0-9]+[A-Fa-f]|[0-9A-Z])+(?:\.[0-9A-Z]+)?)\)?) ?"
     r"(?:_ ?(?:\{ ?\(?(?:\\text ?\{)?(\d+|[a-z]+)\}?\)? ?\}|(\d))"
@@ -114,6 +132,16 @@ CHOICE = re.compile(
 AND = r"(?:,? ?\\text ?\{ ?,? ?(?:and|or|AND|OR)(?: also)? ?\}|,? ?(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))"
 SEPARATOR = re.compile(rf"{AND}|\\text ?\{{ ?[,;] ?\}}|[,;]|\\?&")
 COLON = re.compile(":")
+# Degrees with minutes and seconds, in marks or in words; the marks alone
+MARK = r" ?(?:'|\^ ?(?:\{ ?(?:\\prime|') ?\}|\\prime))"
+MARKS = rf" ?(?:\"|'' ?|\^ ?\{{ ?\\prime ?\\prime ?\}}|{MARK}{MARK})"
+ANGLE = re.compile(
+    rf"(-?) ?(\d+) ?(?:\\degree|(?:\\text ?\{{ ?)?deg(?:ree)?s?\}}?)(?: ?\\text ?\{{ ?and ?\}}|,| and)? ?"
+    rf"(?:(\d{{1,2}}(?:\.\d+)?) ?(?:{MARK}|(?:\\text ?\{{ ?)?min(?:ute)?s?\}}?)(?: ?\\text ?\{{ ?and ?\}}|,| and)? ?)?"
+    rf"(?:(\d{{1,2}}(?:\.\d+)?) ?(?:{MARKS}|(?:\\text ?\{{ ?)?sec(?:ond)?s?\}}?))?"
+)
+MARKED = re.compile(rf"(\d+) ?{MARK}(?: ?(\d+(?:\.\d+)?) ?{MARKS})?|(\d+(?:\.\d+)?) ?{MARKS}")
+COUNTED_LIST = re.compile(r"(\d{1,2}) ?(?:\\text ?\{ ?)?((?:[a-z-]+ ){0,4}[a-z-]+) ?: ?\}? ?([^:]+)")
 MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 DATE = re.compile(
@@ -210,8 +238,14 @@ def kind(text: str) -> tuple:
         return value
     if not text:
         return Text("")
-    if (found := IN_WORDS.fullmatch(text)) and (worth := in_words(found[1].lower())) is not None:
+    if (found := IN_WORDS.fullmatch(text)) and (worth := in_words(f"{found[1] or ''} {found[2].lower()}")) is not None:
         return Number(worth)
+    if (
+        "and" in text
+        and (found := MIXED_IN_WORDS.fullmatch(text))
+        and (worth := in_words(re.sub(r"\\text ?\{", " ", found[1]).lower()))
+    ):
+        return Quantity(Number(worth), found[2])
     if text.startswith(r"\mathbb{R}") and (name := re.sub(r"[ ^_{]*(\+|> ?0) ?\}?$", "+", text)) in SETS:
         return SETS[name]
     if found := CHOICE.fullmatch(text):
@@ -226,6 +260,17 @@ def kind(text: str) -> tuple:
         )
     if found := HOUR.fullmatch(text):
         return Clock((int(found[1]), 0), f"{found[2]}m".lower())
+    if found := ANGLE.fullmatch(text) if "deg" in text else None:
+        minutes, seconds = (Fraction(part or 0) for part in (found[3], found[4]))
+        if (found[3] or found[4]) and minutes < 60 and seconds < 60:
+            value = int(found[2]) + minutes / 60 + seconds / 3600
+            return Quantity(Number(-value if found[1] else value), "degree")
+    if ("'" in text or '"' in text or "prime" in text) and (found := MARKED.fullmatch(text)):
+        return Marked(Fraction(found[1] or 0), Fraction(found[2] or found[3] or 0))
+    if ":" in text and (found := COUNTED_LIST.fullmatch(text)):
+        items = kind(tidy(found[3]))
+        if isinstance(items, Several) and not items.opening and len(items.items) == int(found[1]):
+            return Counted(Number(Fraction(found[1])), items)
     if found := BASE.fullmatch(re.sub(r"(?<=\d)\\text ?\{ ?([A-Z]+) ?\}|(?<=\d),(?=\d{3}[,_])", r"\1", text)):
         digits, base = found[2] or found[3], found[4] or found[5] or found[6]
         if (base := BASES.get(base) or (int(base) if base.isdigit() else 0)) > 1 and found[0] != digits:
@@ -520,6 +565,7 @@ def worded(text: str) -> tuple | None:
 
 
 SCALES = "|".join(COUNTED)
+PRODUCTS = re.compile("[A-Z]{2,3} ?- ?[A-Z]{2,3}")  # AB-BA
 BARE = re.compile(
     rf"(.*?[\d}})](?: (?:{SCALES})(?![a-z]))?) (?:more )?((?:[a-z][a-z-]+|a(?= ))(?: [a-z-]+){{0,3}})", re.DOTALL
 )
@@ -550,6 +596,8 @@ def changes(name: str) -> bool:
 
 
 def words_or_expression(text: str) -> tuple:
+    if PRODUCTS.fullmatch(text):
+        return Expression(text)
     plain = re.sub(r"\\text ?\{([^{}]*)\}", r" \1 ", text)
     if re.search("[\u3040-\ud7af]", text):
         return Text(plain.strip(" ."))

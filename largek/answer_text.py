@@ -150,6 +150,7 @@ REPLACED = [
     (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
     (r"\\frac\s*\{([^{}]*)\}\s*(\d|[a-zA-Z])", r"\\frac{\1}{\2}"),
     (r"\\sqrt(\d)", r"\\sqrt{\1}"),
+    (r"\+\s*(?:\\text\s*\{\s*const(?:ant)?\.?\s*\}|const(?:ant)?\.?)\s*$", "+ C"),
 ]
 # Removed from both ends, as often as they are there.
 ENDS = re.compile(
@@ -165,6 +166,11 @@ FOR_ALL = re.compile(
     r"|\\text\s*\{[\s,(]*(?:for|where|with)\s+(?:some\s+|an?\s+)?integers?\s*(?:[a-zA-Z]\s*)?\}\s*[a-zA-Z]?"
     r"|\\text\s*\{[\s,(]*(?:for|where)(?:\s+integers?)?\s*\}\s*[a-zA-Z]\s*\\text\s*\{\s*(?:is an(?:y)?\s+)?integer\s*\}"
     rf"|(?:(?<=[,;])|\(|\\text\s*\{{[\s,(]*(?:for|where|with)\s*\}})\s*{INTEGERS}\s*\)?)\s*$"
+)
+# What a constant of integration is.
+CONSTANT = re.compile(
+    r"[,;]?\s*\(?\s*(?:\\text\s*\{[\s,(]*where\s*\}|where)\s*[CcKk](?:\s*_\s*\{?\d\}?)?\s*(?:\\text\s*\{)?\s*"
+    r"is (?:the |an? |any |some )?(?:arbitrary |real )*constant(?: of integration)?\s*\}?\s*\)?\s*$"
 )
 # Words that only lead to the answer.
 LEAD = re.compile(
@@ -273,7 +279,7 @@ def tidy(text: str) -> str:
         text = pattern.sub(new, text)
     if "\\equiv" in text and "mod" not in text:
         text = text.replace("\\equiv", "=")
-    text = FOR_ALL.sub("", text)
+    text = CONSTANT.sub("", FOR_ALL.sub("", text))
     text = led(text)
     before = None
     while before != text:
