@@ -33,7 +33,7 @@ from largek.answer_kinds import (
     read,
 )
 from largek.answer_numbers import Number, in_words, numbers
-from largek.answer_units import unit
+from largek.answer_units import unit, words_of
 
 Leaf = Callable[[tuple, tuple], bool | None]
 MOST_ITEMS = 40  # of a set, whose items are compared each with each
@@ -55,7 +55,14 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     """Whether the answer says what the right one says; None where `leaf` could not tell."""
     if isinstance(gold, Relation) and isinstance(answer, Relation) and bounded_by_names(gold, answer):
         return relations(gold, answer, leaf)
+    bounds = isinstance(gold, Relation), isinstance(answer, Relation)
     gold, answer = simple(gold), simple(answer)
+    if isinstance(gold, Several | Union) and isinstance(answer, Relation):
+        answer = simple(with_variable(answer))
+    for bound, one, two in ((bounds[0], gold, answer), (bounds[1], answer, gold)):
+        listed = isinstance(two, Several) and not two.opening
+        if bound and listed and isinstance(one, Several) and one.opening in ("(", "["):  # 2 < x < 3 beside 2, 3
+            return False
     if gold == answer and leaf(gold, answer) is not False:
         return True
     if isinstance(gold, Counted) or isinstance(answer, Counted):
@@ -129,11 +136,13 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     if isinstance(gold, Several) and not isinstance(answer, Several):  # {5} is 5
         return same(gold.items[0], answer, leaf) if len(gold.items) == 1 else leaf_of_sets(gold, answer, leaf)
     if isinstance(answer, Several):
+        if len({item.sides[0] for item in answer.items if isinstance(item, Relation)}) > 1:  # x = 5, y = 5
+            return False
         if len(answer.items) == 1 or (answer.items and not answer.opening and not isinstance(gold, Expression)):
             return every(same(gold, item, leaf) for item in answer.items)
         return leaf_of_sets(gold, answer, leaf)
     if isinstance(gold, Text) and isinstance(answer, Text):
-        return joined(gold.words) == joined(answer.words)
+        return joined(gold.words) == joined(answer.words) or None is not which(gold.words) == which(answer.words)
     if isinstance(gold, Text) or isinstance(answer, Text):
         return letters(gold) == letters(answer) != ""
     return False
@@ -319,6 +328,12 @@ def simple(value: tuple) -> tuple:
     return value
 
 
+def with_variable(value: Relation) -> Relation:
+    """`-1 < f(x) < 1` as what it says of a name, where a set of values is right."""
+    named = [bool(FUNCTION.fullmatch(getattr(side, "latex", None) or "")) for side in value.sides]
+    return value._replace(sides=tuple(Expression("x") if is_f else side for side, is_f in zip(value.sides, named)))
+
+
 def point(value: tuple) -> Several | None:
     """`x = 2` as the set {2}."""
     if isinstance(value, Relation) and value.signs == ("=",) and is_variable(value.sides[0]):
@@ -422,6 +437,10 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
     kinds = ["list" if mark == ("", "") else "set" if mark[0] == "\\{" else "tuple" for mark in marks]
     one, two = gold.items, answer.items
     names = [{item.sides[0] for item in items if isinstance(item, Relation)} for items in (one, two)]
+    for i, other in ((0, 1), (1, 0)):  # 3 or 4, and x = 3, x = 4, are no point (3, 4)
+        alternatives = (gold, answer)[other].joined == "or" or len(names[other]) == 1 < len((one, two)[other])
+        if kinds[i] == "tuple" and kinds[other] == "list" and not names[i] and alternatives:
+            return False
     if names[1] and not names[0]:  # x = 1, x = 2 where 1, 2 is right; x = 1, 2 too
         two = tuple(map(value_of, in_order(two) if kinds[0] == "tuple" else two))
     elif names[0] and not names[1]:
@@ -736,6 +755,17 @@ def based(gold: tuple, answer: tuple) -> bool:
 def joined(words: str) -> str:
     """Words without what separates them; numbers stay apart, so that pages 1-2 are not page 12."""
     return re.sub(r"(?<!\d)[ -]|[ -](?!\d)", "", words)
+
+
+def which(words: str) -> tuple | None:
+    """What is said of integers: `all even n`, `n is even`; None where it is nothing such."""
+    parts = [word.removesuffix("s") if len(word) > 4 else word for word in words.split()]
+    left = [word for word in parts if word not in SAID_OF and len(word) > 1]
+    return tuple(left) if len(left) < len(parts) and PROPERTIES & set(left) else None
+
+
+SAID_OF = words_of("all every any each integer number is are for which where such that the be")
+PROPERTIES = words_of("even odd prime composite")
 
 
 def leaf_of_sets(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:

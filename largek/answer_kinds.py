@@ -109,7 +109,7 @@ class Text(NamedTuple):
 
 IN_WORDS = re.compile(r"(?:(\d+) ?)?(?:\\text ?\{ ?)?([A-Za-z -]{3,80}?) ?\}?")
 MIXED_IN_WORDS = re.compile(  # two and a half hours
-    r"(?:\\text ?\{ ?)?((?:\d+|[A-Za-z -]{3,40}?) ?(?:\\text ?\{ ?)?and [A-Za-z]+ (?:half|halves|thirds?|quarters?|fourths?))"
+    r"(?:\\text ?\{ ?)?((?:\d+|[A-Za-z -]{3,40}?) ?(?:\\text ?\{ ?)?and [A-Za-z]+ (?:half|thirds?|quarters?|fourths?))"
     r" ((?!of\b)[a-z]+(?: [a-z]+)?) ?\}?"
 )
 BASE = re.compile(
@@ -152,6 +152,11 @@ DAY_FIRST = re.compile(
     re.IGNORECASE,
 )
 TRANSPOSED = re.compile(r"([(\[].*,.*[)\]]) ?\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top)", re.DOTALL)
+TRANSPOSED_MATRIX = re.compile(
+    r"(\\begin ?\{[bp]matrix\}(?:(?!\\begin|\\end).)*\\end ?\{[bp]matrix\}) ?"
+    r"\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top)",
+    re.DOTALL,
+)
 RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|to|equiv|mid)(?![A-Za-z])|(?<![\\<>!])=|[<>]")
 MEMBER = re.compile(r"([A-Za-z]|\\[a-z]+|\([A-Za-z, ]+\)) ?\\in(?![A-Za-z])([^=<>]*\\cup[^=<>]*)")
 UNION = re.compile(r"\\cup(?![A-Za-z])")
@@ -210,6 +215,7 @@ SETS = {
     "all real": REALS,
     "real numbers": REALS,
     **dict.fromkeys(("empty set", "no solution", "no solutions"), Expression(r"\emptyset")),
+    **dict.fromkeys(("infinitely many", "infinitely many solutions", "infinite solutions", "infinite"), INFINITE),
 }
 
 
@@ -254,6 +260,9 @@ def kind(text: str) -> tuple:
         return Text(" ".join(part.lower() for part in (found["month"], found["day"], found["year"]) if part))
     if text[0] in "([" and (found := TRANSPOSED.fullmatch(text)) and isinstance(inner := brackets(found[1]), Several):
         return inner
+    if text.startswith("\\begin") and (found := TRANSPOSED_MATRIX.fullmatch(text)):
+        inner = kind(found[1])
+        return Matrix(tuple(zip(*inner.rows))) if isinstance(inner, Matrix) and even(inner) else Expression(text)
     if found := TIME.fullmatch(text):
         return Clock(
             tuple(int(part) for part in found.groups()[:3] if part), f"{found[4]}m".lower() if found[4] else ""
@@ -320,6 +329,11 @@ def kind(text: str) -> tuple:
     if found := quantity(text):
         return found
     return words_or_expression(text)
+
+
+def even(matrix: Matrix) -> bool:
+    """Whether all rows are of one length."""
+    return len({len(row) for row in matrix.rows}) == 1
 
 
 def cases(text: str) -> tuple:
@@ -605,7 +619,11 @@ def words_or_expression(text: str) -> tuple:
         words = " ".join(re.sub(r"[;!?()'\"]|[.,:](?!\d)|(?<!\d)[.,:]", " ", plain).split()).lower()
         if (found := words.rpartition(" ")) and unit(found[2]) and (worth := in_words(found[0])) is not None:
             return Quantity(Number(worth), found[2])
-        if WORDS.fullmatch(words) and ("\\" not in plain) and (len(text) > 3 or "\\text" in text):
+        if (
+            WORDS.fullmatch(words)
+            and ("\\" not in plain)
+            and (len(text) > 3 or "\\text" in text or text.lower() in ("yes", "no"))
+        ):
             words = re.sub(
                 r"^(?:(?:an?|the|it is|there (?:is|are)|on) )+(?=.)", "", re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", words)
             )

@@ -12,7 +12,8 @@ MOST_TERMS, MOST_FACTORS = 64, 12
 TOKEN = re.compile(
     r" ?(?:(?P<power>\^ ?(?:\{ ?(?:(?P<transposed>T|\\top|\\intercal)|(?P<exponent>-?\d)) ?\}"
     r"|(?P<mark>T|\\(?:top|intercal)(?![A-Za-z]))|(?P<digit>\d)))"
-    r"|(?P<letter>[A-Za-z](?: ?_ ?(?:\w|\{ ?\w ?\}))?)|(?P<number>\d+)|(?P<sign>[-+])|(?P<bracket>[()])|(?P<dot>\\cdot))"
+    r"|(?P<letter>[A-Za-z](?: ?_ ?(?:\w|\{ ?\w ?\}))?)|(?P<number>\d+)|(?P<sign>[-+])|(?P<bracket>[()])"
+    r"|(?P<dot>\\cdot))"
 )
 TRANSPOSED = re.compile(
     r"(?:[A-Z]|\((?=[^()]*[A-Z])[^()\d]*\)) ?\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top|\\intercal)"

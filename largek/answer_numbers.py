@@ -99,8 +99,8 @@ PARTS = dict(half=2, halve=2, third=3, quarter=4, fourth=4, fifth=5, sixth=6, se
 
 
 def in_words(words: str) -> Fraction | None:
-    """The number that is written in words: `twenty-five`, `two hundred and six`, `three fourths`, `minus five`, `ten and
-    a half`, of which the whole may be in digits."""
+    """The number that is written in words: `twenty-five`, `two hundred and six`, `three fourths`, `minus five`,
+    `ten and a half`, of which the whole may be in digits."""
     parts = words.replace("-", " ").split()
     if parts and parts[0] in ("minus", "negative"):
         found = in_words(" ".join(parts[1:]))

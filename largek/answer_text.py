@@ -31,6 +31,7 @@ RAISED, LOWERED = re.compile(f"[{''.join(SUPERSCRIPTS)}]+"), re.compile(f"[{''.j
 SQUARED = re.compile(r"(?<=\d)\s?([ckdm]?m)([²³])")  # no power of a variable: those are set as formulas
 EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\ufe0f\U0001f000-\U0001faff]")
 DEGREES_OF_ROOTS = re.compile(f"([{''.join(SUPERSCRIPTS)}]+)√")
+SLANTED = re.compile(f"([{''.join(SUPERSCRIPTS)}]+)[⁄∕/]([{''.join(SUBSCRIPTS)}]+)")  # ⁵⁄₁₂
 ROOTS = {"√": "", "∛": "[3]", "∜": "[4]"}
 ROOT = re.compile(r"([√∛∜])(?:\[(\w+)\])?\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+|\([^()]*\)|\{[^{}]*\})")
 
@@ -196,6 +197,13 @@ def unicode_to_latex(text: str) -> str:
     """The text in ASCII where there is LaTeX for it: minus signs, fractions, powers, roots, digits of any script."""
     text = SQUARED.sub(r"\\text{ \1}\2", EMOJI.sub("", text))
     text = DEGREES_OF_ROOTS.sub(lambda found: f"√[{''.join(SUPERSCRIPTS[sign] for sign in found[1])}]", text)
+    text = SLANTED.sub(
+        lambda found: (
+            rf"\frac{{{''.join(SUPERSCRIPTS[sign] for sign in found[1])}}}"
+            rf"{{{''.join(SUBSCRIPTS[sign] for sign in found[2])}}}"
+        ),
+        text,
+    )
     text = RAISED.sub(lambda found: "^{" + "".join(SUPERSCRIPTS[sign] for sign in found[0]) + "}", text)
     text = LOWERED.sub(lambda found: "_{" + "".join(SUBSCRIPTS[sign] for sign in found[0]) + "}", text)
     text = text.translate(TABLE)

@@ -24,7 +24,10 @@ PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-FACTOR = re.compile(r"\s*(?:\\pi(?![A-Za-z])|\\sqrt\s*\{[^{}]*\}|\^\s*(?:\d|\{\s*-?\w+\s*\}))")  # outside of a box
+FACTOR = re.compile(
+    r"\s*(?:\\times|\\cdot|\\div|[-+*/])\s*\d+(?:\.\d+)?(?:\s*\^\s*(?:\d|\{\s*-?\w+\s*\}))?(?=\s*(?:\$|\\[)\]]|=))"
+    r"|\s*(?:\\pi(?![A-Za-z])|\\sqrt\s*\{[^{}]*\}|\^\s*(?:\d|\{\s*-?\w+\s*\}))"
+)  # outside of a box
 BETWEEN_BOXES = re.compile(
     r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b"
     r"|[A-Za-z](?:_\{?\d\}?)?\s*=)*"
@@ -70,7 +73,8 @@ REMARK = re.compile(
 AGAIN = re.compile(r"(-?[\d.,/]+ ?%?) \((?:or |= ?)?(-?[-+*×÷\d.,/ ]+%?)\)")
 # words after which a number is not what is said to be the answer
 NOT = re.compile(
-    r"(?:n['’]t|\bnot|\bcannot|\bnever|\bthan|\binstead of|\b(?:im|not )possible\b[^.\d\n]{0,30})"
+    r"(?:,? (?:or|which is) (?:about|approximately|roughly|around)"
+    r"|n['’]t|\bnot|\bcannot|\bnever|\bthan|\binstead of|\b(?:im|not )possible\b[^.\d\n]{0,30})"
     r"(?:\s+(?:be|equals?|to))*[\s*_$(]*$",
     re.IGNORECASE,
 )
@@ -103,6 +107,22 @@ LAST_NUMBER = re.compile(
     rf"{MINUS}(?<![\d.]){TERM}(?:(?:,| and| or|, and|, or)\s{MINUS}{TERM})*"
     r"(?:\s?(?:\\?%|per\s?cent\b|pct\b)|:\d\d\b)?"
 )
+# how many there are, and which
+LISTED = re.compile(
+    r"\b(?:exactly|only|precisely|there are|has|have)[ *_]+\$?(\d{1,2})\$?[*_]*"
+    r" ((?:[a-z-]+ ){0,4}[a-z-]+) ?(?::|, namely:?)"
+    r"[ *_]*((?:\$[^$\n:]{1,80}\$|[-\d./]|, |,? (?:and|or) |; )+?)[*_]*\.?[*_]*\s*$"
+)
+# which choice is the right one, or whether what was stated holds, at the end of a text
+CHOSEN = re.compile(
+    r"(?:\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+[*_]*\(?([A-J])\)?|\(([A-J])\))[*_]*\s+is\s+(?:the\s+)?[*_]*"
+    r"(?:correct|right)\b(?:\s+(?:answer|option|choice|one))?[*_]*\s*(?:[.!;,]|$|because\b|since\b|as\b)"
+)
+HOLDS = re.compile(
+    r"\b(?:statement|claim|assertion|proposition|conjecture)s?(?:\s+[a-z]+){0,3}\s+is\s+(?:therefore |thus )?[*_\"]*"
+    r"([Tt]rue|[Ff]alse|TRUE|FALSE)[*_\"]*\s*[.!]?[*_]*\s*$"
+)
+STATE = re.compile(r".*\b(?:is|are|equals)\s+(.{1,60})", re.DOTALL)
 BRACKETS = re.compile(r"[\[(](?=[^()\[\]\n]*,)[^()\[\]\n]{1,80}[\])]")
 STUCK = re.compile(r"[A-Za-z^_!√π∞²³{\\(]")  # right after a number: it is a part of something else
 AT_LEAST = re.compile(r"\bat (?:a )?(?:minimum|maximum)\b|n['’]t\b|\bcannot\b", re.IGNORECASE)
@@ -191,7 +211,19 @@ def extract(text: str) -> str | None:
         )
     ):
         return text.strip() or None  # nothing but an answer
-    return last(text[-20_000:])
+    end = text[-1000:].rpartition("\n\n")[2]
+    if (chosen := deque(CHOSEN.finditer(end), 1)) or (chosen := deque(HOLDS.finditer(end), 1)):
+        return chosen[0][1] or chosen[0][2]
+    return last(text[-20_000:]) or (None if re.search(r"\d", text) else stated(end))
+
+
+def stated(text: str) -> str | None:
+    """What the last sentence of a text without numbers and formulas says that something is."""
+    sentence = SENTENCE.split(text.strip().rstrip("*_ .!"))[-1]
+    if reason := REASON.search(sentence):
+        sentence = sentence[: reason.start()]
+    found = STATE.match(sentence)
+    return plain(found[1]) if found else None
 
 
 def after(text: str) -> str | None:
@@ -202,6 +234,8 @@ def after(text: str) -> str | None:
     line = text.partition("\n")[0].strip()
     if not line:
         return None
+    if found := LISTED.search(line):
+        return listed(found)
     if found := LETTER.fullmatch(SENTENCE.split(line)[0].strip().rstrip(".")) or re.fullmatch(
         r"[*_]*\(([A-J])\)[*_]*(.*)", line, re.DOTALL
     ):
@@ -211,6 +245,11 @@ def after(text: str) -> str | None:
     if formulas:
         return among(line, formulas)
     return plain(line)
+
+
+def listed(found: re.Match) -> str:
+    """`3 integers: 1, 2, 4`."""
+    return f"{found[1]} {found[2]}: {found[3].replace('$', '')}"
 
 
 def clean(formula: str) -> str:
@@ -311,6 +350,12 @@ def denied(text: str, found: re.Match) -> bool:
     return bool(before or NOT_BEHIND.match(text, found.end()))
 
 
+# before the value of a variable at which something has the value that stands before it
+AT = re.compile(
+    r",?\s+(?:which is )?(?:attained |achieved |reached |obtained |occurring |occurs |taken )?(?:only )?"
+    r"(?:at|when|where|for|if)\s+"
+    r"|,?\s+(?:which is )?(?:attained|achieved|reached|obtained) (?:by|with)\s+"
+)
 MOST_DENIED = 10  # formulas that are said not to be the answer, after which a text is looked through no further
 
 
@@ -324,7 +369,16 @@ def last(text: str) -> str | None:
         text = text[: found.start()] + text[found.end() :]
     else:
         return None
+    if found := LISTED.search(text[-500:]):
+        return listed(found)
     formulas = list(formulas)
+    while (
+        len(formulas) > 1
+        and AT.fullmatch(text, formulas[-2].end(), formulas[-1].start())
+        and re.search(r"\d|\\(?:pi|infty|sqrt)", formulas[-2][0])
+    ):
+        formulas.pop()
+        text = text[: formulas[-1].end()]
     formula = formulas[-1] if formulas else None
     for fraction in fractions:
         if formula is None or fraction.start() >= formula.end():
@@ -335,7 +389,8 @@ def last(text: str) -> str | None:
     number = numbers[-1] if numbers else None
     if formula and (number is None or number.start() < formula.end()):
         chain = chained(text, formulas, r",\s*|,?\s+(?:and|or)\s+") if formula.lastindex else []
-        if not all(map(EQUATION.fullmatch, chain)):  # x = 2, y = 3
+        ended = len(formulas) > 1 and re.search(r"and|or", text[formulas[-2].end() : formulas[-1].start()])
+        if not all(map(EQUATION.fullmatch, chain)) and (not ended or any("=" in one for one in chain)):  # x = 2, y = 3
             chain = chained(text, formulas, r",?\s+(?:and|or)\s+")
         if len(chain) > 1:
             return ", ".join(chain)
