@@ -9,6 +9,7 @@ choice is taken as a candidate for it. Verdicts are True, False, or None where o
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from math import comb, perm
 
 from largek import answer_matrices
 from largek.answer_kinds import (
@@ -71,6 +72,8 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         return marks(gold, answer)
     if isinstance(gold, Number) and isinstance(answer, Several) and (whole := with_part(answer)):
         return leaf(gold, whole)
+    if isinstance(gold, Number) and isinstance(answer, Relation) and (worth := chosen(answer)) is not None:
+        return leaf(gold, Number(worth))
     if isinstance(gold, Number) and isinstance(answer, Text):
         worth = counted_in_words(answer.words)
         return worth is not None and leaf(gold, Number(worth))
@@ -142,7 +145,8 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             return every(same(gold, item, leaf) for item in answer.items)
         return leaf_of_sets(gold, answer, leaf)
     if isinstance(gold, Text) and isinstance(answer, Text):
-        return joined(gold.words) == joined(answer.words) or None is not which(gold.words) == which(answer.words)
+        words = [LETTER_OF.sub(r"\1", value.words) for value in (gold, answer)]
+        return joined(words[0]) == joined(words[1]) or None is not which(words[0]) == which(words[1])
     if isinstance(gold, Text) or isinstance(answer, Text):
         return letters(gold) == letters(answer) != ""
     return False
@@ -185,6 +189,18 @@ def with_part(value: Several) -> Number | None:
         return None
     whole, part = whole.value, part.value
     return Number(whole + part) if whole.denominator == 1 and whole > 0 and 0 < part < 1 else None
+
+
+def chosen(answer: Relation) -> Fraction | None:
+    """`C(10,3)` and `P(10,3)`, which read like points, as the numbers of choices and arrangements."""
+    name, *values = answer.sides
+    row = values[0].items if len(values) == 1 and isinstance(values[0], Several) and values[0].opening == "(" else ()
+    known = {Expression("C"): comb, Expression("P"): perm}.get(name)
+    if known is None or len(row) != 2 or not all(isinstance(item, Number) and not item.percent for item in row):
+        return None
+    every_of, taken = (item.value for item in row)
+    whole = every_of.denominator == taken.denominator == 1 and 0 <= taken <= every_of <= 200
+    return Fraction(known(int(every_of), int(taken))) if whole else None
 
 
 def counted_in_words(words: str) -> Fraction | None:
@@ -550,6 +566,8 @@ def quantities(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         return same(gold.value, answer.value, leaf)
     with_unit, other = (gold, answer) if isinstance(gold, Quantity) else (answer, gold)
     if isinstance(other, Expression):
+        if with_unit.unit == "degree" and isinstance(with_unit.value, Expression) and "\\pi" in with_unit.value.latex:
+            return False  # pi/4 degrees are no pi/4
         if with_unit.unit == "degree" and isinstance(with_unit.value, Number) and "\\pi" in other.latex:
             angle = Expression(rf"\frac{{{latex(with_unit.value)} \cdot \pi}}{{180}}")
             if (found := leaf(*((angle, other) if with_unit is gold else (other, angle)))) is not False:
@@ -764,6 +782,7 @@ def which(words: str) -> tuple | None:
     return tuple(left) if len(left) < len(parts) and PROPERTIES & set(left) else None
 
 
+LETTER_OF = re.compile(r"\b(integers|numbers|reals|primes|values) [a-z]$")  # all positive integers n
 SAID_OF = words_of("all every any each integer number is are for which where such that the be")
 PROPERTIES = words_of("even odd prime composite")
 

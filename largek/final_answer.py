@@ -8,6 +8,7 @@ of its sentence. Else it is the last formula or number of the text.
 All patterns take time in proportion to the text, whatever it is.
 """
 
+import json
 import re
 from collections import deque
 from itertools import pairwise
@@ -113,10 +114,19 @@ LISTED = re.compile(
     r" ((?:[a-z-]+ ){0,4}[a-z-]+) ?(?::|, namely:?)"
     r"[ *_]*((?:\$[^$\n:]{1,80}\$|[-\d./]|, |,? (?:and|or) |; )+?)[*_]*\.?[*_]*\s*$"
 )
+KEY = re.compile(
+    r"[\"'](?:final_?)?answer[\"']\s*:\s*(?:\"((?:[^\"\\]|\\.){1,400})\"|(-?[\d.]+|true|false)\s*[,}\n])", re.IGNORECASE
+)
+MARKER = re.compile(r"^[ \t]*(\d{1,2})[.)](?=\s|$)", re.MULTILINE)
+ASSENT = re.compile(r"[*_\s]*(Yes|No|True|False)\b[*_]*(?:[,.;:!]|\s*$|\s+(?:because|since)\b)")
 # which choice is the right one, or whether what was stated holds, at the end of a text
 CHOSEN = re.compile(
     r"(?:\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+[*_]*\(?([A-J])\)?|\(([A-J])\))[*_]*\s+is\s+(?:the\s+)?[*_]*"
     r"(?:correct|right)\b(?:\s+(?:answer|option|choice|one))?[*_]*\s*(?:[.!;,]|$|because\b|since\b|as\b)"
+)
+CHOSE = re.compile(
+    r"\b(?:choose|chose|select|pick|is|be)\s+(?:the\s+)?[*_]*(?:(?:option|choice|letter)\s+[*_]*\(?([A-J])\)?|\(([A-J])\))"
+    r"[*_]*\s*[.!]?[*_]*\s*$"
 )
 HOLDS = re.compile(
     r"\b(?:statement|claim|assertion|proposition|conjecture)s?(?:\s+[a-z]+){0,3}\s+is\s+(?:therefore |thus )?[*_\"]*"
@@ -200,6 +210,8 @@ def extract(text: str) -> str | None:
         ):
             return None
         text = BOX.sub(" ", text)
+    if keys := deque(KEY.finditer(text[-20_000:]), 1):
+        return unescaped(keys[0][1]) if keys[0][1] else keys[0][2]
     for announced in reversed(deque(ANNOUNCED.finditer(text), 20)):
         if (found := after(text[announced.end() : announced.end() + 4000])) and not PLACEHOLDER.fullmatch(found):
             return found
@@ -212,13 +224,35 @@ def extract(text: str) -> str | None:
     ):
         return text.strip() or None  # nothing but an answer
     end = text[-1000:].rpartition("\n\n")[2]
-    if (chosen := deque(CHOSEN.finditer(end), 1)) or (chosen := deque(HOLDS.finditer(end), 1)):
-        return chosen[0][1] or chosen[0][2]
+    for pattern in (CHOSE, CHOSEN, HOLDS):
+        if chosen := deque(pattern.finditer(end), 1):
+            return next(part for part in chosen[0].groups() if part)
     return last(text[-20_000:]) or (None if re.search(r"\d", text) else stated(end))
 
 
+def unescaped(text: str) -> str:
+    """A string of JSON as it is meant, or as it is written where that is none."""
+    try:
+        return json.loads(f'"{text}"')
+    except ValueError:
+        return text
+
+
+def without_markers(text: str) -> str:
+    """The text without the numbers of a list's lines, 1. to the last."""
+    expected, parts, place = 1, [], 0
+    for found in MARKER.finditer(text):
+        if int(found[1]) in (1, expected):
+            expected = int(found[1]) + 1
+            parts.append(text[place : found.start()])
+            place = found.end()
+    return "".join([*parts, text[place:]])
+
+
 def stated(text: str) -> str | None:
-    """What the last sentence of a text without numbers and formulas says that something is."""
+    """What the last sentence of a text without numbers and formulas says that something is; or Yes, or No."""
+    if assent := ASSENT.match(text):
+        return assent[1]
     sentence = SENTENCE.split(text.strip().rstrip("*_ .!"))[-1]
     if reason := REASON.search(sentence):
         sentence = sentence[: reason.start()]
@@ -236,6 +270,8 @@ def after(text: str) -> str | None:
         return None
     if found := LISTED.search(line):
         return listed(found)
+    if assent := ASSENT.match(line):
+        return assent[1]
     if found := LETTER.fullmatch(SENTENCE.split(line)[0].strip().rstrip(".")) or re.fullmatch(
         r"[*_]*\(([A-J])\)[*_]*(.*)", line, re.DOTALL
     ):
@@ -354,13 +390,14 @@ def denied(text: str, found: re.Match) -> bool:
 AT = re.compile(
     r",?\s+(?:which is )?(?:attained |achieved |reached |obtained |occurring |occurs |taken )?(?:only )?"
     r"(?:at|when|where|for|if)\s+"
-    r"|,?\s+(?:which is )?(?:attained|achieved|reached|obtained) (?:by|with)\s+"
+    r"|,?\s+(?:which is )?(?:attained|achieved|reached|obtained) (?:by|with)\s+|,?\s+\(?(?:since|because)\s+"
 )
 MOST_DENIED = 10  # formulas that are said not to be the answer, after which a text is looked through no further
 
 
 def last(text: str) -> str | None:
     """The last formula or number of a text that announces nothing."""
+    text = without_markers(text)
     for _ in range(MOST_DENIED):
         formulas, fractions = deque(FORMULA.finditer(text), 10), deque(BARE_FRACTION.finditer(text), 1)
         found = next((each for each in (*list(formulas)[-1:], *fractions) if denied(text, each)), None)
