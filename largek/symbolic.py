@@ -330,9 +330,7 @@ def same_relation(one, two) -> bool:
         two = {Gt: Lt, Ge: Le}[type(two)](two.rhs, two.lhs, evaluate=False)
     if type(one) is not type(two):
         return False
-    if not all(
-        hasattr(side, "free_symbols") and side.is_number is not None for side in (one.lhs, one.rhs, two.lhs, two.rhs)
-    ):
+    if not all(getattr(side, "is_number", None) is not None for side in (one.lhs, one.rhs, two.lhs, two.rhs)):
         return False
     first, second = same_names(one.lhs - one.rhs, two.lhs - two.rhs)
     if not first.free_symbols or not second.free_symbols or first.free_symbols != second.free_symbols:
