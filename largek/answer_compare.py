@@ -457,6 +457,8 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
         alternatives = (gold, answer)[other].joined == "or" or len(names[other]) == 1 < len((one, two)[other])
         if kinds[i] == "tuple" and kinds[other] == "list" and not names[i] and alternatives:
             return False
+    if len(names[0]) > 1 < len(names[1]) and (gold.joined == "or") != (answer.joined == "or"):  # x = 1 or y = 2
+        return False
     if names[1] and not names[0]:  # x = 1, x = 2 where 1, 2 is right; x = 1, 2 too
         two = tuple(map(value_of, in_order(two) if kinds[0] == "tuple" else two))
     elif names[0] and not names[1]:

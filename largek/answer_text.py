@@ -155,7 +155,7 @@ REPLACED = [
 ]
 # Removed from both ends, as often as they are there.
 ENDS = re.compile(
-    r"^(?:\s|\\\\|\*\*|__|`|\\(?:therefore|because|Rightarrow|implies|sim)(?![A-Za-z])|(?:~|\\sim)(?=\s*\d))+"
+    r"^(?:\s|\\\\|\*\*|__|`|=>|\\(?:therefore|because|Rightarrow|implies|sim)(?![A-Za-z])|(?:~|\\sim)(?=\s*\d))+"
     r"|(?:\s|\\\\(?!\w)|(?<!\\)[,;:]|(?<!\.)\.(?!\.)|\*\*|__|`|\\text\s*\{\s*[.,;]\s*\}"
     r"|\\(?:(?:black)?square|Box|checkmark|qed|qedsymbol)(?![A-Za-z])|(?<!\\)\\)+$"
 )

@@ -29,6 +29,7 @@ FACTOR = re.compile(
     r"\s*(?:\\times|\\cdot|\\div|[-+*/])\s*\d+(?:\.\d+)?(?:\s*\^\s*(?:\d|\{\s*-?\w+\s*\}))?(?=\s*(?:\$|\\[)\]]|=))"
     r"|\s*(?:\\pi(?![A-Za-z])|\\sqrt\s*\{[^{}]*\}|\^\s*(?:\d|\{\s*-?\w+\s*\}))"
 )  # outside of a box
+SIGN = re.compile(r"(?:\$|=|\\[(\[])\s*-\s*$")
 BETWEEN_BOXES = re.compile(
     r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b"
     r"|[A-Za-z](?:_\{?\d\}?)?\s*=)*"
@@ -57,7 +58,7 @@ OTHERWISE_BEHIND = re.compile(
 STATED = re.compile(r"\s+(?:is|are)\s+(?:the|a|an|how|what|our)\b")
 REASON = re.compile(
     r"[,;]?\s+\(?(?:because|since|where|when|which|as|so|given|if|for|namely|whereas|although|but|I hope)\b"
-    r"|[,;]?\s+\(?(?:i\.e\.|e\.g\.)|,?\s+(?:and|but) not\b|,\s+not\b|\s+\(not(?=\s+[-\d$\\])"
+    r"|[,;]?\s+\(?(?:i\.e\.|e\.g\.)|,?\s+(?:and|but) not\b|,\s+not\b|\s+\((?:and )?not(?=\s+[-\d$\\])"
     r"|\s+(?:rather than|instead of)\b|\s+or so\b|\s*\(?\bI hope\b"
     r"|[,;]?\s+or (?:about|approximately|roughly|around)\b|,?\s+and (?:so )?we\b",
     re.IGNORECASE,
@@ -125,14 +126,15 @@ CHOSEN = re.compile(
     r"(?:correct|right)\b(?:\s+(?:answer|option|choice|one))?[*_]*\s*(?:[.!;,]|$|because\b|since\b|as\b)"
 )
 CHOSE = re.compile(
-    r"\b(?:choose|chose|select|pick|is|be)\s+(?:the\s+)?[*_]*(?:(?:option|choice|letter)\s+[*_]*\(?([A-J])\)?|\(([A-J])\))"
+    r"\b(?:choose|chose|select|pick|is|be)\s+(?:the\s+)?[*_]*"
+    r"(?:(?:option|choice|letter)\s+[*_]*\(?([A-J])\)?|\(([A-J])\)|(?<=choose )([A-E]))"
     r"[*_]*\s*[.!]?[*_]*\s*$"
 )
 HOLDS = re.compile(
     r"\b(?:statement|claim|assertion|proposition|conjecture)s?(?:\s+[a-z]+){0,3}\s+is\s+(?:therefore |thus )?[*_\"]*"
     r"([Tt]rue|[Ff]alse|TRUE|FALSE)[*_\"]*\s*[.!]?[*_]*\s*$"
 )
-STATE = re.compile(r".*\b(?:is|are|equals)\s+(.{1,60})", re.DOTALL)
+STATE = re.compile(r".*\b(?:is|are|has|have|equals)\s+(.{1,60})", re.DOTALL)
 BRACKETS = re.compile(r"[\[(](?=[^()\[\]\n]*,)[^()\[\]\n]{1,80}[\])]")
 STUCK = re.compile(r"[A-Za-z^_!√π∞²³{\\(]")  # right after a number: it is a part of something else
 AT_LEAST = re.compile(r"\bat (?:a )?(?:minimum|maximum)\b|n['’]t\b|\bcannot\b", re.IGNORECASE)
@@ -168,6 +170,8 @@ def boxed(text: str) -> str | None:
             joined = " or " if found and re.search(r"\bor\b", text[end:after]) else ", "
             found = [content, joined, *found] if found else [content]
         after = start.start()
+    if len(found) == 1 and SIGN.search(text, max(0, after - 10), after):
+        return f"-({found[0]})" if re.search(r"[-+,]|\\pm", found[0]) else f"-{found[0]}"
     if len(found) == 1 and (tail := FACTOR.match(text, end_of_last)):
         return found[0] + tail[0].rstrip()
     return "".join(found) if found else empty
@@ -223,10 +227,14 @@ def extract(text: str) -> str | None:
         )
     ):
         return text.strip() or None  # nothing but an answer
+    if assent := re.match(r"[*_\s]*(Yes|No|True|False)[*_]*\.[*_]*(?=\s)", text):  # and then the proof
+        return assent[1]
     end = text[-1000:].rpartition("\n\n")[2]
     for pattern in (CHOSE, CHOSEN, HOLDS):
         if chosen := deque(pattern.finditer(end), 1):
             return next(part for part in chosen[0].groups() if part)
+    if re.fullmatch(r"\s*\([A-J]\)\s[^\n]{1,100}", text):  # the choice and what it says
+        return text.strip()
     return last(text[-20_000:]) or (None if re.search(r"\d", text) else stated(end))
 
 
@@ -388,16 +396,23 @@ def denied(text: str, found: re.Match) -> bool:
 
 # before the value of a variable at which something has the value that stands before it
 AT = re.compile(
-    r",?\s+(?:which is )?(?:attained |achieved |reached |obtained |occurring |occurs |taken )?(?:only )?"
+    r",?\s+(?:(?:which|and|and it|and this) )?(?:is )?"
+    r"(?:attained |achieved |reached |obtained |occurring |occurs |taken )?(?:only |exactly )?"
     r"(?:at|when|where|for|if)\s+"
-    r"|,?\s+(?:which is )?(?:attained|achieved|reached|obtained) (?:by|with)\s+|,?\s+\(?(?:since|because)\s+"
+    r"|,?\s+(?:(?:which|and it) )?(?:is )?(?:attained|achieved|reached|obtained) (?:by|with)\s+"
+    r"|,?\s+\(?(?:since|because)\s+"
 )
+AT_NUMBER = re.compile(rf"(?:{AT.pattern})[A-Za-z]\s*=\s*")
+# what a number consists of, in brackets behind it
+PARTS = re.compile(r"(?<=\d)\s+\((?!\s*(?:mod|base|or|not|and)\b)[^()]{0,200}[A-Za-z]{3}[^()]{0,200}\)[\s.*_]*$")
+# what is said of a name
+OF_NAME = re.compile(r"\s+(?:is|are)\s+(?:an?\s+)?([A-Za-z][a-z -]{2,40}?)[.!*_\s]*")
 MOST_DENIED = 10  # formulas that are said not to be the answer, after which a text is looked through no further
 
 
 def last(text: str) -> str | None:
     """The last formula or number of a text that announces nothing."""
-    text = without_markers(text)
+    text = PARTS.sub("", without_markers(text))
     for _ in range(MOST_DENIED):
         formulas, fractions = deque(FORMULA.finditer(text), 10), deque(BARE_FRACTION.finditer(text), 1)
         found = next((each for each in (*list(formulas)[-1:], *fractions) if denied(text, each)), None)
@@ -421,6 +436,9 @@ def last(text: str) -> str | None:
         if formula is None or fraction.start() >= formula.end():
             formula = fraction
     numbers = deque(LAST_NUMBER.finditer(text), 5)
+    while len(numbers) > 1 and AT_NUMBER.fullmatch(text, numbers[-2].end(), numbers[-1].start()):
+        numbers.pop()
+        text = text[: numbers[-1].end()]
     if numbers and denied(text, numbers[-1]):
         return next((found[0] for found in reversed(numbers) if not denied(text, found)), None)
     number = numbers[-1] if numbers else None
@@ -432,6 +450,8 @@ def last(text: str) -> str | None:
         if len(chain) > 1:
             return ", ".join(chain)
         content = clean(formula[formula.lastindex] if formula.lastindex else formula[0])
+        if number is None and (said := OF_NAME.fullmatch(text, formula.end())):
+            return said[1]
         if re.search(r"\d|\\(?:pi|infty|sqrt|text)", content) or number is None:
             return content or None
     if number is None:
