@@ -278,7 +278,7 @@ def kind(text: str) -> tuple:
         return Marked(Fraction(found[1] or 0), Fraction(found[2] or found[3] or 0))
     if ":" in text and (found := COUNTED_LIST.fullmatch(text)):
         items = kind(tidy(found[3]))
-        if isinstance(items, Several) and not items.opening and len(items.items) == int(found[1]):
+        if int(found[1]) == (len(items.items) if isinstance(items, Several) and not items.opening else 1):
             return Counted(Number(Fraction(found[1])), items)
     if found := BASE.fullmatch(re.sub(r"(?<=\d)\\text ?\{ ?([A-Z]+) ?\}|(?<=\d),(?=\d{3}[,_])", r"\1", text)):
         digits, base = found[2] or found[3], found[4] or found[5] or found[6]

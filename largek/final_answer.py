@@ -26,7 +26,7 @@ PLACEHOLDER = re.compile(
 )
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 FACTOR = re.compile(
-    r"\s*(?:\\times|\\cdot|\\div|[-+*/])\s*\d+(?:\.\d+)?(?:\s*\^\s*(?:\d|\{\s*-?\w+\s*\}))?(?=\s*(?:\$|\\[)\]]|=))"
+    r"\s*(?:\\times|\\cdot|\\div|[-+*/])\s*\d+(?:\.\d+)?(?:\s*\^\s*(?:\d|\{\s*-?\w+\s*\}))?(?=\s*(?:\$|\\[)\]]))"
     r"|\s*(?:\\pi(?![A-Za-z])|\\sqrt\s*\{[^{}]*\}|\^\s*(?:\d|\{\s*-?\w+\s*\}))"
 )  # outside of a box
 SIGN = re.compile(r"(?:\$|=|\\[(\[])\s*-\s*$")
@@ -75,11 +75,13 @@ REMARK = re.compile(
 AGAIN = re.compile(r"(-?[\d.,/]+ ?%?) \((?:or |= ?)?(-?[-+*×÷\d.,/ ]+%?)\)")
 # words after which a number is not what is said to be the answer
 NOT = re.compile(
-    r"(?:,? (?:or|which is) (?:about|approximately|roughly|around)"
-    r"|n['’]t|\bnot|\bcannot|\bnever|\bthan|\binstead of|\b(?:im|not )possible\b[^.\d\n]{0,30})"
+    r"(?:n['’]t|\bnot|\bcannot|\bnever|\bthan|\binstead of|\b(?:im|not )possible\b[^.\d\n]{0,30})"
     r"(?:\s+(?:be|equals?|to))*[\s*_$(]*$",
     re.IGNORECASE,
 )
+# what only comes near to what stands before it, unless that is asked for
+ABOUT = re.compile(r",? (?:or|which is) (?:about|approximately|roughly|around)[\s*_$(]*$")
+ROUNDED = re.compile(r"\b(?:nearest|round)")
 NOT_BEHIND = re.compile(
     r"[\s*_$)]{1,4}(?:is|was) (?:wrong|incorrect|impossible|invalid|too (?:big|large|small)"
     r"|not (?:correct|right|possible|valid|allowed|the (?:right |correct )?answer|a solution))\b",
@@ -112,7 +114,7 @@ LAST_NUMBER = re.compile(
 # how many there are, and which
 LISTED = re.compile(
     r"\b(?:exactly|only|precisely|there are|has|have)[ *_]+\$?(\d{1,2})\$?[*_]*"
-    r" ((?:[a-z-]+ ){0,4}[a-z-]+) ?(?::|, namely:?)"
+    r" ((?:[a-z-]+ ){0,4}[a-z-]+)(?: of \$[A-Za-z]\$)? ?(?::|, namely:?)"
     r"[ *_]*((?:\$[^$\n:]{1,80}\$|[-\d./]|, |,? (?:and|or) |; )+?)[*_]*\.?[*_]*\s*$"
 )
 KEY = re.compile(
@@ -227,7 +229,7 @@ def extract(text: str) -> str | None:
         )
     ):
         return text.strip() or None  # nothing but an answer
-    if assent := re.match(r"[*_\s]*(Yes|No|True|False)[*_]*\.[*_]*(?=\s)", text):  # and then the proof
+    if assent := re.match(r"[*_\s]*(Yes|No|True|False)[*_]*\.[*_]*(?=\s+(?!\d))", text):  # and then the proof
         return assent[1]
     end = text[-1000:].rpartition("\n\n")[2]
     for pattern in (CHOSE, CHOSEN, HOLDS):
@@ -390,7 +392,10 @@ def stripped(sentence: str, found: re.Match) -> str:
 
 def denied(text: str, found: re.Match) -> bool:
     """Whether it is said that the number or formula is not the answer: `6, not 5`, `more than 5`."""
-    before = NOT.search(text, max(0, found.start() - 50), found.start())
+    place = max(0, found.start() - 50)
+    if ABOUT.search(text, place, found.start()):
+        return not ROUNDED.search(text, found.end(), found.end() + 60)
+    before = NOT.search(text, place, found.start())
     return bool(before or NOT_BEHIND.match(text, found.end()))
 
 
@@ -431,6 +436,7 @@ def last(text: str) -> str | None:
     ):
         formulas.pop()
         text = text[: formulas[-1].end()]
+        fractions = []
     formula = formulas[-1] if formulas else None
     for fraction in fractions:
         if formula is None or fraction.start() >= formula.end():
@@ -450,7 +456,8 @@ def last(text: str) -> str | None:
         if len(chain) > 1:
             return ", ".join(chain)
         content = clean(formula[formula.lastindex] if formula.lastindex else formula[0])
-        if number is None and (said := OF_NAME.fullmatch(text, formula.end())):
+        name = number is None and re.fullmatch(r"[A-Za-z](?: ?\([a-z]\)|_\{?\w\}?)?", content)
+        if name and (said := OF_NAME.fullmatch(text, formula.end())):
             return said[1]
         if re.search(r"\d|\\(?:pi|infty|sqrt|text)", content) or number is None:
             return content or None
