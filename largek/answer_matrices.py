@@ -16,7 +16,7 @@ TOKEN = re.compile(
     r"|(?P<dot>\\cdot))"
 )
 TRANSPOSED = re.compile(
-    r"(?:[A-Z]|\((?=[^()]*[A-Z])[^()\d]*\)) ?\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top|\\intercal)"
+    r"(?:[A-Zu-z]|\((?=[^()]*[A-Z])[^()\d]*\)) ?\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top|\\intercal)"
 )
 INVERSE = re.compile(r"[A-Z] ?\^ ?\{ ?-1 ?\}")
 DIMENSIONS = set("MLTIKNJQ")  # of units: [M L T^{-1}] is a product of quantities
@@ -131,7 +131,10 @@ def shown(*texts: str) -> bool:
     if any(TRANSPOSED.search(text) for text in texts):
         return True
     return any(
-        INVERSE.search(text) and len(names := set(re.findall("[A-Z]", text))) > 1 and not names <= DIMENSIONS
+        INVERSE.search(text)
+        and not re.search("[a-z]", text)  # a product of quantities, as nRTV^{-1}
+        and len(names := set(re.findall("[A-Z]", text))) > 1
+        and not names <= DIMENSIONS
         for text in texts
     )
 

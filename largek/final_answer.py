@@ -216,9 +216,11 @@ def extract(text: str) -> str | None:
         ):
             return None
         text = BOX.sub(" ", text)
-    if keys := deque(KEY.finditer(text[-20_000:]), 1):
+    announcements = deque(ANNOUNCED.finditer(text), 20)
+    keys = deque(KEY.finditer(text), 1)
+    if keys and not (announcements and announcements[-1].start() > keys[0].start()):
         return unescaped(keys[0][1]) if keys[0][1] else keys[0][2]
-    for announced in reversed(deque(ANNOUNCED.finditer(text), 20)):
+    for announced in reversed(announcements):
         if (found := after(text[announced.end() : announced.end() + 4000])) and not PLACEHOLDER.fullmatch(found):
             return found
     if (

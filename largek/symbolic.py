@@ -175,7 +175,7 @@ def antiderivative(latex: str) -> tuple[str, str] | None:
     if not found:
         return None
     function, constant = (found[1] or found[4]).strip(), found[2] or found[3]
-    letters = COMMAND.sub(" ", function.replace("\\theta", "t"))
+    letters = COMMAND.sub(" ", function.replace("\\theta", " t"))
     balanced = function.count("|") % 2 == 0 and all(function.count(a) == function.count(b) for a, b in ("()", "{}"))
     return (function, constant) if balanced and re.search("[r-z]", letters) and constant[0] not in letters else None
 
