@@ -201,6 +201,11 @@ CONDITION = re.compile(r"^(?:\\text ?\{ ?(?:if|for|when|where)\b|(?:if|for|when)
 WITHOUT = re.compile(
     r"(\\mathbb ?\{R\}|[(\[][^()\[\]]*[)\]]) ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}", re.DOTALL
 )
+EXCEPT = re.compile(
+    r"(?:\\text ?\{ ?)?(?:all )?reals?(?: numbers)?(?: x)? (?:except|other than|but)(?: for)? ?(?:\} ?|\$)?"
+    r"(?:x ?= ?)?([-\d][^{}$]*|\\frac.*)\}?",
+    re.IGNORECASE,
+)
 FRENCH = re.compile(r"(\])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])|(\[)([^\[\](),;]+)[,;]([^\[\](),;]+)(\[)")  # ]1,2[
 FLAT = re.compile(r"[\[\](][^\[\](){},;]+[,;][^\[\](){},;]+[\[\])]|\\\{[^{}]*\\\}")  # a set without brackets in it
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
@@ -292,6 +297,10 @@ def kind(text: str) -> tuple:
             return Relation((Expression(found[1]), inner), ("=",))
     if ("cases" in text or text.startswith("\\{")) and (found := CASES.fullmatch(text)):
         return cases(found[2])
+    if "real" in text and (found := EXCEPT.fullmatch(text)):
+        points = [kind(tidy(part)) for part in split(found[1], SEPARATOR)[0]]
+        if whole := punctured(REALS, points):
+            return whole
     if found := WITHOUT.fullmatch(text):
         whole, points = kind(found[1]), [kind(tidy(part)) for part in split(found[2], SEPARATOR)[0]]
         if isinstance(whole, Several) and len(whole.items) == 2 and whole.opening in ("(", "["):

@@ -55,9 +55,10 @@ REPLACED = [
     (r"\\text\s*\{\s*(\\?[$€£¥₹])\s*\}", r"\1"),
     (r"\\(?:left|right|mleft|mright|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
     (
-        r",\s*\\!\s*|(?<!\\text)(?<!\\mathrm)\{\s*,\s*\}|\\,?\{,\}|(?<=\d)\\text\{,\}(?=\d{3}(?!\d))|(?<=\d)'(?=\d{3}(?!\d))",
+        r",\s*\\!\s*|(?:(?<!\\text)(?<!\\mathrm)\{\s*,\s*\}|\\,?\{,\})(?=\d{3}(?!\d)|\d\d\{,\})|(?<=\d)\\text\{,\}(?=\d{3}(?!\d))|(?<=\d)'(?=\d{3}(?!\d))",
         r"\\thousands ",
     ),  # these commas are never those of a list
+    (r"(?<=\d)\{\s*,\s*\}(?=\d)", ","),  # 3{,}5
     (r"\\!", ""),
     (r"(?<!\\)\\[,;:>/ ]|~|\\q?quad(?![A-Za-z])|\\(?:thin|med|thick|en)space(?![A-Za-z])", " "),
     (r"\\hspace\*?\{[^{}]*\}", " "),

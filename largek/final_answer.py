@@ -90,6 +90,10 @@ NOT_BEHIND = re.compile(
 # a variable that is added to the number, or multiplied with it
 ADDED_BEFORE = re.compile(r"(?<![A-Za-z.'])(?:\d*[a-z]\s?[-+*/×·−]\s?)+$")
 ADDED_BEHIND = re.compile(r"(?:\s?[-+*/×·−]\s?(?!a\s+[A-Za-z])\d*[a-z](?![A-Za-z.']\w))+")
+# a variable with which the number is compared
+COMPARED = r"\s*(?:[<>]=?|[≤≥]|\\[lg]eq?(?![A-Za-z]))\s*"
+BOUND_BEFORE = re.compile(rf"(?<![\w.])(?:-?\d+(?:\.\d+)?{COMPARED})?[A-Za-z]{COMPARED}$")
+BOUND_BEHIND = re.compile(rf"{COMPARED}[A-Za-z](?![A-Za-z])")
 # words with which a number can be given without another thing being said of it
 LEADING = re.compile(
     r"(?:(?:score|price|cost|amount|length|distance|area|volume|profit|average|perimeter|weight|height|speed)"
@@ -128,8 +132,8 @@ CHOSEN = re.compile(
     r"(?:correct|right)\b(?:\s+(?:answer|option|choice|one))?[*_]*\s*(?:[.!;,]|$|because\b|since\b|as\b)"
 )
 CHOSE = re.compile(
-    r"\b(?:choose|chose|select|pick|is|be)\s+(?:the\s+)?[*_]*"
-    r"(?:(?:option|choice|letter)\s+[*_]*\(?([A-J])\)?|\(([A-J])\)|(?<=choose )([A-E]))"
+    r"\b(?:choose|chose|select|pick|go with|going with|is|be)\s+(?:the\s+)?[*_]*"
+    r"(?:(?:option|choice|letter)\s+[*_]*\(?([A-J])\)?|\(([A-J])\)|(?<=choose )([A-E])|(?<=go with )([A-E]))"
     r"[*_]*\s*[.!]?[*_]*\s*$"
 )
 HOLDS = re.compile(
@@ -237,7 +241,7 @@ def extract(text: str) -> str | None:
     for pattern in (CHOSE, CHOSEN, HOLDS):
         if chosen := deque(pattern.finditer(end), 1):
             return next(part for part in chosen[0].groups() if part)
-    if re.fullmatch(r"\s*\([A-J]\)\s[^\n]{1,100}", text):  # the choice and what it says
+    if re.fullmatch(r"\s*(?:\([A-J]\)|[A-J][.):])\s[^\n]{1,100}", text):  # the choice and what it says
         return text.strip()
     return last(text[-20_000:]) or (None if re.search(r"\d", text) else stated(end))
 
@@ -469,6 +473,9 @@ def last(text: str) -> str | None:
         if group.start() < number.start() and number.end() < group.end():
             return group[0]  # a tuple or an interval, not its last number
     start = max(0, number.start() - 50)
+    bound = BOUND_BEFORE.search(text[start : number.start()]), BOUND_BEHIND.match(text, number.end())
+    if any(bound):  # x > 18
+        return "".join(part[0] if part else "" for part in (bound[0], number, bound[1])).strip()
     added = ADDED_BEFORE.search(text[start : number.start()]), ADDED_BEHIND.match(text, number.end())
     if any(added):
         return "".join(part[0] if part else "" for part in (added[0], number, added[1])).strip()
