@@ -9,14 +9,20 @@ choice is taken as a candidate for it. Verdicts are True, False, or None where o
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from math import comb, perm
 
+from largek import answer_matrices
 from largek.answer_kinds import (
+    CHANGING,
+    DENIED,
     INFINITE,
     MINUS_INFINITE,
     Based,
     Choice,
     Clock,
+    Counted,
     Expression,
+    Marked,
     Matrix,
     Modular,
     Quantity,
@@ -27,8 +33,8 @@ from largek.answer_kinds import (
     punctured,
     read,
 )
-from largek.answer_numbers import Number, numbers
-from largek.answer_units import unit
+from largek.answer_numbers import Number, in_words, numbers
+from largek.answer_units import unit, words_of
 
 Leaf = Callable[[tuple, tuple], bool | None]
 MOST_ITEMS = 40  # of a set, whose items are compared each with each
@@ -50,9 +56,27 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     """Whether the answer says what the right one says; None where `leaf` could not tell."""
     if isinstance(gold, Relation) and isinstance(answer, Relation) and bounded_by_names(gold, answer):
         return relations(gold, answer, leaf)
+    bounds = isinstance(gold, Relation), isinstance(answer, Relation)
     gold, answer = simple(gold), simple(answer)
+    if isinstance(gold, Several | Union) and isinstance(answer, Relation):
+        answer = simple(with_variable(answer))
+    for bound, one, two in ((bounds[0], gold, answer), (bounds[1], answer, gold)):
+        listed = isinstance(two, Several) and not two.opening
+        if bound and listed and isinstance(one, Several) and one.opening in ("(", "["):  # 2 < x < 3 beside 2, 3
+            return False
     if gold == answer and leaf(gold, answer) is not False:
         return True
+    if isinstance(gold, Counted) or isinstance(answer, Counted):
+        return counts(gold, answer, leaf)
+    if isinstance(gold, Marked) or isinstance(answer, Marked):
+        return marks(gold, answer)
+    if isinstance(gold, Number) and isinstance(answer, Several) and (whole := with_part(answer)):
+        return leaf(gold, whole)
+    if isinstance(gold, Number) and isinstance(answer, Relation) and (worth := chosen(answer)) is not None:
+        return leaf(gold, Number(worth))
+    if isinstance(gold, Number) and isinstance(answer, Text):
+        worth = counted_in_words(answer.words)
+        return worth is not None and leaf(gold, Number(worth))
     if isinstance(answer, Choice) and not isinstance(gold, Choice):
         if isinstance(gold, Expression):
             return leaf(gold, Expression(answer.letter)) if answer.rest is None else same(gold, answer.rest, leaf)
@@ -115,14 +139,78 @@ def same(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     if isinstance(gold, Several) and not isinstance(answer, Several):  # {5} is 5
         return same(gold.items[0], answer, leaf) if len(gold.items) == 1 else leaf_of_sets(gold, answer, leaf)
     if isinstance(answer, Several):
+        if len({item.sides[0] for item in answer.items if isinstance(item, Relation)}) > 1:  # x = 5, y = 5
+            return False
         if len(answer.items) == 1 or (answer.items and not answer.opening and not isinstance(gold, Expression)):
             return every(same(gold, item, leaf) for item in answer.items)
         return leaf_of_sets(gold, answer, leaf)
     if isinstance(gold, Text) and isinstance(answer, Text):
-        return joined(gold.words) == joined(answer.words)
+        words = [LETTER_OF.sub(r"\1", value.words) for value in (gold, answer)]
+        return joined(words[0]) == joined(words[1]) or None is not which(words[0]) == which(words[1])
     if isinstance(gold, Text) or isinstance(answer, Text):
         return letters(gold) == letters(answer) != ""
     return False
+
+
+def counts(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
+    """What says how many there are and which they are is right as either."""
+    if isinstance(gold, Counted):
+        return same(gold.items, answer.items if isinstance(answer, Counted) else answer, leaf)
+    found = same(gold, answer.count, leaf)
+    return same(gold, answer.items, leaf) if found is False else found
+
+
+def marks(gold: tuple, answer: tuple) -> bool:
+    """`5'6''` beside a quantity, which says whether they are feet and inches or minutes and seconds."""
+    if isinstance(gold, Marked) and isinstance(answer, Marked):
+        return gold == answer
+    marked, other = (gold, answer) if isinstance(gold, Marked) else (answer, gold)
+    known = unit(other.unit) if isinstance(other, Quantity) and isinstance(other.value, Number) else None
+    if known is None or known[0] not in MARKS:
+        return False
+    worth, parts = MARKS[known[0]]
+    return (marked.first + marked.second / parts) * worth == other.value.value * known[1]
+
+
+# of what a quantity measures: what the first mark is worth, and how many of the second make it
+MARKS = {
+    unit("foot")[0]: (unit("foot")[1], 12),
+    unit("min")[0]: (unit("min")[1], 60),
+    unit("deg")[0]: (Fraction(1, 60), 60),
+}
+
+
+def with_part(value: Several) -> Number | None:
+    """`2 and 3/4`, where one number is right."""
+    if value.joined != "and" or value.opening or len(value.items) != 2:
+        return None
+    whole, part = value.items
+    if not all(isinstance(item, Number) and not item.places and not item.percent for item in value.items):
+        return None
+    whole, part = whole.value, part.value
+    return Number(whole + part) if whole.denominator == 1 and whole > 0 and 0 < part < 1 else None
+
+
+def chosen(answer: Relation) -> Fraction | None:
+    """`C(10,3)` and `P(10,3)`, which read like points, as the numbers of choices and arrangements."""
+    name, *values = answer.sides
+    row = values[0].items if len(values) == 1 and isinstance(values[0], Several) and values[0].opening == "(" else ()
+    known = {Expression("C"): comb, Expression("P"): perm}.get(name)
+    if known is None or len(row) != 2 or not all(isinstance(item, Number) and not item.percent for item in row):
+        return None
+    every_of, taken = (item.value for item in row)
+    whole = every_of.denominator == taken.denominator == 1 and 0 <= taken <= every_of <= 200
+    return Fraction(known(int(every_of), int(taken))) if whole else None
+
+
+def counted_in_words(words: str) -> Fraction | None:
+    """The number of `seven such integers`, where one number is right; None where a word makes it another one."""
+    parts = words.split()
+    if set(parts) & CHANGING or DENIED.search(words) or re.search(r"\d", words):
+        return None
+    size = next((size for size in (3, 2, 1) if size < len(parts) and in_words(" ".join(parts[:size]))), 0)
+    counted = size and not any(in_words(part) is not None for part in parts[size:])
+    return in_words(" ".join(parts[:size])) if counted else None
 
 
 def residues(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
@@ -256,6 +344,12 @@ def simple(value: tuple) -> tuple:
     return value
 
 
+def with_variable(value: Relation) -> Relation:
+    """`-1 < f(x) < 1` as what it says of a name, where a set of values is right."""
+    named = [bool(FUNCTION.fullmatch(getattr(side, "latex", None) or "")) for side in value.sides]
+    return value._replace(sides=tuple(Expression("x") if is_f else side for side, is_f in zip(value.sides, named)))
+
+
 def point(value: tuple) -> Several | None:
     """`x = 2` as the set {2}."""
     if isinstance(value, Relation) and value.signs == ("=",) and is_variable(value.sides[0]):
@@ -359,6 +453,12 @@ def sequences(gold: Several, answer: Several, leaf: Leaf) -> bool | None:
     kinds = ["list" if mark == ("", "") else "set" if mark[0] == "\\{" else "tuple" for mark in marks]
     one, two = gold.items, answer.items
     names = [{item.sides[0] for item in items if isinstance(item, Relation)} for items in (one, two)]
+    for i, other in ((0, 1), (1, 0)):  # 3 or 4, and x = 3, x = 4, are no point (3, 4)
+        alternatives = (gold, answer)[other].joined == "or" or len(names[other]) == 1 < len((one, two)[other])
+        if kinds[i] == "tuple" and kinds[other] == "list" and not names[i] and alternatives:
+            return False
+    if len(names[0]) > 1 < len(names[1]) and (gold.joined == "or") != (answer.joined == "or"):  # x = 1 or y = 2
+        return False
     if names[1] and not names[0]:  # x = 1, x = 2 where 1, 2 is right; x = 1, 2 too
         two = tuple(map(value_of, in_order(two) if kinds[0] == "tuple" else two))
     elif names[0] and not names[1]:
@@ -468,6 +568,8 @@ def quantities(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         return same(gold.value, answer.value, leaf)
     with_unit, other = (gold, answer) if isinstance(gold, Quantity) else (answer, gold)
     if isinstance(other, Expression):
+        if with_unit.unit == "degree" and isinstance(with_unit.value, Expression) and "\\pi" in with_unit.value.latex:
+            return False  # pi/4 degrees are no pi/4
         if with_unit.unit == "degree" and isinstance(with_unit.value, Number) and "\\pi" in other.latex:
             angle = Expression(rf"\frac{{{latex(with_unit.value)} \cdot \pi}}{{180}}")
             if (found := leaf(*((angle, other) if with_unit is gold else (other, angle)))) is not False:
@@ -540,6 +642,9 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
         first = same(gold.sides[0], answer.sides[0], leaf)
         return every([first, candidate(gold.sides[-1], answer, leaf)])
     if signs[0] == signs[1] == {"="}:
+        written = [[formula(side) for side in value.sides] for value in (gold, answer)]
+        if None not in written[0] + written[1] and (found := answer_matrices.equations(*written)) is not None:
+            return found
         one, two = gold.sides, answer.sides
         named = is_name(one[0]), is_name(two[0])
         if is_name(two[-1]) and not named[1] and len(two) == 2:
@@ -566,6 +671,15 @@ def relations(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
             ):
                 return found
     return leaf(gold, answer)
+
+
+def formula(value: tuple) -> str | None:
+    """The LaTeX of an expression, a letter or an integer; None of anything else."""
+    if isinstance(value, Number):
+        return str(value.value) if value.value.denominator == 1 and not value.percent else None
+    if isinstance(value, Choice):
+        return value.letter if value.rest is None else None
+    return value.latex if isinstance(value, Expression) and not value.opaque else None
 
 
 def renamed(name: tuple, sides: tuple) -> tuple:
@@ -663,6 +777,18 @@ def joined(words: str) -> str:
     return re.sub(r"(?<!\d)[ -]|[ -](?!\d)", "", words)
 
 
+def which(words: str) -> tuple | None:
+    """What is said of integers: `all even n`, `n is even`; None where it is nothing such."""
+    parts = [word.removesuffix("s") if len(word) > 4 else word for word in words.split()]
+    left = [word for word in parts if word not in SAID_OF and len(word) > 1]
+    return tuple(left) if len(left) < len(parts) and PROPERTIES & set(left) else None
+
+
+LETTER_OF = re.compile(r"\b(integers|numbers|reals|primes|values) [a-z]$")  # all positive integers n
+SAID_OF = words_of("all every any each integer number is are for which where such that the be")
+PROPERTIES = words_of("even odd prime composite")
+
+
 def leaf_of_sets(gold: tuple, answer: tuple, leaf: Leaf) -> bool | None:
     """An expression may be a set, such as an intersection."""
     other = answer if isinstance(gold, Several) else gold
@@ -689,6 +815,8 @@ def plainly(gold: tuple, answer: tuple) -> bool | None:
             return True
         if gold.opaque or answer.opaque:
             return spelled(gold.latex) == spelled(answer.latex)
+        if (found := answer_matrices.expressions(gold.latex, answer.latex)) is not None:
+            return found
     elif gold == answer:
         return True
     if any(isinstance(value, Expression) and value.opaque for value in (gold, answer)):

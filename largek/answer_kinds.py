@@ -65,6 +65,20 @@ class Clock(NamedTuple):
     half: str
 
 
+class Marked(NamedTuple):
+    """`5'6''`: feet and inches, or minutes and seconds; nothing in it says which."""
+
+    first: Fraction
+    second: Fraction
+
+
+class Counted(NamedTuple):
+    """How many things there are, and which: `3 such integers: 1, 2, 4`."""
+
+    count: tuple
+    items: tuple
+
+
 class Based(NamedTuple):
     """Digits in a base that is written with them."""
 
@@ -93,7 +107,11 @@ class Text(NamedTuple):
     words: str
 
 
-IN_WORDS = re.compile(r"(?:\\text ?\{ ?)?([A-Za-z -]{3,80}?) ?\}?")
+IN_WORDS = re.compile(r"(?:(\d+) ?)?(?:\\text ?\{ ?)?([A-Za-z -]{3,80}?) ?\}?")
+MIXED_IN_WORDS = re.compile(  # two and a half hours
+    r"(?:\\text ?\{ ?)?((?:\d+|[A-Za-z -]{3,40}?) ?(?:\\text ?\{ ?)?and [A-Za-z]+ (?:half|thirds?|quarters?|fourths?))"
+    r" ((?!of\b)[a-z]+(?: [a-z]+)?) ?\}?"
+)
 BASE = re.compile(
     r"(-?) ?(?:\\text ?\{ ?([0-9A-Za-z]+) ?\}|\(?((?:[0-9]+[A-Fa-f]|[0-9A-Z])+(?:\.[0-9A-Z]+)?)\)?) ?"
     r"(?:_ ?(?:\{ ?\(?(?:\\text ?\{)?(\d+|[a-z]+)\}?\)? ?\}|(\d))"
@@ -114,6 +132,16 @@ CHOICE = re.compile(
 AND = r"(?:,? ?\\text ?\{ ?,? ?(?:and|or|AND|OR)(?: also)? ?\}|,? ?(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]))"
 SEPARATOR = re.compile(rf"{AND}|\\text ?\{{ ?[,;] ?\}}|[,;]|\\?&")
 COLON = re.compile(":")
+# Degrees with minutes and seconds, in marks or in words; the marks alone
+MARK = r" ?(?:'|\^ ?(?:\{ ?(?:\\prime|') ?\}|\\prime))"
+MARKS = rf" ?(?:\"|'' ?|\^ ?\{{ ?\\prime ?\\prime ?\}}|{MARK}{MARK})"
+ANGLE = re.compile(
+    rf"(-?) ?(\d+) ?(?:\\degree|(?:\\text ?\{{ ?)?deg(?:ree)?s?\}}?)(?: ?\\text ?\{{ ?and ?\}}|,| and)? ?"
+    rf"(?:(\d{{1,2}}(?:\.\d+)?) ?(?:{MARK}|(?:\\text ?\{{ ?)?min(?:ute)?s?\}}?)(?: ?\\text ?\{{ ?and ?\}}|,| and)? ?)?"
+    rf"(?:(\d{{1,2}}(?:\.\d+)?) ?(?:{MARKS}|(?:\\text ?\{{ ?)?sec(?:ond)?s?\}}?))?"
+)
+MARKED = re.compile(rf"(\d+) ?{MARK}(?: ?(\d+(?:\.\d+)?) ?{MARKS})?|(\d+(?:\.\d+)?) ?{MARKS}")
+COUNTED_LIST = re.compile(r"(\d{1,2}) ?(?:\\text ?\{ ?)?((?:[a-z-]+ ){0,4}[a-z-]+) ?: ?\}? ?([^:]+)")
 MONTHS = "January|February|March|April|May|June|July|August|September|October|November|December"
 DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 DATE = re.compile(
@@ -124,6 +152,11 @@ DAY_FIRST = re.compile(
     re.IGNORECASE,
 )
 TRANSPOSED = re.compile(r"([(\[].*,.*[)\]]) ?\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top)", re.DOTALL)
+TRANSPOSED_MATRIX = re.compile(
+    r"(\\begin ?\{[bp]matrix\}(?:(?!\\begin|\\end).)*\\end ?\{[bp]matrix\}) ?"
+    r"\^ ?(?:\{ ?(?:T|\\top|\\intercal) ?\}|T|\\top)",
+    re.DOTALL,
+)
 RELATION = re.compile(r"\\(?:le|ge|ne|in|approx|to|equiv|mid)(?![A-Za-z])|(?<![\\<>!])=|[<>]")
 MEMBER = re.compile(r"([A-Za-z]|\\[a-z]+|\([A-Za-z, ]+\)) ?\\in(?![A-Za-z])([^=<>]*\\cup[^=<>]*)")
 UNION = re.compile(r"\\cup(?![A-Za-z])")
@@ -168,6 +201,11 @@ CONDITION = re.compile(r"^(?:\\text ?\{ ?(?:if|for|when|where)\b|(?:if|for|when)
 WITHOUT = re.compile(
     r"(\\mathbb ?\{R\}|[(\[][^()\[\]]*[)\]]) ?(?:\\setminus|\\backslash|-|\\) ?\\\{(.*)\\\}", re.DOTALL
 )
+EXCEPT = re.compile(
+    r"(?:\\text ?\{ ?)?(?:all )?reals?(?: numbers)?(?: x)? (?:except|other than|but)(?: for)? ?(?:\} ?|\$)?"
+    r"(?:x ?= ?)?([-\d][^{}$]*|\\frac.*)\}?",
+    re.IGNORECASE,
+)
 FRENCH = re.compile(r"(\])([^\[\](),;]+)[,;]([^\[\](),;]+)([\[\]])|(\[)([^\[\](),;]+)[,;]([^\[\](),;]+)(\[)")  # ]1,2[
 FLAT = re.compile(r"[\[\](][^\[\](){},;]+[,;][^\[\](){},;]+[\[\])]|\\\{[^{}]*\\\}")  # a set without brackets in it
 TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
@@ -182,6 +220,7 @@ SETS = {
     "all real": REALS,
     "real numbers": REALS,
     **dict.fromkeys(("empty set", "no solution", "no solutions"), Expression(r"\emptyset")),
+    **dict.fromkeys(("infinitely many", "infinitely many solutions", "infinite solutions", "infinite"), INFINITE),
 }
 
 
@@ -210,8 +249,14 @@ def kind(text: str) -> tuple:
         return value
     if not text:
         return Text("")
-    if (found := IN_WORDS.fullmatch(text)) and (worth := in_words(found[1].lower())) is not None:
+    if (found := IN_WORDS.fullmatch(text)) and (worth := in_words(f"{found[1] or ''} {found[2].lower()}")) is not None:
         return Number(worth)
+    if (
+        "and" in text
+        and (found := MIXED_IN_WORDS.fullmatch(text))
+        and (worth := in_words(re.sub(r"\\text ?\{", " ", found[1]).lower()))
+    ):
+        return Quantity(Number(worth), found[2])
     if text.startswith(r"\mathbb{R}") and (name := re.sub(r"[ ^_{]*(\+|> ?0) ?\}?$", "+", text)) in SETS:
         return SETS[name]
     if found := CHOICE.fullmatch(text):
@@ -220,12 +265,26 @@ def kind(text: str) -> tuple:
         return Text(" ".join(part.lower() for part in (found["month"], found["day"], found["year"]) if part))
     if text[0] in "([" and (found := TRANSPOSED.fullmatch(text)) and isinstance(inner := brackets(found[1]), Several):
         return inner
+    if text.startswith("\\begin") and (found := TRANSPOSED_MATRIX.fullmatch(text)):
+        inner = kind(found[1])
+        return Matrix(tuple(zip(*inner.rows))) if isinstance(inner, Matrix) and even(inner) else Expression(text)
     if found := TIME.fullmatch(text):
         return Clock(
             tuple(int(part) for part in found.groups()[:3] if part), f"{found[4]}m".lower() if found[4] else ""
         )
     if found := HOUR.fullmatch(text):
         return Clock((int(found[1]), 0), f"{found[2]}m".lower())
+    if found := ANGLE.fullmatch(text) if "deg" in text else None:
+        minutes, seconds = (Fraction(part or 0) for part in (found[3], found[4]))
+        if (found[3] or found[4]) and minutes < 60 and seconds < 60:
+            value = int(found[2]) + minutes / 60 + seconds / 3600
+            return Quantity(Number(-value if found[1] else value), "degree")
+    if ("'" in text or '"' in text or "prime" in text) and (found := MARKED.fullmatch(text)):
+        return Marked(Fraction(found[1] or 0), Fraction(found[2] or found[3] or 0))
+    if ":" in text and (found := COUNTED_LIST.fullmatch(text)):
+        items = kind(tidy(found[3]))
+        if int(found[1]) == (len(items.items) if isinstance(items, Several) and not items.opening else 1):
+            return Counted(Number(Fraction(found[1])), items)
     if found := BASE.fullmatch(re.sub(r"(?<=\d)\\text ?\{ ?([A-Z]+) ?\}|(?<=\d),(?=\d{3}[,_])", r"\1", text)):
         digits, base = found[2] or found[3], found[4] or found[5] or found[6]
         if (base := BASES.get(base) or (int(base) if base.isdigit() else 0)) > 1 and found[0] != digits:
@@ -238,6 +297,10 @@ def kind(text: str) -> tuple:
             return Relation((Expression(found[1]), inner), ("=",))
     if ("cases" in text or text.startswith("\\{")) and (found := CASES.fullmatch(text)):
         return cases(found[2])
+    if "real" in text and (found := EXCEPT.fullmatch(text)):
+        points = [kind(tidy(part)) for part in split(found[1], SEPARATOR)[0]]
+        if whole := punctured(REALS, points):
+            return whole
     if found := WITHOUT.fullmatch(text):
         whole, points = kind(found[1]), [kind(tidy(part)) for part in split(found[2], SEPARATOR)[0]]
         if isinstance(whole, Several) and len(whole.items) == 2 and whole.opening in ("(", "["):
@@ -275,6 +338,11 @@ def kind(text: str) -> tuple:
     if found := quantity(text):
         return found
     return words_or_expression(text)
+
+
+def even(matrix: Matrix) -> bool:
+    """Whether all rows are of one length."""
+    return len({len(row) for row in matrix.rows}) == 1
 
 
 def cases(text: str) -> tuple:
@@ -520,6 +588,7 @@ def worded(text: str) -> tuple | None:
 
 
 SCALES = "|".join(COUNTED)
+PRODUCTS = re.compile("[A-Z]{2,3} ?- ?[A-Z]{2,3}")  # AB-BA
 BARE = re.compile(
     rf"(.*?[\d}})](?: (?:{SCALES})(?![a-z]))?) (?:more )?((?:[a-z][a-z-]+|a(?= ))(?: [a-z-]+){{0,3}})", re.DOTALL
 )
@@ -550,6 +619,8 @@ def changes(name: str) -> bool:
 
 
 def words_or_expression(text: str) -> tuple:
+    if PRODUCTS.fullmatch(text):
+        return Expression(text)
     plain = re.sub(r"\\text ?\{([^{}]*)\}", r" \1 ", text)
     if re.search("[\u3040-\ud7af]", text):
         return Text(plain.strip(" ."))
@@ -557,7 +628,11 @@ def words_or_expression(text: str) -> tuple:
         words = " ".join(re.sub(r"[;!?()'\"]|[.,:](?!\d)|(?<!\d)[.,:]", " ", plain).split()).lower()
         if (found := words.rpartition(" ")) and unit(found[2]) and (worth := in_words(found[0])) is not None:
             return Quantity(Number(worth), found[2])
-        if WORDS.fullmatch(words) and ("\\" not in plain) and (len(text) > 3 or "\\text" in text):
+        if (
+            WORDS.fullmatch(words)
+            and ("\\" not in plain)
+            and (len(text) > 3 or "\\text" in text or text.lower() in ("yes", "no"))
+        ):
             words = re.sub(
                 r"^(?:(?:an?|the|it is|there (?:is|are)|on) )+(?=.)", "", re.sub(r"(?<=\d)(?:st|nd|rd|th)\b", "", words)
             )

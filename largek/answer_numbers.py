@@ -99,7 +99,8 @@ PARTS = dict(half=2, halve=2, third=3, quarter=4, fourth=4, fifth=5, sixth=6, se
 
 
 def in_words(words: str) -> Fraction | None:
-    """The number that is written in words: `twenty-five`, `two hundred and six`, `three fourths`, `minus five`."""
+    """The number that is written in words: `twenty-five`, `two hundred and six`, `three fourths`, `minus five`,
+    `ten and a half`, of which the whole may be in digits."""
     parts = words.replace("-", " ").split()
     if parts and parts[0] in ("minus", "negative"):
         found = in_words(" ".join(parts[1:]))
@@ -107,6 +108,9 @@ def in_words(words: str) -> Fraction | None:
     if len(parts) == 2 and (bottom := PARTS.get(parts[1].removesuffix("s"))):
         top = 1 if parts[0] == "a" else UNITS.get(parts[0])
         return Fraction(top, bottom) if top and (top > 1) == parts[1].endswith("s") else None
+    if parts[-3:-2] == ["and"] and (part := in_words(" ".join(parts[-2:]))) and 0 < part < 1:
+        whole = Fraction(parts[0]) if len(parts) == 4 and parts[0].isdigit() else in_words(" ".join(parts[:-3]))
+        return whole + part if whole and whole.denominator == 1 and whole > 0 else None
     total = group = 0
     before = ""  # the kind of the word before, so that `twenty thirty` and `five six` are no numbers
     for part in parts:

@@ -31,6 +31,7 @@ RAISED, LOWERED = re.compile(f"[{''.join(SUPERSCRIPTS)}]+"), re.compile(f"[{''.j
 SQUARED = re.compile(r"(?<=\d)\s?([ckdm]?m)([²³])")  # no power of a variable: those are set as formulas
 EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\ufe0f\U0001f000-\U0001faff]")
 DEGREES_OF_ROOTS = re.compile(f"([{''.join(SUPERSCRIPTS)}]+)√")
+SLANTED = re.compile(f"([{''.join(SUPERSCRIPTS)}]+)[⁄∕/]([{''.join(SUBSCRIPTS)}]+)")  # ⁵⁄₁₂
 ROOTS = {"√": "", "∛": "[3]", "∜": "[4]"}
 ROOT = re.compile(r"([√∛∜])(?:\[(\w+)\])?\s*(\d+(?:\.\d+)?|[A-Za-z]|\\[a-z]+|\([^()]*\)|\{[^{}]*\})")
 
@@ -54,9 +55,10 @@ REPLACED = [
     (r"\\text\s*\{\s*(\\?[$€£¥₹])\s*\}", r"\1"),
     (r"\\(?:left|right|mleft|mright|[bB]igg?[lrm]?)(?![A-Za-z])\s*\.?", ""),
     (
-        r",\s*\\!\s*|(?<!\\text)(?<!\\mathrm)\{\s*,\s*\}|\\,?\{,\}|(?<=\d)\\text\{,\}(?=\d{3}(?!\d))|(?<=\d)'(?=\d{3}(?!\d))",
+        r",\s*\\!\s*|(?:(?<!\\text)(?<!\\mathrm)\{\s*,\s*\}|\\,?\{,\})(?=\d{3}(?!\d)|\d\d\{,\})|(?<=\d)\\text\{,\}(?=\d{3}(?!\d))|(?<=\d)'(?=\d{3}(?!\d))",
         r"\\thousands ",
     ),  # these commas are never those of a list
+    (r"(?<=\d)\{\s*,\s*\}(?=\d)", ","),  # 3{,}5
     (r"\\!", ""),
     (r"(?<!\\)\\[,;:>/ ]|~|\\q?quad(?![A-Za-z])|\\(?:thin|med|thick|en)space(?![A-Za-z])", " "),
     (r"\\hspace\*?\{[^{}]*\}", " "),
@@ -150,10 +152,11 @@ REPLACED = [
     (r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{"),
     (r"\\frac\s*\{([^{}]*)\}\s*(\d|[a-zA-Z])", r"\\frac{\1}{\2}"),
     (r"\\sqrt(\d)", r"\\sqrt{\1}"),
+    (r"\+\s*(?:\\text\s*\{\s*const(?:ant)?\.?\s*\}|const(?:ant)?\.?)\s*$", "+ C"),
 ]
 # Removed from both ends, as often as they are there.
 ENDS = re.compile(
-    r"^(?:\s|\\\\|\*\*|__|`|\\(?:therefore|because|Rightarrow|implies|sim)(?![A-Za-z])|(?:~|\\sim)(?=\s*\d))+"
+    r"^(?:\s|\\\\|\*\*|__|`|=>|\\(?:therefore|because|Rightarrow|implies|sim)(?![A-Za-z])|(?:~|\\sim)(?=\s*\d))+"
     r"|(?:\s|\\\\(?!\w)|(?<!\\)[,;:]|(?<!\.)\.(?!\.)|\*\*|__|`|\\text\s*\{\s*[.,;]\s*\}"
     r"|\\(?:(?:black)?square|Box|checkmark|qed|qedsymbol)(?![A-Za-z])|(?<!\\)\\)+$"
 )
@@ -165,6 +168,11 @@ FOR_ALL = re.compile(
     r"|\\text\s*\{[\s,(]*(?:for|where|with)\s+(?:some\s+|an?\s+)?integers?\s*(?:[a-zA-Z]\s*)?\}\s*[a-zA-Z]?"
     r"|\\text\s*\{[\s,(]*(?:for|where)(?:\s+integers?)?\s*\}\s*[a-zA-Z]\s*\\text\s*\{\s*(?:is an(?:y)?\s+)?integer\s*\}"
     rf"|(?:(?<=[,;])|\(|\\text\s*\{{[\s,(]*(?:for|where|with)\s*\}})\s*{INTEGERS}\s*\)?)\s*$"
+)
+# What a constant of integration is.
+CONSTANT = re.compile(
+    r"[,;]?\s*\(?\s*(?:\\text\s*\{[\s,(]*where\s*\}|where)\s*[CcKk](?:\s*_\s*\{?\d\}?)?\s*(?:\\text\s*\{)?\s*"
+    r"is (?:the |an? |any |some )?(?:arbitrary |real )*constant(?: of integration)?\s*\}?\s*\)?\s*$"
 )
 # Words that only lead to the answer.
 LEAD = re.compile(
@@ -190,6 +198,13 @@ def unicode_to_latex(text: str) -> str:
     """The text in ASCII where there is LaTeX for it: minus signs, fractions, powers, roots, digits of any script."""
     text = SQUARED.sub(r"\\text{ \1}\2", EMOJI.sub("", text))
     text = DEGREES_OF_ROOTS.sub(lambda found: f"√[{''.join(SUPERSCRIPTS[sign] for sign in found[1])}]", text)
+    text = SLANTED.sub(
+        lambda found: (
+            rf"\frac{{{''.join(SUPERSCRIPTS[sign] for sign in found[1])}}}"
+            rf"{{{''.join(SUBSCRIPTS[sign] for sign in found[2])}}}"
+        ),
+        text,
+    )
     text = RAISED.sub(lambda found: "^{" + "".join(SUPERSCRIPTS[sign] for sign in found[0]) + "}", text)
     text = LOWERED.sub(lambda found: "_{" + "".join(SUBSCRIPTS[sign] for sign in found[0]) + "}", text)
     text = text.translate(TABLE)
@@ -273,7 +288,7 @@ def tidy(text: str) -> str:
         text = pattern.sub(new, text)
     if "\\equiv" in text and "mod" not in text:
         text = text.replace("\\equiv", "=")
-    text = FOR_ALL.sub("", text)
+    text = CONSTANT.sub("", FOR_ALL.sub("", text))
     text = led(text)
     before = None
     while before != text:

@@ -68,6 +68,7 @@ for _dimension, _names in WORTH.items():
         for _name in _group[0].split():
             KNOWN[_name] = ((_dimension, 1),), Fraction(_group[1])
 ALONE = re.compile(r" ?(?:$|/|per\b|\\cdot)")
+POWERS = re.compile(r"(?: [A-Za-z]+ ?\^ ?(?:\{ ?-?\d ?\}|\d))* [A-Za-z]+ ?\^ ?\{ ?-\d ?\}")  # of m s^{-1}
 UNITS = re.compile(r"(?:(?:sq(?:uare)?|cu(?:bic)?)\.? )?units?\.?")
 START = re.compile(r"(?<=[\d})!]) ?(?=[A-Za-zÅ])|(?<=[\d})]) (?=\\mu ?[A-Za-z])|(?<=\\pi) (?=[a-z]{2})")
 FIRST = re.compile(r"(?:(?:sq(?:uare)?|cu(?:bic)?)\.? )?(?:(\\mu) ?)?([A-Za-zÅ]+)\.?(?: ?\^ ?(?:\{ ?-?\d ?\}|-?\d))?")
@@ -90,7 +91,7 @@ def unit_at_end(text: str) -> tuple[str, str] | None:
         elif len(symbol) > 1:
             shown = symbol in CLOSE or (space and (prefix or symbol in SPACED))
         else:
-            shown = space and (prefix or (symbol in LETTERS and alone))
+            shown = space and (prefix or (symbol in LETTERS and (alone or POWERS.fullmatch(name, first.end()))))
         if shown:
             return text[: found.start()], name
     return None

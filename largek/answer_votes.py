@@ -7,7 +7,9 @@ from largek.answer_kinds import (
     Based,
     Choice,
     Clock,
+    Counted,
     Expression,
+    Marked,
     Matrix,
     Modular,
     Quantity,
@@ -34,6 +36,10 @@ def spelling(value: tuple, normal: Callable[[Expression], str | None]) -> str | 
         return value.letter.lower()
     if isinstance(value, Clock):
         return ":".join(map(str, value.parts)) + value.half
+    if isinstance(value, Marked):
+        return f"{value.first}'{value.second}''"
+    if isinstance(value, Counted):
+        return spelling(value.count, normal)
     if isinstance(value, Based):
         return f"{'-' * value.negative}{value.digits}_{value.base}"
     if isinstance(value, Relation):

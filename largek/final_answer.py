@@ -8,6 +8,7 @@ of its sentence. Else it is the last formula or number of the text.
 All patterns take time in proportion to the text, whatever it is.
 """
 
+import json
 import re
 from collections import deque
 from itertools import pairwise
@@ -24,7 +25,11 @@ PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-FACTOR = re.compile(r"\s*(?:\\pi(?![A-Za-z])|\\sqrt\s*\{[^{}]*\}|\^\s*(?:\d|\{\s*-?\w+\s*\}))")  # outside of a box
+FACTOR = re.compile(
+    r"\s*(?:\\times|\\cdot|\\div|[-+*/])\s*\d+(?:\.\d+)?(?:\s*\^\s*(?:\d|\{\s*-?\w+\s*\}))?(?=\s*(?:\$|\\[)\]]))"
+    r"|\s*(?:\\pi(?![A-Za-z])|\\sqrt\s*\{[^{}]*\}|\^\s*(?:\d|\{\s*-?\w+\s*\}))"
+)  # outside of a box
+SIGN = re.compile(r"(?:\$|=|\\[(\[])\s*-\s*$")
 BETWEEN_BOXES = re.compile(
     r"(?:[\s$,;&.]|\\[()\[\],;:! ]|\\q?quad|\\text\{[\s,]*(?:and|or)?[\s,]*\}|\band\b|\bor\b"
     r"|[A-Za-z](?:_\{?\d\}?)?\s*=)*"
@@ -53,7 +58,7 @@ OTHERWISE_BEHIND = re.compile(
 STATED = re.compile(r"\s+(?:is|are)\s+(?:the|a|an|how|what|our)\b")
 REASON = re.compile(
     r"[,;]?\s+\(?(?:because|since|where|when|which|as|so|given|if|for|namely|whereas|although|but|I hope)\b"
-    r"|[,;]?\s+\(?(?:i\.e\.|e\.g\.)|,?\s+(?:and|but) not\b|,\s+not\b|\s+\(not(?=\s+[-\d$\\])"
+    r"|[,;]?\s+\(?(?:i\.e\.|e\.g\.)|,?\s+(?:and|but) not\b|,\s+not\b|\s+\((?:and )?not(?=\s+[-\d$\\])"
     r"|\s+(?:rather than|instead of)\b|\s+or so\b|\s*\(?\bI hope\b"
     r"|[,;]?\s+or (?:about|approximately|roughly|around)\b|,?\s+and (?:so )?we\b",
     re.IGNORECASE,
@@ -74,6 +79,9 @@ NOT = re.compile(
     r"(?:\s+(?:be|equals?|to))*[\s*_$(]*$",
     re.IGNORECASE,
 )
+# what only comes near to what stands before it, unless that is asked for
+ABOUT = re.compile(r",? (?:or|which is) (?:about|approximately|roughly|around)[\s*_$(]*$")
+ROUNDED = re.compile(r"\b(?:nearest|round)")
 NOT_BEHIND = re.compile(
     r"[\s*_$)]{1,4}(?:is|was) (?:wrong|incorrect|impossible|invalid|too (?:big|large|small)"
     r"|not (?:correct|right|possible|valid|allowed|the (?:right |correct )?answer|a solution))\b",
@@ -82,6 +90,10 @@ NOT_BEHIND = re.compile(
 # a variable that is added to the number, or multiplied with it
 ADDED_BEFORE = re.compile(r"(?<![A-Za-z.'])(?:\d*[a-z]\s?[-+*/×·−]\s?)+$")
 ADDED_BEHIND = re.compile(r"(?:\s?[-+*/×·−]\s?(?!a\s+[A-Za-z])\d*[a-z](?![A-Za-z.']\w))+")
+# a variable with which the number is compared
+COMPARED = r"\s*(?:[<>]=?|[≤≥]|\\[lg]eq?(?![A-Za-z]))\s*"
+BOUND_BEFORE = re.compile(rf"(?<![\w.])(?:-?\d+(?:\.\d+)?{COMPARED})?[A-Za-z]{COMPARED}$")
+BOUND_BEHIND = re.compile(rf"{COMPARED}[A-Za-z](?![A-Za-z])")
 # words with which a number can be given without another thing being said of it
 LEADING = re.compile(
     r"(?:(?:score|price|cost|amount|length|distance|area|volume|profit|average|perimeter|weight|height|speed)"
@@ -103,6 +115,32 @@ LAST_NUMBER = re.compile(
     rf"{MINUS}(?<![\d.]){TERM}(?:(?:,| and| or|, and|, or)\s{MINUS}{TERM})*"
     r"(?:\s?(?:\\?%|per\s?cent\b|pct\b)|:\d\d\b)?"
 )
+# how many there are, and which
+LISTED = re.compile(
+    r"\b(?:exactly|only|precisely|there are|has|have)[ *_]+\$?(\d{1,2})\$?[*_]*"
+    r" ((?:[a-z-]+ ){0,4}[a-z-]+)(?: of \$[A-Za-z]\$)? ?(?::|, namely:?)"
+    r"[ *_]*((?:\$[^$\n:]{1,80}\$|[-\d./]|, |,? (?:and|or) |; )+?)[*_]*\.?[*_]*\s*$"
+)
+KEY = re.compile(
+    r"[\"'](?:final_?)?answer[\"']\s*:\s*(?:\"((?:[^\"\\]|\\.){1,400})\"|(-?[\d.]+|true|false)\s*[,}\n])", re.IGNORECASE
+)
+MARKER = re.compile(r"^[ \t]*(\d{1,2})[.)](?=\s|$)", re.MULTILINE)
+ASSENT = re.compile(r"[*_\s]*(Yes|No|True|False)\b[*_]*(?:[,.;:!]|\s*$|\s+(?:because|since)\b)")
+# which choice is the right one, or whether what was stated holds, at the end of a text
+CHOSEN = re.compile(
+    r"(?:\b(?:[Oo]ption|[Cc]hoice|[Aa]nswer)\s+[*_]*\(?([A-J])\)?|\(([A-J])\))[*_]*\s+is\s+(?:the\s+)?[*_]*"
+    r"(?:correct|right)\b(?:\s+(?:answer|option|choice|one))?[*_]*\s*(?:[.!;,]|$|because\b|since\b|as\b)"
+)
+CHOSE = re.compile(
+    r"\b(?:choose|chose|select|pick|go with|going with|is|be)\s+(?:the\s+)?[*_]*"
+    r"(?:(?:option|choice|letter)\s+[*_]*\(?([A-J])\)?|\(([A-J])\)|(?<=choose )([A-E])|(?<=go with )([A-E]))"
+    r"[*_]*\s*[.!]?[*_]*\s*$"
+)
+HOLDS = re.compile(
+    r"\b(?:statement|claim|assertion|proposition|conjecture)s?(?:\s+[a-z]+){0,3}\s+is\s+(?:therefore |thus )?[*_\"]*"
+    r"([Tt]rue|[Ff]alse|TRUE|FALSE)[*_\"]*\s*[.!]?[*_]*\s*$"
+)
+STATE = re.compile(r".*\b(?:is|are|has|have|equals)\s+(.{1,60})", re.DOTALL)
 BRACKETS = re.compile(r"[\[(](?=[^()\[\]\n]*,)[^()\[\]\n]{1,80}[\])]")
 STUCK = re.compile(r"[A-Za-z^_!√π∞²³{\\(]")  # right after a number: it is a part of something else
 AT_LEAST = re.compile(r"\bat (?:a )?(?:minimum|maximum)\b|n['’]t\b|\bcannot\b", re.IGNORECASE)
@@ -138,6 +176,8 @@ def boxed(text: str) -> str | None:
             joined = " or " if found and re.search(r"\bor\b", text[end:after]) else ", "
             found = [content, joined, *found] if found else [content]
         after = start.start()
+    if len(found) == 1 and SIGN.search(text, max(0, after - 10), after):
+        return f"-({found[0]})" if re.search(r"[-+,]|\\pm", found[0]) else f"-{found[0]}"
     if len(found) == 1 and (tail := FACTOR.match(text, end_of_last)):
         return found[0] + tail[0].rstrip()
     return "".join(found) if found else empty
@@ -180,7 +220,11 @@ def extract(text: str) -> str | None:
         ):
             return None
         text = BOX.sub(" ", text)
-    for announced in reversed(deque(ANNOUNCED.finditer(text), 20)):
+    announcements = deque(ANNOUNCED.finditer(text), 20)
+    keys = deque(KEY.finditer(text), 1)
+    if keys and not (announcements and announcements[-1].start() > keys[0].start()):
+        return unescaped(keys[0][1]) if keys[0][1] else keys[0][2]
+    for announced in reversed(announcements):
         if (found := after(text[announced.end() : announced.end() + 4000])) and not PLACEHOLDER.fullmatch(found):
             return found
     if (
@@ -191,7 +235,45 @@ def extract(text: str) -> str | None:
         )
     ):
         return text.strip() or None  # nothing but an answer
-    return last(text[-20_000:])
+    if assent := re.match(r"[*_\s]*(Yes|No|True|False)[*_]*\.[*_]*(?=\s+(?!\d))", text):  # and then the proof
+        return assent[1]
+    end = text[-1000:].rpartition("\n\n")[2]
+    for pattern in (CHOSE, CHOSEN, HOLDS):
+        if chosen := deque(pattern.finditer(end), 1):
+            return next(part for part in chosen[0].groups() if part)
+    if re.fullmatch(r"\s*(?:\([A-J]\)|[A-J][.):])\s[^\n]{1,100}", text):  # the choice and what it says
+        return text.strip()
+    return last(text[-20_000:]) or (None if re.search(r"\d", text) else stated(end))
+
+
+def unescaped(text: str) -> str:
+    """A string of JSON as it is meant, or as it is written where that is none."""
+    try:
+        return json.loads(f'"{text}"')
+    except ValueError:
+        return text
+
+
+def without_markers(text: str) -> str:
+    """The text without the numbers of a list's lines, 1. to the last."""
+    expected, parts, place = 1, [], 0
+    for found in MARKER.finditer(text):
+        if int(found[1]) in (1, expected):
+            expected = int(found[1]) + 1
+            parts.append(text[place : found.start()])
+            place = found.end()
+    return "".join([*parts, text[place:]])
+
+
+def stated(text: str) -> str | None:
+    """What the last sentence of a text without numbers and formulas says that something is; or Yes, or No."""
+    if assent := ASSENT.match(text):
+        return assent[1]
+    sentence = SENTENCE.split(text.strip().rstrip("*_ .!"))[-1]
+    if reason := REASON.search(sentence):
+        sentence = sentence[: reason.start()]
+    found = STATE.match(sentence)
+    return plain(found[1]) if found else None
 
 
 def after(text: str) -> str | None:
@@ -202,6 +284,10 @@ def after(text: str) -> str | None:
     line = text.partition("\n")[0].strip()
     if not line:
         return None
+    if found := LISTED.search(line):
+        return listed(found)
+    if assent := ASSENT.match(line):
+        return assent[1]
     if found := LETTER.fullmatch(SENTENCE.split(line)[0].strip().rstrip(".")) or re.fullmatch(
         r"[*_]*\(([A-J])\)[*_]*(.*)", line, re.DOTALL
     ):
@@ -211,6 +297,11 @@ def after(text: str) -> str | None:
     if formulas:
         return among(line, formulas)
     return plain(line)
+
+
+def listed(found: re.Match) -> str:
+    """`3 integers: 1, 2, 4`."""
+    return f"{found[1]} {found[2]}: {found[3].replace('$', '')}"
 
 
 def clean(formula: str) -> str:
@@ -307,15 +398,32 @@ def stripped(sentence: str, found: re.Match) -> str:
 
 def denied(text: str, found: re.Match) -> bool:
     """Whether it is said that the number or formula is not the answer: `6, not 5`, `more than 5`."""
-    before = NOT.search(text, max(0, found.start() - 50), found.start())
+    place = max(0, found.start() - 50)
+    if ABOUT.search(text, place, found.start()):
+        return not ROUNDED.search(text, found.end(), found.end() + 60)
+    before = NOT.search(text, place, found.start())
     return bool(before or NOT_BEHIND.match(text, found.end()))
 
 
+# before the value of a variable at which something has the value that stands before it
+AT = re.compile(
+    r",?\s+(?:(?:which|and|and it|and this) )?(?:is )?"
+    r"(?:attained |achieved |reached |obtained |occurring |occurs |taken )?(?:only |exactly )?"
+    r"(?:at|when|where|for|if)\s+"
+    r"|,?\s+(?:(?:which|and it) )?(?:is )?(?:attained|achieved|reached|obtained) (?:by|with)\s+"
+    r"|,?\s+\(?(?:since|because)\s+"
+)
+AT_NUMBER = re.compile(rf"(?:{AT.pattern})[A-Za-z]\s*=\s*")
+# what a number consists of, in brackets behind it
+PARTS = re.compile(r"(?<=\d)\s+\((?!\s*(?:mod|base|or|not|and)\b)[^()]{0,200}[A-Za-z]{3}[^()]{0,200}\)[\s.*_]*$")
+# what is said of a name
+OF_NAME = re.compile(r"\s+(?:is|are)\s+(?:an?\s+)?([A-Za-z][a-z -]{2,40}?)[.!*_\s]*")
 MOST_DENIED = 10  # formulas that are said not to be the answer, after which a text is looked through no further
 
 
 def last(text: str) -> str | None:
     """The last formula or number of a text that announces nothing."""
+    text = PARTS.sub("", without_markers(text))
     for _ in range(MOST_DENIED):
         formulas, fractions = deque(FORMULA.finditer(text), 10), deque(BARE_FRACTION.finditer(text), 1)
         found = next((each for each in (*list(formulas)[-1:], *fractions) if denied(text, each)), None)
@@ -324,22 +432,39 @@ def last(text: str) -> str | None:
         text = text[: found.start()] + text[found.end() :]
     else:
         return None
+    if found := LISTED.search(text[-500:]):
+        return listed(found)
     formulas = list(formulas)
+    while (
+        len(formulas) > 1
+        and AT.fullmatch(text, formulas[-2].end(), formulas[-1].start())
+        and re.search(r"\d|\\(?:pi|infty|sqrt)", formulas[-2][0])
+    ):
+        formulas.pop()
+        text = text[: formulas[-1].end()]
+        fractions = []
     formula = formulas[-1] if formulas else None
     for fraction in fractions:
         if formula is None or fraction.start() >= formula.end():
             formula = fraction
     numbers = deque(LAST_NUMBER.finditer(text), 5)
+    while len(numbers) > 1 and AT_NUMBER.fullmatch(text, numbers[-2].end(), numbers[-1].start()):
+        numbers.pop()
+        text = text[: numbers[-1].end()]
     if numbers and denied(text, numbers[-1]):
         return next((found[0] for found in reversed(numbers) if not denied(text, found)), None)
     number = numbers[-1] if numbers else None
     if formula and (number is None or number.start() < formula.end()):
         chain = chained(text, formulas, r",\s*|,?\s+(?:and|or)\s+") if formula.lastindex else []
-        if not all(map(EQUATION.fullmatch, chain)):  # x = 2, y = 3
+        ended = len(formulas) > 1 and re.search(r"and|or", text[formulas[-2].end() : formulas[-1].start()])
+        if not all(map(EQUATION.fullmatch, chain)) and (not ended or any("=" in one for one in chain)):  # x = 2, y = 3
             chain = chained(text, formulas, r",?\s+(?:and|or)\s+")
         if len(chain) > 1:
             return ", ".join(chain)
         content = clean(formula[formula.lastindex] if formula.lastindex else formula[0])
+        name = number is None and re.fullmatch(r"[A-Za-z](?: ?\([a-z]\)|_\{?\w\}?)?", content)
+        if name and (said := OF_NAME.fullmatch(text, formula.end())):
+            return said[1]
         if re.search(r"\d|\\(?:pi|infty|sqrt|text)", content) or number is None:
             return content or None
     if number is None:
@@ -348,6 +473,9 @@ def last(text: str) -> str | None:
         if group.start() < number.start() and number.end() < group.end():
             return group[0]  # a tuple or an interval, not its last number
     start = max(0, number.start() - 50)
+    bound = BOUND_BEFORE.search(text[start : number.start()]), BOUND_BEHIND.match(text, number.end())
+    if any(bound):  # x > 18
+        return "".join(part[0] if part else "" for part in (bound[0], number, bound[1])).strip()
     added = ADDED_BEFORE.search(text[start : number.start()]), ADDED_BEHIND.match(text, number.end())
     if any(added):
         return "".join(part[0] if part else "" for part in (added[0], number, added[1])).strip()

@@ -29,7 +29,8 @@ __all__ = ["boxed", "canonical", "compare", "extract", "load", "math", "number",
 LONGEST = 400  # characters of an answer that is still compared as mathematics
 SECONDS = 5.0  # for one comparison
 POINT, COMMA = (
-    re.compile(rf"{number}(?: ?\\?%)?") for number in (r"-?\d+\.\d+", r"(?:-?\d+,(?:\d{1,2}|\d{4,})|-?0,\d+)")
+    re.compile(rf"{number}(?: ?\\?%)?")
+    for number in (r"-?\d+\.\d+", r"(?:-?\d+(?:,|\{,\})(?:\d{1,2}|\d{4,})|-?0(?:,|\{,\})\d+)")
 )
 
 # what stands for any integer may have any letter
@@ -58,7 +59,7 @@ def compare(gold: str, answer: str) -> str:
         return "correct" if short else "gave_up"
     numbers = sorted((gold.strip(), answer.strip()), key=lambda text: "," in text)
     if POINT.fullmatch(numbers[0]) and COMMA.fullmatch(numbers[1]):  # 3,5 beside 3.5 cannot be two numbers
-        gold, answer = gold.replace(",", "."), answer.replace(",", ".")
+        gold, answer = (text.replace("{,}", ",").replace(",", ".") for text in (gold, answer))
     letters = [found and found[found.lastindex] for found in map(PARAMETER.search, (gold, answer))]
     if all(letters) and letters[0] != letters[1] and not re.search(rf"(?<![A-Za-z\\]){letters[0]}(?![A-Za-z])", answer):
         answer = re.sub(rf"(?<![A-Za-z\\]){letters[1]}(?![A-Za-z])", letters[0], answer)

@@ -16,7 +16,9 @@ from largek.answer_kinds import (
     Based,
     Choice,
     Clock,
+    Counted,
     Expression,
+    Marked,
     Matrix,
     Modular,
     Quantity,
@@ -50,6 +52,10 @@ CAPITAL = re.compile(
 # It takes letters to have no common divisor, and the letters of an angle for factors.
 DIVISOR = re.compile(r"\\(?:operatorname ?\{ ?)?(gcd|lcm) ?\}? ?\(([^()]*[A-Za-z][^()]*)\)")
 ANGLE = re.compile(r"\\angle ?([A-Z])([A-Z])([A-Z])(?![A-Za-z])")
+# A constant of integration, and what it is added to.
+CONSTANT = r"[CcKk](?: ?_ ?(?:\d|\{ ?\d ?\}))?"
+ADDED_CONSTANT = re.compile(rf"(.*\S) ?\+ ?({CONSTANT})|({CONSTANT}) ?\+ ?(.*\S)", re.DOTALL)
+COMMAND = re.compile(r"\\[A-Za-z]+")
 # Where expressions are tried, shifted for every variable: positive, negative, and with signs that alternate.
 POINTS = ((2, 7, 1), (3, 5, None), (13, 11, 1), (17, 3, -1), (29, 8, 1), (-5, 2, -1))
 
@@ -135,6 +141,10 @@ def mathematically(gold: tuple, answer: tuple) -> bool:
     """Whether two leaves say the same; what cannot be shown is False."""
     if (found := plainly(gold, answer)) is not None:
         return found
+    if isinstance(gold, Expression) and isinstance(answer, Expression):
+        parts = antiderivative(gold.latex), antiderivative(answer.latex)
+        if all(parts) and "C" in (parts[0][1][0], parts[1][1][0]):
+            return same_antiderivative(*parts)
     one, two = meaning(gold), meaning(answer)
     if one is None or two is None:
         return False
@@ -159,6 +169,33 @@ def mathematically(gold: tuple, answer: tuple) -> bool:
     return False
 
 
+def antiderivative(latex: str) -> tuple[str, str] | None:
+    """A function of a variable, and the constant that is added to it: `x^2` and `C` of `x^2 + C`."""
+    found = ADDED_CONSTANT.fullmatch(latex)
+    if not found:
+        return None
+    function, constant = (found[1] or found[4]).strip(), found[2] or found[3]
+    letters = COMMAND.sub(" ", function.replace("\\theta", " t"))
+    balanced = function.count("|") % 2 == 0 and all(function.count(a) == function.count(b) for a, b in ("()", "{}"))
+    return (function, constant) if balanced and re.search("[r-z]", letters) and constant[0] not in letters else None
+
+
+def same_antiderivative(gold: tuple[str, str], answer: tuple[str, str]) -> bool:
+    """Whether two functions of one variable are the same or differ by a number, which their constants take up."""
+    one, two = parsed(gold[0]), parsed(answer[0])
+    from sympy import Expr
+
+    if not isinstance(one, Expr) or not isinstance(two, Expr):
+        return gold[0].replace(" ", "") == answer[0].replace(" ", "")
+    if equal(one, two):
+        return True
+    one, two = same_names(one.doit(), two.doit())
+    if one.free_symbols != two.free_symbols or len(one.free_symbols) != 1:
+        return False
+    shifts = [(one - two).subs(place) for place in places(one, two)]
+    return all(same_value(shift, shifts[0], real=True) for shift in shifts[1:])
+
+
 def meaning(value: tuple):
     """The sympy object of what was read; None for what is none."""
     from sympy import Eq, FiniteSet, Ge, Gt, Interval, Le, Lt, Ne, Rational, Tuple
@@ -174,7 +211,7 @@ def meaning(value: tuple):
         return parsed(value.letter)
     if isinstance(value, Quantity):
         return meaning(value.value)
-    if isinstance(value, Text | Clock | Based | Modular):
+    if isinstance(value, Text | Clock | Based | Modular | Marked | Counted):
         return None
     if isinstance(value, Relation):
         kinds = {"=": Eq, "<": Lt, ">": Gt, "\\le": Le, "\\ge": Ge, "\\ne": Ne}
@@ -293,9 +330,7 @@ def same_relation(one, two) -> bool:
         two = {Gt: Lt, Ge: Le}[type(two)](two.rhs, two.lhs, evaluate=False)
     if type(one) is not type(two):
         return False
-    if not all(
-        hasattr(side, "free_symbols") and side.is_number is not None for side in (one.lhs, one.rhs, two.lhs, two.rhs)
-    ):
+    if not all(getattr(side, "is_number", None) is not None for side in (one.lhs, one.rhs, two.lhs, two.rhs)):
         return False
     first, second = same_names(one.lhs - one.rhs, two.lhs - two.rhs)
     if not first.free_symbols or not second.free_symbols or first.free_symbols != second.free_symbols:
