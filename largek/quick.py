@@ -6,8 +6,7 @@ What each saves, in seconds of CPU of a job (torch 2.13, transformers 5.19; docs
     without_collector    2 of 7 of a short training: the garbage collector does not walk over what libraries have made
     quick_imports        0.5 of 2.6 of the imports of a training: that, and what transformers and TRL look for twice
     without_pandas       0.3 of 0.7 of `largek grade`: pyarrow does not load pandas to see that it is not needed
-    quick_exit, leave    0.5 with torch, 0.3 of 1.6 of a figure: the interpreter does not take apart what the process no
-                         longer needs
+    quick_exit, leave    0.5 with torch: the interpreter does not take apart what the process no longer needs
 
 Beside these, modules are imported where they are needed and not at the top: a command of largek imports itself alone
 (`largek --help` takes 0.04 s), pandas, scipy, tqdm, torch and transformers come with what uses them, and
