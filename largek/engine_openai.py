@@ -39,6 +39,7 @@ from largek.answers import before
 from largek.asking import Asking
 from largek.chunks import Answer, Chunk
 from largek.common import InputError, derive_seed, extra, readable
+from largek.quick import without_collector
 from largek.thoughts import opening
 
 AGAIN = {408, 409, 425, 429}  # and all from 500 on
@@ -93,7 +94,8 @@ class OpenAI:
         requests_per_minute: int | None = None,
     ):
         try:
-            import openai
+            with without_collector():
+                import openai
         except ImportError as error:
             raise InputError(f"{error}; {extra('openai')}") from None
         if chat_template is None:

@@ -39,11 +39,13 @@ def undisturbed(tmp_path_factory) -> Path:
     """A project whose trainings take long enough to be killed, with a base model and a lineage nobody disturbed."""
     project = copy_of_the_project(tmp_path_factory.mktemp("faults") / "project")
     sheet = project / "config" / "runs" / "smoke.tsv"
-    sheet.write_text(sheet.read_text().replace(f"{RUN}\trandom\t64\t1\t", f"{RUN}\trandom\t64\t200\t"))  # 800 steps
+    sheet.write_text(sheet.read_text().replace(f"{RUN}\trandom\t64\t1\t", f"{RUN}\trandom\t64\t100\t"))  # 400 steps
     recipe = project / "config" / "grpo" / "smoke.yaml"
-    recipe.write_text(recipe.read_text().replace("max_steps: 8", "max_steps: 150"))
+    recipe.write_text(recipe.read_text().replace("max_steps: 8", "max_steps: 60"))
     recipe = project / "config" / "sft" / "smoke.yaml"
     recipe.write_text(recipe.read_text().replace("save_steps: 4", "save_steps: 20"))
+    study = project / "config" / "smoke.yaml"  # whose base model may know little here
+    study.write_text(study.read_text().replace("examples: 20000", "examples: 2000"))
     done = subprocess.run(COMMAND, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     return project
@@ -112,7 +114,7 @@ def test_a_lineage_killed_six_times_has_the_weights_of_an_undisturbed_one(undist
     """Snakemake and the training it runs, in the middle of either stage and near both of its ends."""
     project = copy_without(undisturbed, tmp_path / "project", "sft", "grpo")
     study = Study(project)
-    for stage, step in (("sft", 2), ("sft", 300), ("sft", 790), ("grpo", 2), ("grpo", 61), ("grpo", 149)):
+    for stage, step in (("sft", 2), ("sft", 150), ("sft", 390), ("grpo", 2), ("grpo", 31), ("grpo", 59)):
         killed(study.kill_at(stage, step))
         study = begun_again(project)
         if step > 20:

@@ -10,6 +10,7 @@ from quagmires.rank_statistics import (
     jackknife,
     over_bases,
     over_bases_and_recipes,
+    ranks,
     spearman,
 )
 
@@ -25,6 +26,14 @@ def test_correlations_equal_scipy(size):
             assert correlation(x, y)[row] == pytest.approx(stats.pearsonr(x[row], y[row]).statistic)
 
 
+def test_ranks_equal_scipys_with_ties_and_values_that_are_missing():
+    values = RNG.integers(0, 4, (50, 3, 7)).astype(float)
+    values[::5, 1, 2] = np.nan
+    for shape in ((50, 3, 7), (150, 7), (1050, 1)):
+        expected = stats.rankdata(values.reshape(shape), axis=-1)
+        np.testing.assert_array_equal(ranks(values.reshape(shape)), expected)
+
+
 def test_a_constant_has_no_correlation():
     assert np.isnan(spearman(np.ones((1, 5)), RNG.normal(size=(1, 5)))).all()
     assert np.isnan(compared(np.ones(5), RNG.normal(size=5), RNG.normal(size=5))).all()
@@ -36,9 +45,9 @@ def test_the_partial_correlation_is_that_of_residuals_of_ranks(seed):
     rho, delta, partial = compared(x, reference, y)
     assert rho == pytest.approx(stats.spearmanr(x, y).statistic)
     assert delta == pytest.approx(rho - stats.spearmanr(reference, y).statistic)
-    ranks = [stats.rankdata(values) for values in (x, reference, y)]
-    lines = [stats.linregress(ranks[1], values) for values in (ranks[0], ranks[2])]
-    left = [values - line.slope * ranks[1] for values, line in zip((ranks[0], ranks[2]), lines)]
+    ranked = [stats.rankdata(values) for values in (x, reference, y)]
+    lines = [stats.linregress(ranked[1], values) for values in (ranked[0], ranked[2])]
+    left = [values - line.slope * ranked[1] for values, line in zip((ranked[0], ranked[2]), lines)]
     assert partial == pytest.approx(stats.pearsonr(*left).statistic)
 
 

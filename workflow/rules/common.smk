@@ -197,6 +197,7 @@ FIGURE_FILES = [
     "workflow/scripts/quagmires/figure.mplstyle",
     *modules("bases", "figures", "kinds", "mixes", "predictors", "promises", "rank_statistics"),
     "largek/common.py",
+    "largek/quick.py",
 ]
 CAPTIONS = sorted(
     str(path.relative_to(workflow.basedir)) for path in Path(workflow.basedir).glob("workflow/report/*.rst")

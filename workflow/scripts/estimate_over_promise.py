@@ -31,7 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from largek.common import InputError, exit_on_bad_input, write_csv
 from quagmires.bases import LIKE, add_bases, read_bases
@@ -41,7 +41,7 @@ OVER_PROMISE = ["base_model", "run", "mix", "unique", "epochs", "tokens", "rl_st
 OVER_PROMISE += ["over_promise", "lo", "hi", "reason"]
 INVERSIONS = ["base_model", "rl_steps", "leader", "trailer", "leader_tokens", "trailer_tokens", "before", "before_se"]
 INVERSIONS += ["after", "after_se", "leads", "inverted", "chance"]
-Z = norm.ppf(0.975)
+Z = ndtri(0.975)
 
 
 class ProblemRates:
@@ -138,7 +138,7 @@ def invert(models: pd.DataFrame, problems: dict[str, ProblemRates], noise: tuple
                 end,
                 errors[1],
             )
-            table.append((*row, leads, bool(leads and end < -Z * errors[1]), norm.sf(Z) * leads))
+            table.append((*row, leads, bool(leads and end < -Z * errors[1]), ndtr(-Z) * leads))
     return pd.DataFrame(table, columns=INVERSIONS)
 
 

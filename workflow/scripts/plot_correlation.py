@@ -11,6 +11,7 @@ import argparse
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from largek.quick import quick_exit
 from quagmires.figures import AFTER, BEFORE, WIDTH, bars, broad, candidates, line, log2_axis, longest, save, say_empty
 
 PROBLEMS = {
@@ -57,4 +58,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from largek.quick import quick_exit
 from quagmires.figures import WIDTH, counted, save, say_empty, short
 
 PANELS = {  # column of map.csv: title, colours, their ends (None: by the data, over-promises alike), format
@@ -72,4 +73,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from largek.quick import quick_exit
 from quagmires.figures import WIDTH, counted, key, longest, pooled, read_promises, save, style
 from quagmires.kinds import KINDS, NOT_TREATED, in_order, kind_of
 from quagmires.promises import curve, read_ok_models
@@ -86,4 +87,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()

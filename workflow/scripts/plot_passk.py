@@ -10,6 +10,7 @@ import math
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from largek.quick import quick_exit
 from quagmires.figures import AFTER, BEFORE, WIDTH, counted, log2_axis, pooled, samples, save, say_empty
 from quagmires.kinds import KINDS, in_order, kind_of
 from quagmires.promises import read_ok_models
@@ -82,4 +83,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()

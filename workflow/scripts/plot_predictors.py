@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from largek.quick import quick_exit
 from quagmires.figures import AFTER, BEFORE, WIDTH, bars, candidates, longest, read_predictors, save, say_empty
 from quagmires.predictors import called
 
@@ -84,4 +85,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from largek.quick import quick_exit
 from quagmires.figures import WIDTH, counted, line, log2_axis, save, say_empty
 from quagmires.predictors import called
 
@@ -69,4 +70,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()

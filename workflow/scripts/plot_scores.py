@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from largek.quick import quick_exit
 from quagmires.figures import WIDTH, bars, counted, pooled, samples, save, say_empty, short
 from quagmires.kinds import KINDS, in_order, kind_of
 from quagmires.promises import read_ok_models
@@ -103,4 +104,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()

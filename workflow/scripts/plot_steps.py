@@ -10,6 +10,7 @@ import argparse
 
 import matplotlib.pyplot as plt
 
+from largek.quick import quick_exit
 from quagmires.figures import WIDTH, bars, candidates, line, log2_axis, read_predictors, save, say_empty
 from quagmires.predictors import called
 
@@ -55,4 +56,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()

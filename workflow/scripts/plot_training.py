@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from largek.quick import quick_exit
 from quagmires.bases import add_bases, read_bases, read_models
 from quagmires.figures import WIDTH, counted, save, say_empty
 from quagmires.kinds import KINDS, in_order, kind_of
@@ -79,4 +80,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with quick_exit():
+        main()

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from largek.common import derive_seed
 from quagmires.kinds import JUDGED, MANY
 from quagmires.lineages import with_ties
 from quagmires.mixes import MIXES
 from quagmires.promises import curve, over_promise, read_ok_models, scores_of
-from quagmires.rank_statistics import FEWEST_RECIPES, correlation, spearman
+from quagmires.rank_statistics import FEWEST_RECIPES, correlation, ranks, spearman
 
 CLAIMS = {  # the sign of the effect that is claimed
     **{"simple": -1, "repeated": -1, "homogeneous": -1, "large_k": 1, "loss": 1, "best_k_grows": 1},
@@ -70,7 +69,7 @@ def partial(x: np.ndarray, y: np.ndarray, given: np.ndarray, draws: int = 0, see
     Freedman and Lane: residuals of y's ranks on the third's are permuted and added back to the fit. Since residuals are
     taken again, the fit drops out. Draws are along a new first axis.
     """
-    x, y, z = (rankdata(values, axis=-1) for values in (x, y, given))
+    x, y, z = map(ranks, (x, y, given))
     z = z - z.mean(-1, keepdims=True)
 
     def residual(values: np.ndarray) -> np.ndarray:

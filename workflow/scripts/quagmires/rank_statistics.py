@@ -18,11 +18,18 @@ corrects for that by making them too narrow (they cover 60 to 90 %); Student's t
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.stats import rankdata
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 FEWEST_RECIPES = 4  # of a base model that are ranked; three allow only four values of Spearman's correlation
 NONE = (np.nan, np.nan)
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks along the last axis, ties averaged; all NaN where one value is. As scipy.stats.rankdata, whose import would
+    take a third of the time of a figure."""
+    below = (values[..., None, :] < values[..., None]).sum(-1)
+    up_to = (values[..., None, :] <= values[..., None]).sum(-1)
+    return np.where(np.isnan(values).any(-1, keepdims=True), np.nan, (below + up_to + 1) / 2)
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -35,13 +42,13 @@ def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation along the last axis, ties averaged; NaN where either is constant."""
-    return correlation(rankdata(x, axis=-1), rankdata(y, axis=-1))
+    return correlation(ranks(x), ranks(y))
 
 
 def compared(x: np.ndarray, reference: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Along the last axis, as a new first axis: Spearman of x with y, the same minus that of the reference with y, and
     the partial rank correlation of x with y given the reference, NaN where the reference has the ranks of x or y."""
-    x, reference, y = (rankdata(values, axis=-1) for values in (x, reference, y))
+    x, reference, y = map(ranks, (x, reference, y))
     rho, known, shared = correlation(x, y), correlation(reference, y), correlation(x, reference)
     left = (1 - known**2) * (1 - shared**2)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -85,7 +92,7 @@ def over_bases_and_recipes(
         variance = max(of_bases + of_recipes - cells, of_bases, of_recipes)
         spread = of_bases**2 / (bases - 1) + of_recipes**2 / (size - 1)
         df = variance**2 / spread if spread else df
-    half = student.ppf(0.975, df) * variance**0.5
+    half = stdtrit(df, 0.975) * variance**0.5
     if not fisher:
         return mean - half, mean + half
     z = half / (1 - mean**2)
@@ -97,5 +104,5 @@ def over_bases(values: Sequence[float]) -> tuple[float, float]:
     values = np.asarray(values, float)
     if len(values) < 2:
         return NONE
-    half = student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    half = stdtrit(len(values) - 1, 0.975) * values.std(ddof=1) / len(values) ** 0.5
     return float(values.mean() - half), float(values.mean() + half)
