@@ -29,7 +29,7 @@ DATA = ROOT.parent / "shared" / "data" / "gsm8k_test.jsonl"
 TOLERANCE = 2e-3  # nats over a whole answer of up to 48 tokens, float32 on both sides; measured: up to about 1e-4
 # vLLM compiles a model at each start, which takes longer than all its answers here: once is enough (`greedy`).
 UNCOMPILED = {"TORCH_COMPILE_DISABLE": "1"}
-# By default three processes import vLLM, for 34 s of CPU time; here one does, for 12 (a server: two). Both: `sampled`.
+# By default three processes import vLLM, for 34 s of CPU time; here one does, for 12. Both: `sampled`.
 IN_ONE = UNCOMPILED | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
 SAMPLER = "import vllm.envs; print(vllm.envs.VLLM_USE_FLASHINFER_SAMPLER)"
 SYSTEM = "You are a careful pupil."
@@ -180,7 +180,7 @@ def endpoint(smollm, tmp_path_factory):
         port,
     ]
     command += ["--dtype", "float32", "--max-model-len", 512, "--gpu-memory-utilization", 0.3, "--max-num-seqs", 32]
-    environment = os.environ | IN_ONE
+    environment = os.environ | UNCOMPILED
     server = subprocess.Popen(list(map(str, command)), env=environment, stdout=log, stderr=log, process_group=0)
     try:
         while True:
