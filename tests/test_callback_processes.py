@@ -18,81 +18,108 @@ from largek.common import write_jsonl
 from largek.models import load
 
 pytestmark = pytest.mark.long
-# What each process does: the training as it is, or with the callback, or one after the other.
+# What each process does: one training after the other, in the same process, since a process takes far longer to start
+# than to train. What a refusal says goes into a file.
 PROGRAM = """
 import json
+import os
 import sys
+from pathlib import Path
 
 import torch
 from test_callback import callback, grpo, sft
 
+from largek.common import InputError
+
 torch.set_num_threads(1)
-kind, model, tasks, folder, changes, *names = sys.argv[1:]
-for name in names:
-    recipe = {"per_device_train_batch_size": 2, "save_strategy": "no"} | json.loads(changes)
+model, tasks, folder, trainings = sys.argv[1:]
+launched = dict(os.environ)
+for name, kind, watched, changes, environment in json.loads(trainings):
+    os.environ.clear()  # a training with DeepSpeed leaves it asked for
+    os.environ.update(launched | environment)
+    recipe = {"per_device_train_batch_size": 2, "save_strategy": "no"} | changes
     trainer = {"sft": sft, "grpo": grpo}[kind](model, f"{folder}/{name}", **recipe)
-    if name == "watched":
-        callback(tasks).add_to(trainer)
-    trainer.train()
-    trainer.save_model(f"{folder}/{name}/model")
+    try:
+        if watched:
+            callback(tasks).add_to(trainer)
+        trainer.train()
+        trainer.save_model(f"{folder}/{name}/model")
+    except InputError as error:
+        Path(f"{folder}/{name}-refused-{os.environ['RANK']}").write_text(str(error))
 """
-BOTH = ["plain", "watched"]
 ZERO = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}
+OVER_GLOO = [ROOT / "tests" / "over_gloo.py"]
+REFUSED = ("by-the-launcher", "by-the-recipe")
 
 
-@pytest.fixture
-def tasks(tmp_path) -> str:
-    write_jsonl(
-        tmp_path / "tasks.jsonl", [{"id": i, "problem": f"start {i} 2 then sort ?", "answer": "2"} for i in "0123"]
-    )
-    return str(tmp_path / "tasks.jsonl")
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("tasks") / "tasks.jsonl"
+    write_jsonl(path, [{"id": i, "problem": f"start {i} 2 then sort ?", "answer": "2"} for i in "0123"])
+    return str(path)
 
 
-def two_processes(
-    environment: Path, names: list, kind: str, model: Path, tasks: str, folder: Path, changes: dict, **more
-):
-    """What torchrun ends with. It stops the other process where one fails, so that none waits for it."""
+def both(name: str, kind: str, changes: dict) -> list[tuple]:
+    """The training as it is, and with the callback."""
+    return [(f"{name}-{how}", kind, how == "watched", changes, {}) for how in ("plain", "watched")]
+
+
+def two_processes(environment: Path, program: list, trainings: list[tuple], *given: object) -> Path:
+    """The folder with what the trainings made; torchrun stops the other process where one fails."""
+    folder = given[-1]
     if not (environment / "torchrun").exists():
         pytest.skip(f"{environment.parent} is absent; make .venv-vllm/ready builds it")
-    folder.mkdir()
     (folder / "train.py").write_text(PROGRAM)
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "workflow" / "scripts")))
-    command = [environment / "torchrun", "--standalone", "--nproc-per-node", "2", folder / "train.py"]
-    command += [kind, model, tasks, folder, json.dumps(changes), *names]
-    how = {"env": os.environ | {"PYTHONPATH": paths} | more, "capture_output": True, "text": True, "timeout": LONG}
-    return subprocess.run(list(map(str, command)), **how)
+    command = [environment / "torchrun", "--standalone", "--nproc-per-node", "2", *program, folder / "train.py"]
+    command += [*given, json.dumps(trainings)]
+    how = {"env": os.environ | {"PYTHONPATH": paths}, "capture_output": True, "text": True, "timeout": LONG}
+    done = subprocess.run(list(map(str, command)), **how)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
 
 
-def check(folder: Path, tasks: str) -> None:
+@pytest.fixture(scope="module")
+def with_whole_weights(small_model, tasks, tmp_path_factory) -> Path:
+    trainings = [*both("sft", "sft", {}), *both("grpo", "grpo", {})]
+    return two_processes(BIN, [], trainings, small_model, tasks, tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def with_zero(small_model, tasks, tmp_path_factory) -> Path:
+    """ZeRO 2, then ZeRO 3. Whoever asks for it: `accelerate launch` does so by the environment, and the recipe says
+    nothing of it."""
+    by_recipe = [{"deepspeed": str(ROOT / "config" / "deepspeed" / f"zero{stage}.json")} for stage in (2, 3)]
+    refused = zip(REFUSED, ({}, by_recipe[1]), (ZERO, {}))
+    trainings = [*both("zero", "sft", by_recipe[0]), *((name, "sft", True, *given) for name, *given in refused)]
+    return two_processes(VLLM, OVER_GLOO, trainings, small_model, tasks, tmp_path_factory.mktemp("zero"))
+
+
+def check(folder: Path, name: str, tasks: str) -> None:
     """Weights are those of a training without the callback; the last row is what one process measures of them."""
-    kept = [(folder / name / "model" / "model.safetensors").read_bytes() for name in ("plain", "watched")]
+    plain, watched = (folder / f"{name}-{how}" for how in ("plain", "watched"))
+    kept = [(output / "model" / "model.safetensors").read_bytes() for output in (plain, watched)]
     assert kept[0] == kept[1]
-    _, rows = read_training(folder / "watched" / "largek.jsonl")
+    _, rows = read_training(watched / "largek.jsonl")
     assert [row["step"] for row in rows] == [0, 2, 4]
-    network, tokenizer = load(str(folder / "watched" / "model"))
+    network, tokenizer = load(str(watched / "model"))
     assert {"step": 4} | callback(tasks).scores(network, tokenizer, 4) == rows[-1]
-    assert (folder / "watched" / "best" / "model.safetensors").exists()
+    assert (watched / "best" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("kind", ["sft", "grpo"])
-def test_two_processes_with_whole_weights_are_measured_as_one(kind, small_model, tasks, tmp_path):
-    done = two_processes(BIN, BOTH, kind, small_model, tasks, tmp_path / "out", {})
-    assert done.returncode == 0, done.stderr[-4000:]
-    check(tmp_path / "out", tasks)
+def test_two_processes_with_whole_weights_are_measured_as_one(kind, with_whole_weights, tasks):
+    check(with_whole_weights, kind, tasks)
 
 
-def test_zero_2_has_whole_weights(small_model, tasks, tmp_path):
-    recipe = {"deepspeed": str(ROOT / "config" / "deepspeed" / "zero2.json")}
-    done = two_processes(VLLM, BOTH, "sft", small_model, tasks, tmp_path / "out", recipe)
-    assert done.returncode == 0, done.stderr[-4000:]
-    check(tmp_path / "out", tasks)
+def test_zero_2_has_whole_weights(with_zero, tasks):
+    check(with_zero, "zero", tasks)
 
 
-@pytest.mark.parametrize("launched", [True, False], ids=["by the launcher", "by the recipe"])
-def test_zero_3_is_refused_before_the_training(launched, small_model, tasks, tmp_path):
-    """Whoever asked for it: `accelerate launch` does so by the environment, and the recipe says nothing of it."""
-    recipe = {} if launched else {"deepspeed": str(ROOT / "config" / "deepspeed" / "zero3.json")}
-    more = ZERO if launched else {}
-    done = two_processes(VLLM, ["watched"], "sft", small_model, tasks, tmp_path / "out", recipe, **more)
-    assert "InputError: LargeK: process 0 samples, and ZeRO of stage 3 leaves it a part of the weights" in done.stderr
-    assert done.returncode == 1 and not (tmp_path / "out" / "watched" / "largek.jsonl").exists()
+@pytest.mark.parametrize("name", REFUSED)
+def test_zero_3_is_refused_before_the_training(name, with_zero):
+    """In every process, so that none waits for another."""
+    for process in range(2):
+        said = (with_zero / f"{name}-refused-{process}").read_text()
+        assert "LargeK: process 0 samples, and ZeRO of stage 3 leaves it a part of the weights" in said
+    assert not (with_zero / name / "model").exists() and not (with_zero / name / "largek.jsonl").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from test_engines import UNCOMPILED, VLLM
+from test_engines import IN_ONE, VLLM
 
 import check_gpu
 from largek.common import write_json, write_jsonl
@@ -84,7 +84,7 @@ def test_on_a_cpu_every_line_is_ok():
     """Through vLLM, a push of weights, and the workstation's recipes."""
     if not (VLLM / "python").exists():
         pytest.skip(f"{VLLM.parent} is absent; make .venv-vllm/ready builds it")
-    done = checked(VLLM / "python", "--device", "cpu", **UNCOMPILED)
+    done = checked(VLLM / "python", "--device", "cpu", **IN_ONE)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     said = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("ok ")}
     assert said == {"packages", "headers", "compiler", "kernels", "push", "SFT", "GRPO", "loss", "sampling"}

@@ -29,6 +29,9 @@ DATA = ROOT.parent / "shared" / "data" / "gsm8k_test.jsonl"
 TOLERANCE = 2e-3  # nats over a whole answer of up to 48 tokens, float32 on both sides; measured: up to about 1e-4
 # vLLM compiles a model at each start, which takes longer than all its answers here: once is enough (`greedy`).
 UNCOMPILED = {"TORCH_COMPILE_DISABLE": "1"}
+# By default three processes import vLLM, for 34 s of CPU time; here one does, for 12. Both: `sampled`.
+IN_ONE = UNCOMPILED | {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+SAMPLER = "import vllm.envs; print(vllm.envs.VLLM_USE_FLASHINFER_SAMPLER)"
 SYSTEM = "You are a careful pupil."
 SAMPLING = ["--max-tokens", "48", "--batch-size", "32", "--name", "smollm"]
 
@@ -79,42 +82,52 @@ def test_greedy_answers_agree(greedy):
             assert a[key] == b[key], (key, a, b)
 
 
-def test_vllm_starts_without_a_cuda_toolkit(smollm):
-    """By its own reading of the variable: on a GPU it would compile a sampler that no request here uses."""
-    vllm()
-    code = "import sys; from largek.engine_vllm import VLLM; VLLM(sys.argv[1], True, None, 1); import vllm.envs; "
-    code += "print(vllm.envs.VLLM_USE_FLASHINFER_SAMPLER)"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VLLM_USE")}
-    command = [str(VLLM / "python"), "-c", code, str(smollm)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.split()[-1] == "False", done.stderr
-
-
 def test_log_probabilities_of_the_same_sequences_agree(greedy):
     worst = max(abs(a["logprob"] - b["logprob"]) for a, b in zip(greedy["transformers"], greedy["vllm"]))
     print(f"largest difference in log-probability of a greedy answer: {worst:.2e} nats")
     assert worst < TOLERANCE
 
 
-def test_sampled_answers_of_vllm_have_the_model_s_log_probabilities_and_survive_a_kill(smollm, gsm8k, tmp_path):
-    """Killed once when some chunks are stored; then every answer once, and each scored anew with transformers. With all
-    options of sampling, whose names vLLM must know: each token is one that they leave."""
-    import torch
-    from transformers import RepetitionPenaltyLogitsProcessor
-
+@pytest.fixture(scope="module")
+def sampled(smollm, gsm8k, tmp_path_factory) -> tuple[list[dict], list[dict], str]:
+    """Sampled answers, those that were there when the command was killed, and its last word when given again. With all
+    options of sampling, whose names vLLM must know. The first command is one process, the second three."""
+    store = tmp_path_factory.mktemp("sampled") / "s"
     options = ["--top-k", "40", "--min-p", "0.02", "--top-p", "0.95", "--repetition-penalty", "1.05"]
     options += ["--stop", "\n\n\n", "--system", SYSTEM]
-    command = vllm(*same(smollm, gsm8k, tmp_path / "s", 12, 1.0), *options, "--engine", "vllm")
-    how = {"cwd": ROOT, "env": os.environ | UNCOMPILED}
-    first = subprocess.Popen(command, **how, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
-    while first.poll() is None and not list((tmp_path / "s").glob("samples/[0-9]*.parquet")):
+    command = vllm(*same(smollm, gsm8k, store, 12, 1.0), *options, "--engine", "vllm")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("VLLM_USE")} | UNCOMPILED
+    first = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment | IN_ONE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )
+    while first.poll() is None and not list(store.glob("samples/[0-9]*.parquet")):
         time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    before = read_samples(tmp_path / "s").to_pylist()
-    done = subprocess.run(command, **how, capture_output=True, text=True)
+    before = read_samples(store).to_pylist()
+    command[1:3] = ["-c", f"from largek.cli import main; main(); {SAMPLER}"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    rows = read_samples(tmp_path / "s").to_pylist()
+    return read_samples(store).to_pylist(), before, done.stdout.split()[-1]
+
+
+def test_vllm_starts_without_a_cuda_toolkit(sampled):
+    """By its own reading of the variable: on a GPU it would compile a sampler that no request here uses."""
+    assert sampled[2] == "False"
+
+
+def test_sampled_answers_of_vllm_have_the_model_s_log_probabilities_and_survive_a_kill(smollm, gsm8k, sampled):
+    """Killed once when some chunks are stored; then every answer once, and each scored anew with transformers. Each
+    token is one that the options leave."""
+    import torch
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    rows, before, _ = sampled
     assert [(row["problem"], row["sample"]) for row in rows] == [(str(p), s) for p in range(8) for s in range(12)]
     assert 0 < len(before) < len(rows) and all(row in rows for row in before)
     for problem in range(8):

@@ -4,6 +4,7 @@ local run's."""
 import os
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -13,8 +14,14 @@ from conftest import BIN, SMOKE, copy_of_the_project
 
 pytestmark = pytest.mark.long
 COMMAND = [str(BIN / "snakemake"), "--workflow-profile", "profiles/slurm", *SMOKE]
-COMMAND += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"]
-COMMAND += ["--seconds-between-status-checks", "2", "--latency-wait", "10"]
+COMMAND += ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"]
+COMMAND += ["--seconds-between-status-checks", "1", "--latency-wait", "10"]
+# A Slurm job starts two Snakemakes, 6 s of CPU time, and is seen by the third when it looks. So what needs no GPU and
+# takes a second goes together.
+TOGETHER = {"mixes": ("select_mix",), "grading": ("grade", "grade_after_rl")}
+TOGETHER["tables"] = ("collect", "tabulate_scores", "analyze", "plot_predictors")
+COMMAND += ["--groups", *(f"{rule}={group}" for group, rules in TOGETHER.items() for rule in rules)]
+COMMAND += ["--group-components", "mixes=2", "grading=9"]
 # A table and a figure: as jobs the others are no different.
 MADE = [f"results/smoke/{path}" for path in ("tables/predictors.csv", "figures/predictors.png")]
 MINUTES = 60
@@ -36,16 +43,16 @@ def cluster():
         pytest.skip("no Slurm here: `.ci/slurm`, as root on Debian, starts one")
 
 
-def gpu_jobs(project: Path) -> list[tuple[str, psutil.Process]]:
-    """(device, process) of every training and sampling of this project that was given a GPU; others of this machine
-    have nothing to do with it."""
+def gpu_jobs(project: Path) -> list[tuple[str, psutil.Process, str]]:
+    """(device, process, its words) of every training and sampling of this project that was given a GPU; others of this
+    machine have nothing to do with it."""
     found = []
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
             program = any(word.endswith("train_rl.py") for word in words[:2]) or words[2:4] == ["largek", "sample"]
             if program and Path(words[0]).name.startswith("python") and process.cwd() == str(project.resolve()):
-                found.append((process.environ()["CUDA_VISIBLE_DEVICES"], process))
+                found.append((process.environ()["CUDA_VISIBLE_DEVICES"], process, " ".join(words)))
         except (psutil.Error, KeyError):
             continue
     return found
@@ -72,25 +79,32 @@ def study(cluster, tmp_path_factory):
     config.write_text(config.read_text().replace(without, "gpus: {sft: 0, grpo: 1, sample: 1}"))
     models = project / "results" / "smoke" / "models" / "grpo"
     left, devices, memory = {"base", "random-64", "longest-tokens"}, [], {}
-    log, looked = (project / "output.txt").open("w"), 0.0
+    log = (project / "output.txt").open("w")
     environment = {**os.environ, "SBATCH_PARTITION": "gpus", "LARGEK_DEVICE": "cpu"}  # whose GPUs are files
     process = subprocess.Popen([*COMMAND, "--", *MADE], cwd=project, env=environment, stdout=log, stderr=log)
+    trainings = {}
+
+    def look() -> None:
+        while process.poll() is None:
+            found = gpu_jobs(project)
+            devices.append(sorted(device for device, _, _ in found))
+            trainings.update({run: each for _, each, words in found for run in tuple(left) if f"{run}/seed-1" in words})
+            for line in ask("squeue", "--noheader", "--format", "%m %k").splitlines():
+                size, _, job = line.partition(" ")
+                memory.setdefault(job, set()).add(size)
+            time.sleep(0.5)
+
+    # Beside other work that takes longer than the last steps of a training, which is to be met before them.
+    threading.Thread(target=look, daemon=True).start()
     deadline = time.monotonic() + MINUTES * 60
     while process.poll() is None and time.monotonic() < deadline:
         for run in sorted(left):
             metrics = models / run / "seed-1" / "checkpoints" / "metrics.jsonl"
             if metrics.exists() and metrics.read_bytes().count(b"\n") >= STEP:
-                (training,) = (each for _, each in gpu_jobs(project) if f"{run}/seed-1" in " ".join(each.cmdline()))
-                training.suspend()  # it must not get ready before it is disturbed
-                disturb(run, training)
+                trainings[run].suspend()  # it must not get ready before it is disturbed
+                disturb(run, trainings[run])
                 left.remove(run)
-        if time.monotonic() > looked + 0.5:
-            looked = time.monotonic()
-            devices.append(sorted(device for device, _ in gpu_jobs(project)))
-            for line in ask("squeue", "--noheader", "--format", "%m %k").splitlines():
-                size, _, job = line.partition(" ")
-                memory.setdefault(job, set()).add(size)
-        time.sleep(0.02)
+        time.sleep(0.01)
     if process.poll() is None:
         process.terminate()
     assert process.wait() == 0, (project / "output.txt").read_text()[-5000:]
