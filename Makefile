@@ -116,7 +116,8 @@ NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "
 	touch $@
 
 # The tests of a file stay together, since they share what they have made; tests/conftest.py says which files come first.
-PYTEST = pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=20
+# Three processes for two cores: many tests wait, for Slurm, a server, or the end of what they have killed.
+PYTEST = pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations=20
 test: setup lint .bench/passk-inference/ready  ## every check a newcomer needs
 	$(PYTEST) -m "not long"
 
