@@ -6,7 +6,7 @@
 A study draws problems with their rates before and after a training, and n answers to each from both models. The target
 is the ratio of what these problems lost to what they gained, in pass@K of the true rates. Three candidates:
 
-    model     largek.coverage: draws from the posteriors of a hierarchical model under two priors
+    model     largek.coverage: draws from the posteriors of a hierarchical model under four priors
     halves    the sign of a change from half of the answers and its size from the other half, by unbiased pass@K,
               averaged over SPLITS splits; Fieller's interval of the ratio of two means
     plug-in   c / n in place of the rates; percentiles of a bootstrap over problems
@@ -30,7 +30,7 @@ K = 8
 SPLITS = 4
 DRAWS = 200  # of the bootstrap
 Z2 = 1.959964**2
-SWEEPS, BURN = 400, 75  # of the model: the command takes more
+SWEEPS, BURN = 800, 75  # of the model: the command takes more
 
 
 def worlds(size: int, rng: np.random.Generator) -> dict:
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--world", action="append", help="default: all")
     parser.add_argument("--problems", type=int, nargs="+", default=[30, 100, 500])
     parser.add_argument("--answers", type=int, nargs="+", default=[16, 64, 256])
-    parser.add_argument("--studies", type=int, default=400, help="a cell; of many problems a quarter")
+    parser.add_argument("--studies", type=int, default=400, help="a cell; of 500 problems a quarter")
     parser.add_argument("--quick", action="store_true", help="30 problems, 40 studies: a minute")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: as many as CPUs")
     parser.add_argument("--page", type=Path, help="file that gets the table")

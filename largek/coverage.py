@@ -10,14 +10,19 @@ noise as loss and as gain, which draws the ratio to 1. So the true rates are dra
 hierarchical model that is fitted to all problems at once:
 
     rates lie on a grid that is even in arcsin(sqrt(rate)), on which the error of c / n is the same everywhere;
-    the base's rates have unknown weights on the grid; the checkpoint's rate is the same, or lies above or below it by a
-    step that is uniform up to one of a few widths, with unknown shares in each of five zones of the base's rate (the
-    unimodal prior of Stephens 2017, "False discovery rates: a new deal", Biostatistics 18, 275-294).
+    the base's rates have unknown weights on the grid; the checkpoint's rate is the same, or a step away from it, with
+    unknown shares of "the same" and of each kind of step in each of five zones of the base's rate.
 
-What n answers cannot show, many changes too small to be seen or none, the prior decides, and with it the ratio. So half
-of the draws are made under a second prior, under which a rate also lies on either side of the base's by such a step.
-Both treat base and checkpoint differently, and the question does not: half of the draws of either are made with the two
-exchanged, so that what one model lost against the other is what that one gained.
+What n answers cannot show, many changes too small to be seen or none, the prior on the steps decides, and with it the
+ratio. So there are four: steps below or above, uniform up to one of a few widths (the unimodal prior of Stephens 2017,
+"False discovery rates: a new deal", Biostatistics 18, 275-294); such steps on either side alike; both of these; and
+steps below or above of which none is too small to be seen. All treat base and checkpoint differently, and the question
+does not: each is fitted as well with the two exchanged, so that what one model lost is what the other gained.
+
+Half of the draws are shared out equally among these eight, since answers say little of small changes, and half by how
+well each predicts the answers to a problem that it has not seen (pseudo-BMA+ of Yao, Vehtari, Simpson and Gelman 2018,
+"Using stacking to average Bayesian predictive distributions", Bayesian Analysis 13, 917-1007, with the WAIC of Watanabe
+2010 in place of leaving out).
 
 A Gibbs sampler draws weights, shares and rates. The parameters were chosen and the intervals checked by simulation
 (benchmarks/coverage_ratio.py, docs/largek/commands/coverage.md).
@@ -29,6 +34,8 @@ have together, each split of them is then as likely as if the answers were dealt
 import json
 import math
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +46,9 @@ from largek.compare import read_models
 from largek.formats import made_by
 from largek.passk import grid_of
 
-SWEEPS, BURN = 2000, 200
-PARTS = 4  # of the draws: two priors, each with either model as the base
+SWEEPS, BURN = 2000, 100
+WAYS = 8  # that the rates are drawn: four priors, each with either model as the base
+WEIGHINGS = 1000  # of the ways, by problems drawn again
 NOTHING = 1e-7  # a loss or gain below this is none: pass@k of rates near 1 differs in the last digits
 FEWEST, CELLS = 400, 20_000_000  # sweeps at least; sweeps times problems at most, for memory
 BLOCK = 1000  # problems that the test deals at a time, likewise
@@ -49,7 +57,8 @@ STEP = 0.6  # of the grid, in standard errors of a rate
 FINEST = 129  # points of the grid at most
 BASE_PRIOR = 0.25  # pseudo-problems at each point of the grid
 SAME_PRIOR, CHANGED_PRIOR = 0.3, 0.02  # pseudo-problems of a zone: the same; each width below, and above
-BOTH_PRIOR = 0.1  # for each width on either side, under the second prior
+BOTH_PRIOR = 0.1  # each width on both sides
+SMALL = 2  # points of the grid: a step that may be too small to be seen
 ZONES = 5  # of the base's rate, each with shares of its own: a training may lose hard problems and gain others
 SURE = 0.95  # chance that its rate fell, or rose, from which a problem is named: fewer than 5 % are named wrongly
 NAMED = 10  # problems of either kind that are printed
@@ -72,28 +81,55 @@ def draw_rates(
     burn: int = BURN,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Draws:
-    """Draws of the true rates of both models from their posteriors, a quarter of them in each of PARTS ways; `n` and
-    `correct` are (2, problems), base first. `burn` sweeps are thrown away before each quarter.
+    """Some `sweeps` draws of the true rates of both models from their posteriors; `n` and `correct` are (2, problems),
+    base first. Each of WAYS ways makes an equal part of the sweeps, after `burn` that are thrown away, and its weight
+    says how many of the draws it gives.
 
     `progress` is told how many sweeps are done.
     """
     rng = np.random.default_rng(derive_seed("coverage", seed))
     rates = grid_for(int(n.max()))
     fits = [likelihood(n[side], correct[side], rates) for side in (0, 1)]
-    steps = changes(len(rates))
-    widths = len(steps) // 3
-    prior = np.repeat([SAME_PRIOR, CHANGED_PRIOR, BOTH_PRIOR], [1, 2 * widths, widths])
-    drawn, done = [], 0
-    for part in range(PARTS):
-        kinds = slice(1 + 2 * widths) if part < 2 else slice(None)  # the first prior, then the second
-        turn = 1 if part % 2 == 0 else -1  # base first, then the checkpoint
-        many = (sweeps + part) // PARTS
-        one = sample(
-            *fits[::turn], steps[kinds], prior[kinds], rng, many, burn, lambda now, done=done: progress(done + now)
-        )
-        drawn.append(one[::turn])
-        done += burn + many
+    drawn, likely = [], []
+    for way, ((steps, prior), turn) in enumerate(product(priors(len(rates)), (1, -1))):
+        many = (way + 1) * sweeps // WAYS - way * sweeps // WAYS
+        told = partial(lambda before, now: progress(before + now), way * burn + way * sweeps // WAYS)
+        rows, chances = sample(*fits[::turn], steps, prior, rng, many, burn, told)
+        drawn.append(rows[::turn])
+        likely.append(chances)
+    shares = (1 / WAYS + weigh(likely, rng)) / 2
+    for way, share in enumerate(shares):  # evenly, and some twice where the way has made fewer
+        many = round(share * sweeps)
+        drawn[way] = drawn[way][:, np.arange(many) * drawn[way].shape[1] // many]
     return Draws(rates, *np.concatenate(drawn, 1))
+
+
+def priors(points: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The four priors on the change: its kinds (see `changes`), and pseudo-problems of each."""
+    steps, large = changes(points), changes(points, SMALL + 1)
+    sides, widths = 2 * (len(steps) // 3) + 1, len(steps) // 3
+    pseudo = np.repeat([SAME_PRIOR, CHANGED_PRIOR, BOTH_PRIOR], [1, 2 * widths, widths])
+    either = np.r_[0, sides : len(steps)]
+    large = large[: 2 * (len(large) // 3) + 1]
+    return [
+        (steps[:sides], pseudo[:sides]),
+        (steps[either], pseudo[either]),
+        (steps, pseudo),
+        (large, np.repeat([SAME_PRIOR, CHANGED_PRIOR], [1, len(large) - 1])),
+    ]
+
+
+def weigh(likely: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """A weight for each way, which sum to 1: the mean over problems drawn again (a Bayesian bootstrap) of its share in
+    exp(expected log predictive density). `likely` holds the log of the chance of each problem's answers, (sweeps,
+    problems), of each way."""
+    from scipy.special import logsumexp
+
+    density = np.array([logsumexp(logs, 0) - math.log(len(logs)) - logs.var(0, ddof=1) for logs in likely])
+    problems = density.shape[1]
+    total = rng.dirichlet(np.ones(problems), WEIGHINGS) @ density.T * problems
+    shares = np.exp(total - total.max(1, keepdims=True))
+    return (shares / shares.sum(1, keepdims=True)).mean(0)
 
 
 def sample(
@@ -104,17 +140,20 @@ def sample(
     rng: np.random.Generator,
     sweeps: int,
     burn: int,
-    progress: Callable[[int], None],
-) -> np.ndarray:
-    """Points of the grid, (2, sweeps, problems), base first, by Gibbs sampling under one prior on the kinds `steps`."""
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gibbs sampling under one prior on the kinds `steps`: points of the grid, (2, sweeps, problems), base first, and
+    the log of the chance of each problem's answers given weights and shares, (sweeps, problems), but for a constant."""
     points = base_fits.shape[1]
     by_base = np.ascontiguousarray(steps.transpose(1, 0, 2))
     weights, shares = np.full(points, 1 / points), np.tile(prior / prior.sum(), (ZONES, 1))
     zone = np.arange(points) * ZONES // points
     kept = np.empty((2, sweeps, len(base_fits)), np.uint8 if points < 256 else np.uint16)
+    likely = np.empty((sweeps, len(base_fits)), np.float32)
     for sweep in range(-burn, sweeps):
         moved = (shares[zone][:, None] @ by_base)[:, 0]
-        base = pick(base_fits * weights * (checkpoint_fits @ moved.T), rng)
+        chances = base_fits * weights * (checkpoint_fits @ moved.T)
+        base = pick(chances, rng)
         checkpoint = pick(checkpoint_fits * moved[base], rng)
         kind = pick(shares[zone[base]] * by_base[base, :, checkpoint], rng)
         weights = rng.dirichlet(BASE_PRIOR + np.bincount(base, minlength=points))
@@ -122,8 +161,9 @@ def sample(
         shares = np.array([rng.dirichlet(prior + row) for row in seen])
         if sweep >= 0:
             kept[:, sweep] = base, checkpoint
+            likely[sweep] = np.log(np.maximum(chances.sum(1), 1e-300))
         progress(sweep + burn + 1)
-    return kept
+    return kept, likely
 
 
 def grid_for(n: int) -> np.ndarray:
@@ -140,22 +180,24 @@ def likelihood(n: np.ndarray, correct: np.ndarray, rates: np.ndarray) -> np.ndar
     return np.exp(log - log.max(1, keepdims=True))
 
 
-def changes(points: int) -> np.ndarray:
+def changes(points: int, least: int = 1) -> np.ndarray:
     """How the checkpoint's rate lies to the base's, by kind: (kinds, points, points), rows sum to 1.
 
-    The first kind is the same rate; the others are even over 1 to w points below, then above, then on both sides, half
-    on either, each for w = 1, 2, 4, ...; what would be beyond the end of the grid is left out, and nothing is lost from
-    rate 0 or gained from rate 1.
+    The first kind is the same rate; the others are even over a range of points below, then above, then on both sides,
+    half on either. Ranges go from 1 to w = 1, 2, 4, ...; with `least` above 1 from w / 2 + 1 to w, unless that is less.
+    What would be beyond the end of the grid is left out, and where that is all, the end takes its place: so nothing is
+    lost from rate 0 or gained from rate 1.
     """
     distance = np.arange(points) - np.arange(points)[:, None]
     widths = 2 ** np.arange(math.ceil(math.log2(points)) + 1)
+    ranges = [(1 if least == 1 else w // 2 + 1, w) for w in widths if least == 1 or w // 2 + 1 >= least]
     kinds = [np.eye(points)]
     for sides in ((-1,), (1,), (-1, 1)):
-        for width in widths:
-            inside = [((side * distance >= 1) & (side * distance <= width)).astype(float) for side in sides]
+        for low, high in ranges:
+            inside = [((side * distance >= low) & (side * distance <= high)).astype(float) for side in sides]
             chances = sum(part / np.maximum(part.sum(1, keepdims=True), 1) for part in inside)
-            stuck = chances.sum(1) == 0
-            chances[stuck, stuck] = 1.0
+            for row in np.flatnonzero(chances.sum(1) == 0):
+                chances[row, [0 if side < 0 else -1 for side in sides]] = 1.0
             kinds.append(chances / chances.sum(1, keepdims=True))
     return np.array(kinds)
 
@@ -237,7 +279,7 @@ def coverage(
         smallest = int(n.min())
         grid = grid_of(model, split, pd.Series(n.min(0)), ks or [1 << i for i in range(smallest.bit_length())])
         sweeps = min(sweeps, max(FEWEST, CELLS // n.shape[1]))
-        progress = Progress(f"{model}, {split}", sweeps + PARTS * BURN, "sweeps", every=10)
+        progress = Progress(f"{model}, {split}", sweeps + WAYS * BURN, "sweeps", every=10)
         draws = draw_rates(n, correct, (seed, split), sweeps, progress=progress.update)
         head = {"model": model, "reference": reference}
         tasks = rows["task"].to_numpy()

@@ -11,7 +11,18 @@ from conftest import run
 
 from largek import coverage as module
 from largek.common import InputError
-from largek.coverage import changes, coverage, draw_rates, likelihood, nothing_changed, passed, ratio_of
+from largek.coverage import (
+    WAYS,
+    changes,
+    coverage,
+    likelihood,
+    nothing_changed,
+    passed,
+    priors,
+    ratio_of,
+    sample,
+    weigh,
+)
 
 
 def table(model: str, correct, n: int = 16, tasks=("t",)) -> pd.DataFrame:
@@ -33,27 +44,47 @@ def test_kinds_of_change_are_distributions_below_above_and_on_both_sides():
     assert (both[:, 0, 0] == 0).all() and (both[:, -1, -1] == 0).all()
 
 
+def test_large_steps_are_large_but_at_the_ends():
+    kinds = changes(20, 3)
+    np.testing.assert_allclose(kinds.sum(2), 1)
+    below, above, _ = np.split(kinds[1:], 3)
+    for up in (*above, *below[:, ::-1, ::-1]):
+        rows, columns = np.nonzero(up)
+        steps = columns - rows
+        assert ((steps >= 3) | (columns == 19)).all() and steps.min() == 0 and steps.max() >= 4
+        assert not np.diff(steps[rows == 0]).any() or (np.diff(steps[rows == 0]) == 1).all()
+
+
 def test_the_sampler_draws_from_the_posteriors(monkeypatch):
     """One problem: the weights integrate to their prior means, so the joint posterior of both rates can be summed, for
-    either prior and with either model as the base."""
-    monkeypatch.setattr(module, "FINEST", 7)
+    each prior and with either model as the base."""
     monkeypatch.setattr(module, "CHANGED_PRIOR", 0.25)
     monkeypatch.setattr(module, "BOTH_PRIOR", 1.0)
-    n, correct = np.array([[4], [4]]), np.array([[3], [1]])
-    draws = draw_rates(n, correct, 0, 16000, 50)
-    kinds = changes(7)
-    fits = likelihood(n[0], correct[0], draws.rates).T * likelihood(n[1], correct[1], draws.rates)
-    widths, joints, seen = len(kinds) // 3, [], np.zeros((4, 7, 7))
-    for part, (sides, exchanged) in enumerate(product((2, 3), (False, True))):
-        prior = np.array([module.SAME_PRIOR, *[module.CHANGED_PRIOR] * 2 * widths, *[module.BOTH_PRIOR] * widths])
-        prior = prior[: 1 + sides * widths]
-        moved = np.einsum("k,kpq->pq", prior / prior.sum(), kinds[: len(prior)])
-        joint = (moved.T if exchanged else moved) * fits
+    rates, rng = np.sin(np.linspace(0, math.pi / 2, 7)) ** 2, np.random.default_rng(0)
+    fits = [likelihood(np.array([4]), np.array([right]), rates) for right in (3, 1)]
+    joints, seen = [], np.zeros((WAYS, 7, 7))
+    for way, ((steps, prior), turn) in enumerate(product(priors(7), (1, -1))):
+        moved = np.einsum("k,kpq->pq", prior / prior.sum(), steps)
+        joint = (moved if turn == 1 else moved.T) * fits[0].T * fits[1]
         joints.append(joint / joint.sum())
-        rows = slice(4000 * part, 4000 * (part + 1))
-        np.add.at(seen[part], (draws.base[rows, 0], draws.checkpoint[rows, 0]), 1 / 4000)
+        draws, _ = sample(*fits[::turn], steps, prior, rng, 4000, 50)
+        np.add.at(seen[way], tuple(draws[::turn, :, 0]), 1 / 4000)
     distances = np.abs(seen[:, None] - np.array(joints)).sum((2, 3))  # of what was drawn from what was to be drawn
-    assert (np.diag(distances) < 0.12).all() and (distances.argmin(1) == range(4)).all(), distances
+    assert (np.diag(distances) < 0.12).all(), distances
+    assert (distances[:6, :6].argmin(1) == range(6)).all(), distances
+    assert (distances[6:, :6] > 1).all()  # large steps: so few points are nearly the same from either side
+
+
+def test_the_way_that_predicts_better_weighs_more():
+    rng = np.random.default_rng(0)
+    logs = rng.normal(-2, 0.01, (50, 30)).astype(np.float32)
+    np.testing.assert_allclose(weigh([logs, logs], rng), 0.5)
+    better = weigh([logs, logs + 0.5], rng)
+    assert better[1] > 0.99 and better.sum() == pytest.approx(1)
+    apart = np.where(np.arange(30) < 15, 3, -3)  # each is the better for half of the problems: nobody knows
+    assert 0.35 < weigh([logs, logs + apart.astype(np.float32)], rng)[1] < 0.65
+    wavering = weigh([logs, logs + rng.normal(0, 1, logs.shape).astype(np.float32)], rng)
+    assert wavering[0] > 0.99  # what differs from draw to draw was fitted, and predicts worse
 
 
 @pytest.mark.parametrize("world", ["gained", "few"])
