@@ -125,7 +125,7 @@ def weigh(likely: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     problems), of each way."""
     from scipy.special import logsumexp
 
-    density = np.array([logsumexp(logs, 0) - math.log(len(logs)) - logs.var(0, ddof=1) for logs in likely])
+    density = np.array([logsumexp(logs, 0) - math.log(len(logs)) - logs.var(0) for logs in likely])
     problems = density.shape[1]
     total = rng.dirichlet(np.ones(problems), WEIGHINGS) @ density.T * problems
     shares = np.exp(total - total.max(1, keepdims=True))
