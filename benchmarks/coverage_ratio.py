@@ -1,6 +1,6 @@
 """How often the interval of `largek coverage` holds, and how far the plug-in ratio is drawn to 1.
 
-    python benchmarks/coverage_ratio.py --page docs/largek/commands/coverage.md     # half an hour on two cores
+    python benchmarks/coverage_ratio.py --page docs/largek/commands/coverage.md     # an hour on one core
     python benchmarks/coverage_ratio.py --quick
 
 A study draws problems with their rates before and after a training, and n answers to each from both models. The target
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--world", action="append", help="default: all")
     parser.add_argument("--problems", type=int, nargs="+", default=[30, 100, 500])
     parser.add_argument("--answers", type=int, nargs="+", default=[16, 64, 256])
-    parser.add_argument("--studies", type=int, default=400, help="a cell; of 500 problems a quarter")
+    parser.add_argument("--studies", type=int, default=200, help="a cell; of 500 problems half of them")
     parser.add_argument("--quick", action="store_true", help="30 problems, 40 studies: a minute")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: as many as CPUs")
     parser.add_argument("--page", type=Path, help="file that gets the table")
@@ -170,7 +170,7 @@ def main() -> None:
         for size in args.problems:
             for name in args.world or worlds(3, np.random.default_rng(0)):
                 for n in args.answers:
-                    studies = args.studies if size <= 100 else args.studies // 4
+                    studies = args.studies if size <= 100 else args.studies // 2
                     rows.append(cells(name, size, n, studies, workers))
                     print(f"{time.perf_counter() - start:.0f} s", *rows[-1].values(), sep="  ", flush=True)
     text = as_markdown(pd.DataFrame(rows))
