@@ -139,11 +139,11 @@ setup-gpu: .venv/gpu-ready
 	$(call install,.venv,gpu)
 	touch $@
 
-# The pins, without what they ask for; DeepSpeed last, since it is built against torch.
+# The pins, without what they ask for; DeepSpeed last, since it is built against torch: here, and not at an earlier time.
 install = $(PYTHON) -m venv $(if $(wildcard $(1)/ready),--clear) $(1) && $(1)/bin/pip install --quiet --upgrade pip && \
     grep -v ^deepspeed== envs/$(2).txt > $(1)/pins.txt && \
     $(1)/bin/pip install --no-deps --requirement $(1)/pins.txt $(if $(findstring cpu,$(2)),$(if $(TORCH_INDEX),--find-links $(TORCH_INDEX))) && \
-    $(1)/bin/pip install --no-deps --no-build-isolation `grep ^deepspeed== envs/$(2).txt` && \
+    $(1)/bin/pip install --no-deps --no-build-isolation --no-cache-dir `grep ^deepspeed== envs/$(2).txt` && \
     $(1)/bin/pip install --quiet --no-deps --editable .
 
 # Tools to compare with: a package without what it needs, which is here already, or an environment.
@@ -238,7 +238,7 @@ CPU_COMPILE := $(COMPILE) $(if $(TORCH_INDEX),--find-links $(TORCH_INDEX))
 pins: setup
 	pip install --quiet uv
 	$(CPU_COMPILE) envs/cpu.in | sed 's/+cpu$$//' > envs/cpu.txt
-	{ sed -n '/^#/p' envs/cpu-vllm.in; $(CPU_COMPILE) envs/cpu-vllm.in | grep -vE '^torch(vision|audio|codec)==' | \
+	{ sed -n '/^#/p' envs/cpu-vllm.in; $(CPU_COMPILE) --override envs/cpu-vllm.override envs/cpu-vllm.in | grep -vE '^torch(vision|audio|codec)==' | \
 	  sed 's/+cpu$$//'; } > envs/cpu-vllm.txt
 	cp envs/cpu.txt envs/gpu.txt  # uv keeps the versions that it finds there where it can
 	$(COMPILE) --python-platform x86_64-unknown-linux-gnu envs/gpu.in --output-file envs/gpu.txt > /dev/null

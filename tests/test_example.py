@@ -13,8 +13,12 @@ from conftest import ROOT, copy_of_the_project
 from run_page import BLOCK
 
 EXAMPLE = "docs/example.md"
-# A study of the same commands that takes a twelfth of the time.
+# A study of the same commands that takes a twentieth of the time.
 SHORTER = (
+    ("config/runs/example.tsv", "random\trandom\t2000", "random\trandom\t320"),
+    ("config/runs/example.tsv", "repeated\trandom\t250", "repeated\trandom\t40"),
+    ("config/runs/example.tsv", "simple\tsimple\t2000", "simple\tsimple\t320"),
+    ("config/runs/example.tsv", "homogeneous\thomogeneous\t2000", "homogeneous\thomogeneous\t320"),
     ("config/example.yaml", "examples: 80000", "examples: 10000"),
     ("config/example.yaml", "problems_per_task: 32", "problems_per_task: 8"),
     ("config/sft/lab-base.yaml", "num_decay_steps: 250", "num_decay_steps: 50"),

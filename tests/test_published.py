@@ -59,9 +59,10 @@ def test_tables_and_figures_of_a_study_are_made_again_equal(tmp_path):
 
 
 @pytest.mark.long
-def test_all_tables_and_figures_are_made_again_equal(tmp_path):
-    made_again = make_figures(tmp_path / "project", STUDIES)
-    for study in STUDIES:
+def test_those_of_all_others_are_made_again_equal(tmp_path):
+    others = [study for study in STUDIES if study != "long"]
+    made_again = make_figures(tmp_path / "project", others)
+    for study in others:
         check_equal(made_again, study)
 
 

@@ -11,11 +11,24 @@ from smollm import make
 from test_engines import DATA
 
 pytestmark = pytest.mark.long
+LAYERS = 4  # of 30
 # Two steps of each training, on as few tokens as can be: what a token costs is all that makes this study long.
 SHORTER = {
     "sft": {"per_device_train_batch_size": 2, "warmup_steps": 0},
     "grpo": {"max_steps": 2, "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 16},
 }
+
+
+def shorten(whole: Path, folder: Path) -> None:
+    """A model folder with its first LAYERS layers; what it knows matters to no test here."""
+    from transformers import AutoModelForCausalLM
+
+    shutil.copytree(whole, folder)
+    model = AutoModelForCausalLM.from_pretrained(whole)
+    model.model.layers = model.model.layers[:LAYERS]
+    model.config.num_hidden_layers = LAYERS
+    model.config.layer_types = model.config.layer_types[:LAYERS] if hasattr(model.config, "layer_types") else None
+    model.save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +40,7 @@ def study(tmp_path_factory) -> Path:
     (project / "data").mkdir()
     for name in ("gsm8k_train.jsonl", "gsm8k_test.jsonl"):
         shutil.copy(DATA.parent / name, project / "data" / name)
-    shutil.copytree(made_once(tmp_path_factory, "smollm", make), project / "data" / "smollm2-135m-instruct")
+    shorten(made_once(tmp_path_factory, "smollm", make), project / "data" / "smollm2-135m-instruct")
     path = project / "config" / "smollm.yaml"
     config = yaml.safe_load(path.read_text())
     config["data"] |= {"problems_per_task": 2, "rl_problems": 20, "max_tokens": 128, "held_out": 4}

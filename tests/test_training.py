@@ -1,12 +1,16 @@
 """The folder of a training: whose checkpoints are gone on from, and what is said of those that are not."""
 
+import os
+import sys
+from types import ModuleType
+
 import pytest
 import yaml
 from conftest import ROOT
 
 from largek.common import write_jsonl
 from quagmires import provenance
-from quagmires.provenance import DECIDING, code_of
+from quagmires.provenance import DECIDING, code_of, own_code
 from quagmires.training import Training
 
 
@@ -114,3 +118,19 @@ def test_a_model_says_what_it_is_and_what_it_says_is_not_part_of_it(tmp_path, st
     assert f"- base: `{start}`, SHA-256 `{before}`" in about and "hf upload" in about and "max_steps" not in about
     (start / "README.md").write_text(text)  # with hours and a commit, which another equal training does not share
     assert provenance.key_of(start) == before
+
+
+def test_an_environment_in_the_projects_folder_is_none_of_its_code(tmp_path, monkeypatch):
+    """Whatever its name; its thousands of files would be parsed in every training."""
+    own = tmp_path / "workflow" / "scripts" / "quagmires" / "provenance.py"
+    package = tmp_path / ".venv-of-gpus" / "lib" / "python3.11" / "site-packages" / "package" / "__init__.py"
+    standard = tmp_path / "conda" / "lib" / "python3.11" / "os.py"
+    monkeypatch.setattr(provenance, "__file__", str(own))
+    monkeypatch.setattr(os, "__file__", str(standard))
+    for name, path in (("own_module", own), ("package", package), ("standard", standard.with_name("json.py"))):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a = 1")
+        module = ModuleType(name)
+        module.__file__ = str(path)
+        monkeypatch.setitem(sys.modules, name, module)
+    assert "own_module" in own_code() and not own_code().keys() & {"package", "standard"}

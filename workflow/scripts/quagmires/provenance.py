@@ -30,17 +30,22 @@ DECIDING |= dict.fromkeys(["largek", "largek.store", "quagmires", "quagmires.mod
 
 
 def own_code() -> dict[str, str]:
-    """SHA-256 of what every file of this project that this process has imported computes, by module."""
+    """SHA-256 of what every file of this project that this process has imported computes, by module. Packages of an
+    environment that lies in the project's folder are none of its files: `installed` has their versions."""
     root = str(Path(__file__).resolve().parents[3])
     files = {name: os.path.abspath(getattr(module, "__file__", None) or "/") for name, module in sys.modules.items()}
     own = {name: Path(file) for name, file in sorted(files.items()) if file.startswith(f"{root}{os.sep}")}
     if "largek.compiled" in own:
         own["largek.decode_step"] = own["largek.compiled"].with_name("decode_step.c")
-    own = {name: file for name, file in own.items() if ".venv" not in file.parts and file.is_file()}
+    own = {name: file for name, file in own.items() if file.is_file() and not of_an_environment(file)}
     found = {
         name: code_of(file, DECIDING.get(name)) if file.suffix == ".py" else digest(file) for name, file in own.items()
     }
     return {name: key for name, key in found.items() if key}
+
+
+def of_an_environment(file: Path) -> bool:
+    return "site-packages" in file.parts or file.is_relative_to(Path(os.__file__).parent)
 
 
 def code_of(path: Path, functions: Sequence[str] | None = None) -> str | None:
