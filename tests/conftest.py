@@ -50,17 +50,21 @@ def wrong(config: dict, path: str, value) -> dict:
     return changed
 
 
-@pytest.fixture(scope="session")
-def small_model(tmp_path_factory) -> Path:
-    """A folder with an untrained model of the lab's architecture and its tokenizer."""
+def new_small_model(folder: Path, width: int, layers: int) -> Path:
+    """A folder with an untrained model of the lab's architecture, of two heads, and its tokenizer."""
     from pretrain_base import new_model, word_tokenizer
 
-    folder = tmp_path_factory.mktemp("small") / "model"
     tokenizer = word_tokenizer()
-    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    new_model(shape | {"max_position_embeddings": 128}, tokenizer, seed=1).save_pretrained(folder)
+    shape = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": layers}
+    shape |= {"num_attention_heads": 2, "max_position_embeddings": 128}
+    new_model(shape, tokenizer, seed=1).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory) -> Path:
+    return new_small_model(tmp_path_factory.mktemp("small") / "model", 16, layers=1)
 
 
 def copy_of_the_project(folder: Path) -> Path:

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from conftest import ROOT
-from test_engines import UNCOMPILED, VLLM
+from conftest import ROOT, new_small_model
+from test_engines import SMALL_CACHE, UNCOMPILED, VLLM
 
 from largek.common import write_jsonl
 
@@ -51,12 +51,8 @@ def lab(tmp_path_factory) -> Path:
     """A small model with heads that vLLM has a kernel for, problems, worked examples, and a reward that is in reach."""
     if not (VLLM / "python").exists():
         pytest.skip(f"{VLLM.parent} is absent; make .venv-vllm/ready builds it")
-    from pretrain_base import new_model, word_tokenizer
-
-    folder, tokenizer = tmp_path_factory.mktemp("lab"), word_tokenizer()
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-    new_model(shape | {"max_position_embeddings": 128}, tokenizer, seed=1).save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    folder = tmp_path_factory.mktemp("lab")
+    new_small_model(folder / "model", 64, layers=2)
     texts = [f"start {' '.join(str(n))} then sort ?" for n in range(1000, 1064)]
     rows = [{"id": text, "problem": text, "answer": "", "solution": "answer 1 2 3"} for text in texts]
     write_jsonl(folder / "rows.jsonl", rows)
@@ -68,7 +64,7 @@ def started(lab: Path, program: list[str], script: str, recipe: dict, output: Pa
     output.mkdir(exist_ok=True)
     (output / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     given = ["--recipe", output / "recipe.yaml", "--threads", 1, "--output", output, *more]
-    environment = os.environ | UNCOMPILED
+    environment = os.environ | UNCOMPILED | SMALL_CACHE
     environment |= {"PYTHONPATH": f"{ROOT}:{lab}", "PATH": f"{VLLM}:{os.environ['PATH']}"}
     command = [str(VLLM / program[0]), *program[1:], str(SCRIPTS / script), *map(str, given)]
     with (output / "log").open("w") as log:

@@ -13,13 +13,11 @@ import pytest
 import yaml
 from conftest import ROOT, copy_of_the_project, made_once
 from smollm import make
-from test_engines import IN_ONE, VLLM
+from test_engines import IN_ONE, SMALL_CACHE, VLLM
 
 from largek.common import write_jsonl
 
 pytestmark = pytest.mark.long
-# One process does not give back its cache to its next model, so that is small.
-SMALL_CACHE = {"VLLM_CPU_KVCACHE_SPACE": "1"}
 CONFIG = "config/workstation.yaml"
 WORDS = ("apples", "books", "coins", "ducks", "eggs", "forks")
 SHEET = """run	mix	unique	epochs	budget_tokens	sft_seed	series	checkpoint

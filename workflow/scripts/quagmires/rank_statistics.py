@@ -27,9 +27,16 @@ NONE = (np.nan, np.nan)
 def ranks(values: np.ndarray) -> np.ndarray:
     """Ranks along the last axis, ties averaged; all NaN where one value is. As scipy.stats.rankdata, whose import would
     take a third of the time of a figure."""
-    below = (values[..., None, :] < values[..., None]).sum(-1)
-    up_to = (values[..., None, :] <= values[..., None]).sum(-1)
-    return np.where(np.isnan(values).any(-1, keepdims=True), np.nan, (below + up_to + 1) / 2)
+    order, places = values.argsort(-1), np.arange(values.shape[-1])
+    ordered = np.take_along_axis(values, order, -1)
+    differs = ordered[..., 1:] != ordered[..., :-1]
+    edge = np.ones((*values.shape[:-1], 1), bool)
+    first = np.maximum.accumulate(np.where(np.concatenate([edge, differs], -1), places, 0), -1)
+    ends = np.where(np.concatenate([differs, edge], -1), places, places.size)
+    last = np.minimum.accumulate(ends[..., ::-1], -1)[..., ::-1]
+    found = np.empty(values.shape)
+    np.put_along_axis(found, order, (first + last) / 2 + 1, -1)
+    return np.where(np.isnan(values).any(-1, keepdims=True), np.nan, found)
 
 
 def correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
