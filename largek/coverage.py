@@ -11,7 +11,7 @@ hierarchical model that is fitted to all problems at once:
 
     rates lie on a grid that is even in arcsin(sqrt(rate)), on which the error of c / n is the same everywhere;
     the base's rates have unknown weights on the grid; the checkpoint's rate is the same, or a step away from it, with
-    unknown shares of "the same" and of each kind of step in each of five zones of the base's rate.
+    unknown shares of "the same" and of each kind of step in each of some zones of the base's rate.
 
 What n answers cannot show, many changes too small to be seen or none, the prior on the steps decides, and with it the
 ratio. So there are four: steps below or above, uniform up to one of a few widths (the unimodal prior of Stephens 2017,
@@ -56,10 +56,12 @@ DEALS = 1999  # of the test
 STEP = 0.6  # of the grid, in standard errors of a rate
 FINEST = 129  # points of the grid at most
 BASE_PRIOR = 0.25  # pseudo-problems at each point of the grid
-SAME_PRIOR, CHANGED_PRIOR = 0.3, 0.02  # pseudo-problems of a zone: the same; each width below, and above
+SAME_PRIOR, CHANGED_PRIOR = 0.3, 0.02  # pseudo-problems of one of ZONES zones: the same; each width below, and above
 BOTH_PRIOR = 0.1  # each width on both sides
 SMALL = 2  # points of the grid: a step that may be too small to be seen
-ZONES = 5  # of the base's rate, each with shares of its own: a training may lose hard problems and gain others
+# Of the base's rate, each with shares of its own: a training may lose hard problems and gain others. At least so many,
+# and as many as have so many points of the grid each: the more answers, the finer are the differences that they show.
+ZONES, ZONE = 5, 6
 SURE = 0.95  # chance that its rate fell, or rose, from which a problem is named: fewer than 5 % are named wrongly
 NAMED = 10  # problems of either kind that are printed
 KEYS = ["task", "split", "problem"]
@@ -146,8 +148,10 @@ def sample(
     the log of the chance of each problem's answers given weights and shares, (sweeps, problems), but for a constant."""
     points = base_fits.shape[1]
     by_base = np.ascontiguousarray(steps.transpose(1, 0, 2))
-    weights, shares = np.full(points, 1 / points), np.tile(prior / prior.sum(), (ZONES, 1))
-    zone = np.arange(points) * ZONES // points
+    zones = max(ZONES, points // ZONE)
+    prior = prior * ZONES / zones  # of all zones together it stays the same
+    weights, shares = np.full(points, 1 / points), np.tile(prior / prior.sum(), (zones, 1))
+    zone = np.arange(points) * zones // points
     kept = np.empty((2, sweeps, len(base_fits)), np.uint8 if points < 256 else np.uint16)
     likely = np.empty((sweeps, len(base_fits)), np.float32)
     for sweep in range(-burn, sweeps):

