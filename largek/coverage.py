@@ -19,10 +19,10 @@ ratio. So there are four: steps below or above, uniform up to one of a few width
 steps below or above of which none is too small to be seen. All treat base and checkpoint differently, and the question
 does not: each is fitted as well with the two exchanged, so that what one model lost is what the other gained.
 
-Half of the draws are shared out equally among these eight, since answers say little of small changes, and half by how
-well each predicts the answers to a problem that it has not seen (pseudo-BMA+ of Yao, Vehtari, Simpson and Gelman 2018,
-"Using stacking to average Bayesian predictive distributions", Bayesian Analysis 13, 917-1007, with the WAIC of Watanabe
-2010 in place of leaving out).
+Half of the draws are shared out equally among those of these eight that the answers do not rule out, since they say
+little of small changes, and half by how well each predicts the answers to a problem that it has not seen (pseudo-BMA+
+of Yao, Vehtari, Simpson and Gelman 2018, "Using stacking to average Bayesian predictive distributions", Bayesian
+Analysis 13, 917-1007, with the WAIC of Watanabe 2010 in place of leaving out).
 
 A Gibbs sampler draws weights, shares and rates. The parameters were chosen and the intervals checked by simulation
 (benchmarks/coverage_ratio.py, docs/largek/commands/coverage.md).
@@ -49,6 +49,7 @@ from largek.passk import grid_of
 SWEEPS, BURN = 2000, 100
 WAYS = 8  # that the rates are drawn: four priors, each with either model as the base
 WEIGHINGS = 1000  # of the ways, by problems drawn again
+RULED_OUT = 1e-4  # a way of no more weight has no part in the equal half of the draws either
 NOTHING = 1e-7  # a loss or gain below this is none: pass@k of rates near 1 differs in the last digits
 FEWEST, CELLS = 400, 20_000_000  # sweeps at least; sweeps times problems at most, for memory
 BLOCK = 1000  # problems that the test deals at a time, likewise
@@ -99,7 +100,9 @@ def draw_rates(
         rows, chances = sample(*fits[::turn], steps, prior, rng, many, burn, told)
         drawn.append(rows[::turn])
         likely.append(chances)
-    shares = (1 / WAYS + weigh(likely, rng)) / 2
+    weights = weigh(likely, rng)
+    left = weights > RULED_OUT
+    shares = (left / left.sum() + weights) / 2
     for way, share in enumerate(shares):  # evenly, and some twice where the way has made fewer
         many = round(share * sweeps)
         drawn[way] = drawn[way][:, np.arange(many) * drawn[way].shape[1] // many]
