@@ -274,9 +274,10 @@ def test_an_answer_that_takes_too_long_is_given_up(task, tmp_path):
     def one(number: int, body: dict) -> str:
         return "stuck" if body["messages"][0]["content"].endswith("c") else "good"
 
-    late = pytest.raises(InputError, match=r"problem 'c' failed, TimeoutError \(no answer within 4 s\)")
+    # Long enough for all others on a machine that is busy.
+    late = pytest.raises(InputError, match=r"problem 'c' failed, TimeoutError \(no answer within 15 s\)")
     with Endpoint(one) as endpoint, late:
-        ask(endpoint, task, tmp_path / "s", timeout=4, retries=5)
+        ask(endpoint, task, tmp_path / "s", timeout=15, retries=5)
     assert len(read_samples(tmp_path / "s")) == 25
 
 
