@@ -55,7 +55,8 @@ def gpu_jobs(project: Path) -> list[tuple[str, psutil.Process, str]]:
                 found.append((process.environ()["CUDA_VISIBLE_DEVICES"], process, " ".join(words)))
         except (psutil.Error, KeyError):
             continue
-    return found
+    # On a busy machine a look takes long enough for a job to end and the next to begin on its device.
+    return [(device, process, words) for device, process, words in found if process.is_running()]
 
 
 def disturb(run: str, process: psutil.Process) -> None:
