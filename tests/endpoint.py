@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send(*ECHOES[behaviour](body))
         else:
             text, reply = self.answer(number, body, behaviour)
-            time.sleep({"slow": 0.3, "stuck": 12}.get(behaviour, 0))
+            time.sleep({"slow": 0.3, "stuck": 25}.get(behaviour, 0))
             if behaviour in SPOILED:
                 reply = json.dumps(reply, ensure_ascii=False).encode().replace(*SPOILED[behaviour])
             if self.send(200, reply, cut=behaviour == "cut"):

@@ -275,9 +275,9 @@ def test_an_answer_that_takes_too_long_is_given_up(task, tmp_path):
         return "stuck" if body["messages"][0]["content"].endswith("c") else "good"
 
     # Long enough for all others on a machine that is busy.
-    late = pytest.raises(InputError, match=r"problem 'c' failed, TimeoutError \(no answer within 15 s\)")
+    late = pytest.raises(InputError, match=r"problem 'c' failed, TimeoutError \(no answer within 10 s\)")
     with Endpoint(one) as endpoint, late:
-        ask(endpoint, task, tmp_path / "s", timeout=15, retries=5)
+        ask(endpoint, task, tmp_path / "s", timeout=10, retries=5)
     assert len(read_samples(tmp_path / "s")) == 25
 
 
