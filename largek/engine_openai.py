@@ -123,6 +123,7 @@ class OpenAI:
         works = ((row, i) for chunk in chunks for row, each in zip(chunk.rows, chunk.indices) for i in each)
         self.failed: dict[str, str] = {}  # why, by the problem's id
         self.fatal, self.in_a_row, self.answered, self.heard = None, set(), 0, 0
+        self.late: dict[object, int] = {}  # problems that had no answer in time, and what had been heard by then
         self.not_kept: Exception | None = None
         self.served = False  # whether an answer has come: then the parameters are not what is wrong with a request
         self.waiting = 0.0  # until when nothing more is said of waiting
@@ -199,14 +200,21 @@ class OpenAI:
                 if isinstance(error, TimeoutError):
                     most = min(most, 1)  # what was being written has its price
                 if tries >= most or self.stopping.is_set():
-                    if self.heard == heard:
-                        self.stop(error)  # nobody has said anything since
+                    if self.heard == heard and self.is_gone(error, row):
+                        self.stop(error)
                     raise
                 pause = max(asked_to_wait(error), min(LONGEST_PAUSE, 2**tries / 2) * random.uniform(0.75, 1))
                 self.say_waiting(pause, error)
                 tries += 1
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self.stopping.wait(), pause)
+
+    def is_gone(self, error: Exception, row: dict) -> bool:
+        """Is nobody there any more, where nobody has said anything since a request was made? Not if it was too slow for
+        one problem alone, whose answers may have been all that was asked for."""
+        self.late[row["id"]] = self.heard
+        silent = [problem for problem, heard in self.late.items() if heard == self.heard]
+        return not (self.heard and isinstance(error, TimeoutError)) or len(silent) > 1
 
     async def turn(self) -> None:
         """Wait until another request may be sent. Raises NoAnswer if none is to be sent any more."""
