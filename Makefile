@@ -199,7 +199,7 @@ bench-passk: setup .bench/passk-inference/ready  ## pass@k for every k against t
 	python benchmarks/passk.py --peer .bench/passk-inference
 bench-coverage: setup  ## how often intervals hold, and their length against others: the tables of docs/largek/intervals.md; six minutes
 	OMP_NUM_THREADS=1 python benchmarks/coverage.py --page docs/largek/intervals.md
-bench-coverage-ratio: setup  ## how often the interval of largek coverage holds: the table of its page; half an hour on two cores
+bench-coverage-ratio: setup  ## how often the interval of largek coverage holds: the table of its page; forty minutes on two cores
 	python benchmarks/coverage_ratio.py --page docs/largek/commands/coverage.md
 bench-agreement: setup .bench/lm-eval/ready .bench/lighteval/ready data/gsm8k_test.jsonl data/gsm8k_labelled_solutions.jsonl \
     data/smollm2-135m-instruct  ## verdicts on the same answers against lm-evaluation-harness and lighteval

@@ -1,6 +1,6 @@
 """How often the interval of `largek coverage` holds, and how far the plug-in ratio is drawn to 1.
 
-    python benchmarks/coverage_ratio.py --page docs/largek/commands/coverage.md     # an hour on one core
+    python benchmarks/coverage_ratio.py --page docs/largek/commands/coverage.md     # forty minutes on two cores
     python benchmarks/coverage_ratio.py --quick
 
 A study draws problems with their rates before and after a training, and n answers to each from both models. The target

@@ -24,11 +24,7 @@ def shorten(whole: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     shutil.copytree(whole, folder)
-    model = AutoModelForCausalLM.from_pretrained(whole)
-    model.model.layers = model.model.layers[:LAYERS]
-    model.config.num_hidden_layers = LAYERS
-    model.config.layer_types = model.config.layer_types[:LAYERS] if hasattr(model.config, "layer_types") else None
-    model.save_pretrained(folder)
+    AutoModelForCausalLM.from_pretrained(whole, num_hidden_layers=LAYERS).save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
